@@ -1,0 +1,1 @@
+"""What every part agrees on: records, their bytes, ids, time, errors, the stage contract."""

@@ -1,0 +1,56 @@
+"""Configuration: typed, unknown keys refused, identified by its content."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, StringConstraints, ValidationError
+
+from observer_core.shared.canonical import encode
+from observer_core.shared.clock import format_duration, parse_duration
+from observer_core.shared.errors import ConfigError
+
+
+def _duration(value: object) -> object:
+    try:
+        return parse_duration(value) if isinstance(value, str) else value
+    except ValueError as error:  # pragma: no cover - parse_duration raises InputError
+        raise ValueError(str(error)) from None
+    except Exception as error:
+        raise ValueError(str(error)) from None
+
+
+DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
+"""Nanoseconds, written as `30s` or `1h30m` in a file."""
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+"""A name that becomes part of journal names, paths and table keys."""
+
+
+class Config(BaseModel):
+    """Frozen; a key that nobody reads is an error; secrets are `SecretStr` and never printed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def canonical(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def identity(config: Any) -> str:
+    """sha256 of the canonical form of a configuration (JSON values)."""
+    return hashlib.sha256(encode(config)).hexdigest()
+
+
+def explain(error: ValidationError, where: str) -> ConfigError:
+    """Pydantic's findings as one `ConfigError` that names file, key, what came and what was expected."""
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; remove it or check its spelling")
+        elif item["type"] == "missing":
+            lines.append(f"{key}: missing; it must be given")
+        else:
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}; found {item['input']!r}")
+    return ConfigError(f"{where}: " + "; ".join(lines))
