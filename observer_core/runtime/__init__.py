@@ -1,0 +1,1 @@
+"""What turns pure stages into a running Observer: engine, handlers, settings, health."""

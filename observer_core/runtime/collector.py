@@ -1,0 +1,144 @@
+"""Writes snapshots: raw observations in, normalised and flagged records in the journal.
+
+The normaliser's state is what the journal's own records make of it, so a writer that
+starts anew, or that lost a race, reads back what it has missed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from observer_core.runtime.engine import Build
+from observer_core.shared.config import identity
+from observer_core.shared.errors import Conflict
+from observer_core.shared.records import Note, Record, Snapshot
+from observer_core.snapshot_engine.normalise import Normaliser
+from observer_core.storage.journal import Commit, Head, InputRange, Journals, StateRow
+from observer_core.storage.ports import Op
+
+_STATE_EVERY = 20_000
+
+
+class SnapshotWriter:
+    """The writer of `snapshots.<source>`. `write` commits all it is given, or nothing."""
+
+    def __init__(
+        self, journals: Journals, source: str, domain: str, normaliser: Normaliser, build: Build,
+        config: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        self.source = source
+        self.journal = journals.open(f"snapshots.{source}", domain)
+        self._journals = journals
+        self._normaliser = normaliser
+        self._build = build
+        self._config = {"source": source, **config}
+        self._identity = identity({"config": self._config, "code": build.version, "lock": build.lock})
+        self._head: Head | None = None
+        self._state: Any = None
+        self._epoch: int | None = None
+        self._since_state = 0
+
+    def write(
+        self,
+        snapshots: Sequence[Snapshot],
+        *,
+        inputs: Sequence[InputRange] = (),
+        checkpoints: Mapping[str, Any] | None = None,
+        extra: Callable[[int], Sequence[Op]] | None = None,
+    ) -> Head:
+        """Normalises and commits `snapshots`; `extra` gets the position of the first one.
+
+        `ingest_ns` never decreases in the journal: what comes late is known late.
+        """
+        while True:
+            head = self._load()
+            records, state_before = self._records(head, snapshots)
+            first = head.position + 1 + len(records) - len(snapshots)
+            try:
+                self._head = self.journal.commit(
+                    head,
+                    Commit(
+                        records=records, inputs=inputs, epoch=self._epoch or head.epoch + 1,
+                        through_ns=records[-1].time_ns if records else 0,
+                        checkpoints=checkpoints or {}, state=state_before,
+                        extra=[*(extra(first) if extra else ()), *self._epoch_op(head)],
+                    ),
+                )  # fmt: skip
+            except Conflict as conflict:
+                self._head = None
+                if conflict.key != "head" and not conflict.key.startswith(("r.", "e.")):
+                    raise
+                continue
+            except BaseException:
+                self._head = None
+                raise
+            self._epoch = self._head.epoch
+            return self._head
+
+    def checkpoint(self, name: str) -> Any:
+        return self.journal.checkpoint(name)
+
+    def close(self) -> None:
+        """Leaves the normaliser's state behind, so that the next start reads nothing back."""
+        if self._head is not None and self._since_state:
+            self.journal.commit(self._head, Commit(state=self._write_state()))
+            self._head = None
+
+    def _records(
+        self, head: Head, snapshots: Sequence[Snapshot]
+    ) -> tuple[list[Record], Callable[[int], StateRow] | None]:
+        records: list[Record] = []
+        time_ns = head.time_ns
+        state = self._write_state() if self._since_state >= _STATE_EVERY else None
+        if self._epoch is None and snapshots:
+            time_ns = max(time_ns, snapshots[0].ingest_ns)
+            body = {"epoch": head.epoch + 1, "stage": "collect", "version": "1", "config": self._config,
+                    "identity": self._identity, "code": self._build.version, "lock": self._build.lock}  # fmt: skip
+            records.append(Note(kind="epoch", time_ns=time_ns, body=body))
+        for snapshot in snapshots:
+            if snapshot.ingest_ns < time_ns:
+                snapshot = replace(snapshot, ingest_ns=time_ns)
+            time_ns = snapshot.ingest_ns
+            records.append(self._normaliser.apply(self._state, snapshot))
+        self._since_state += len(snapshots)
+        return records, state
+
+    def _epoch_op(self, head: Head) -> list[Op]:
+        if self._epoch is not None:
+            return []
+        value = {"identity": self._identity, "version": self._build.version, "position": head.position + 1}
+        return [self.journal.epoch_op(head.epoch + 1, value)]
+
+    def _load(self) -> Head:
+        if self._head is not None:
+            return self._head
+        head = self.journal.head()
+        row = self.journal.epoch_row(head.epoch) if head.epoch else None
+        self._epoch = head.epoch if row is not None and row["identity"] == self._identity else None
+        newest = self.journal.newest_state(head)
+        self._state, first = self._normaliser.initial(), 1
+        if newest is not None:
+            self._state = self._normaliser.load(self._journals.storage.blobs.get(newest.blob))
+            first = newest.consumed["self"] + 1
+        self._since_state = 0
+        if head.position >= first:
+            for entry in self.journal.scan(first, head.position):
+                if isinstance(entry.record, Snapshot):
+                    self._normaliser.observe(self._state, entry.record)
+                    self._since_state += 1
+        self._head = head
+        return head
+
+    def _write_state(self) -> Callable[[int], StateRow]:
+        """The state as it is now, which is that of the head before the commit it goes with."""
+        assert self._head is not None
+        data = self._normaliser.dump(self._state)
+        name = f"{self.journal.name}/{hashlib.sha256(data).hexdigest()}"
+        self._journals.storage.blobs.put(name, data)
+        head, self._since_state = self._head, 0
+        return lambda seq: StateRow(
+            seq=seq, blob=name, epoch=head.epoch, through_ns=head.through_ns, consumed={"self": head.position}
+        )

@@ -1,0 +1,508 @@
+"""One engine for all stages: journals in, `transition`, journal out, exactly once.
+
+A `Worker` owns one stage and the journal it writes. `pump` consumes what the inputs
+hold beyond the checkpoint and commits records, input ranges, checkpoints, views and time
+in one transaction. Calling it too often, twice at once, or after a crash anywhere gives
+the same journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from observer_core.shared.clock import SECOND, Clock
+from observer_core.shared.config import identity
+from observer_core.shared.errors import Conflict, Divergence, EpochMoved
+from observer_core.shared.records import Note, Record
+from observer_core.shared.stage import Entry, Stage
+from observer_core.storage.journal import (
+    HOURS_PER_COMMIT,
+    Commit,
+    CommitRow,
+    Head,
+    InputRange,
+    Journal,
+    Journals,
+    StateRow,
+    chain,
+)
+from observer_core.storage.ports import Op
+
+S = TypeVar("S")
+_HOUR_NS = 3600 * SECOND
+_CONFLICTS_IN_A_ROW = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The code that runs: package version and sha256 of its lock file. Part of every epoch."""
+
+    version: str
+    lock: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How a worker behaves. None of it changes what is recorded."""
+
+    max_lag_ns: int = 30 * SECOND
+    """Time and checkpoint are committed at least every third of this, output or not."""
+    batch: int = 1000
+    """Entries read at once from one input."""
+    max_attempts: int = 3
+    """After so many failures an entry is quarantined."""
+    state_entries: int = 20_000
+    state_seconds: float = 0.8
+    """A state blob is written after so many entries or so much transition time: bounds a rebuild."""
+    lease_ns: int = 0
+    """How long a lease on the journal lasts; 0: none (one process owns the storage)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec(Generic[S]):
+    """A stage and where it stands: what it writes, what it reads, and which inputs tell it the time.
+
+    `inputs()` may grow as sources appear. `timed` inputs are those whose `through_ns`
+    says how far time has come; the least of them counts. `rebuild` makes the stage of
+    an earlier epoch from its recorded configuration.
+    """
+
+    stage: Stage[S]
+    output: str
+    domain: str
+    inputs: Callable[[], Sequence[str]]
+    timed: Callable[[], Sequence[str]]
+    rebuild: Callable[[Mapping[str, Any]], Stage[S]]
+
+
+def epoch_identity(stage: Stage[Any], build: Build) -> str:
+    """What makes an epoch: configuration, stage version, code version, lock file."""
+    return identity(
+        {"stage": stage.name, "version": stage.version, "config": dict(stage.config()),
+         "code": build.version, "lock": build.lock}
+    )  # fmt: skip
+
+
+class Worker(Generic[S]):
+    """Runs one stage. Not for use from two threads at once; two processes are fine."""
+
+    def __init__(
+        self,
+        journals: Journals,
+        spec: StageSpec[S],
+        build: Build,
+        clock: Clock,
+        options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+    ) -> None:
+        self.spec = spec
+        self.journal = journals.open(spec.output, spec.domain)
+        self._journals = journals
+        self._stage = spec.stage
+        self._build = build
+        self._clock = clock
+        self._options = options
+        self._identity = epoch_identity(spec.stage, build)
+        self._epoch: int | None = None
+        self._loaded = False
+        self._state: S
+        self._head = Head()
+        self._consumed: dict[str, int] = {}
+        self._through = 0
+        self._views: dict[str, Any] = {}
+        self._views_version = -1
+        self._records: list[Record] = []
+        self._ranges: list[InputRange] = []
+        self._hours: set[int] = set()
+        self._fences: dict[str, tuple[int, int]] = {}
+        self._since_state = 0
+        self._seconds_since_state = 0.0
+        self._committed_at = 0
+        self._lease_until = 0
+        self.records = 0
+        self.conflicts = 0
+        self.quarantines = 0
+
+    # ------------------------------------------------------------------ the loop
+
+    def pump(self, *, refresh: bool = True, flush: bool = False) -> int:
+        """Consumes everything the inputs hold now; gives the number of records committed.
+
+        `refresh=False` trusts what this process knows of the inputs' heads (it wrote them).
+        `flush` commits checkpoint and time even if nothing else is due.
+        """
+        before = self.records
+        in_a_row = 0
+        while self._hold_lease():
+            try:
+                self._load(refresh)
+                self._drain(refresh)
+                if self._due(flush):
+                    self._commit()
+                break
+            except Conflict:
+                self.conflicts += 1
+                in_a_row += 1
+                if in_a_row == _CONFLICTS_IN_A_ROW:
+                    raise
+                if not self._adopt_twin():
+                    self._loaded = False
+            except _Failed as failed:
+                self._loaded = False
+                self._fences[failed.entry.journal] = (failed.entry.position, failed.entry.position)
+        return self.records - before
+
+    def close(self) -> None:
+        """Commits what is pending, with the state, so that the next start needs no rebuild."""
+        if self._loaded:
+            self._drain(refresh=False)
+            if self._ranges or self._since_state:
+                self._commit(with_state=True)
+
+    @property
+    def through_ns(self) -> int:
+        """How far in time this worker has come, committed or not."""
+        return max(self._through, self._head.through_ns)
+
+    def _drain(self, refresh: bool) -> None:
+        names = list(self.spec.inputs())
+        heads = {name: self._journals.open(name).head(refresh=refresh) for name in names}
+        through = self._time(heads, refresh)
+        while True:
+            batches = []
+            for name in names:
+                after = self._consumed.get(name, 0)
+                if heads[name].position > after:
+                    limit = min(self._options.batch, heads[name].position - after)
+                    batches.append(self._journals.open(name).read(after, limit))
+            if not batches:
+                break
+            if len(batches) == 1:
+                self._consume(batches[0])
+            else:
+                # In the order in which they could be known; what is recorded is the order taken.
+                self._consume(list(_merge(batches)))
+        if through > self._through and self._consumed:
+            self._open_epoch_if_needed(through)
+            self._emit(self._stage.advance(self._state, through))
+            self._through = through
+
+    def _time(self, heads: Mapping[str, Head], refresh: bool) -> int:
+        timed = [
+            heads[name].through_ns
+            if name in heads
+            else self._journals.open(name).head(refresh=refresh).through_ns
+            for name in self.spec.timed()
+        ]
+        return min(timed, default=0)
+
+    def _consume(self, entries: Sequence[Entry]) -> None:
+        started = time.perf_counter()
+        for entry in entries:
+            self._open_epoch_if_needed(entry.time_ns)
+            if self._fences and not self._pass_fence(entry):
+                continue
+            try:
+                records = self._stage.transition(self._state, entry)
+            except Exception as error:
+                self._failed(entry, error)
+                raise _Failed(entry) from error
+            if self._ranges and self._ranges[-1].journal == entry.journal and not self._ranges[-1].skipped:
+                last = self._ranges[-1]
+                self._ranges[-1] = InputRange(last.journal, last.first, entry.position)
+            else:
+                self._ranges.append(InputRange(entry.journal, entry.position, entry.position))
+            self._consumed[entry.journal] = entry.position
+            self._since_state += 1
+            if records:
+                self._emit(records)
+            if self._full():
+                self._commit()
+        self._seconds_since_state += time.perf_counter() - started
+
+    def _emit(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._records.append(record)
+            self._hours.add(record.time_ns // _HOUR_NS)
+
+    def _full(self) -> bool:
+        return (
+            len(self._hours) >= HOURS_PER_COMMIT // 2
+            or len(self._records) >= 2000
+            or len(self._ranges) >= 2000
+        )
+
+    def _due(self, flush: bool) -> bool:
+        if not self._consumed:
+            return False
+        if self._records or self._changed_views():
+            return True
+        self._views_version = self._stage.views_version(self._state)
+        behind = self._through > self._head.through_ns or bool(self._ranges)
+        return behind and (
+            flush or self._clock.now_ns() - self._committed_at >= self._options.max_lag_ns // 3
+        )
+
+    # ------------------------------------------------------------------ commit
+
+    def _commit(self, *, with_state: bool = False, extra: Sequence[Op] = ()) -> None:
+        views = self._changed_views()
+        state = None
+        if (
+            with_state
+            or self._since_state >= self._options.state_entries
+            or self._seconds_since_state >= self._options.state_seconds
+        ):
+            state = self._write_state()
+        head = self.journal.commit(
+            self._head,
+            Commit(
+                records=self._records, inputs=self._ranges, through_ns=self._through,
+                epoch=self._epoch, views=views, state=state, extra=extra,
+                checkpoints={item.journal: {"position": self._consumed[item.journal]} for item in self._ranges},
+            ),
+        )  # fmt: skip
+        if state is not None:
+            self._since_state, self._seconds_since_state = 0, 0.0
+        self.records += len(self._records)
+        self._views.update(views)
+        self._views_version = self._stage.views_version(self._state)
+        self._settle(head)
+
+    def _settle(self, head: Head) -> None:
+        self._head = head
+        self._records, self._ranges = [], []
+        self._hours.clear()
+        self._committed_at = self._clock.now_ns()
+
+    def _changed_views(self) -> dict[str, Any]:
+        if self._views_version == self._stage.views_version(self._state):
+            return {}
+        now = self._stage.views(self._state)
+        changed = {key: value for key, value in now.items() if self._views.get(key) != value}
+        for key, value in self._views.items():
+            if key not in now and value is not None and not key.startswith("quarantined."):
+                changed[key] = None
+        return changed
+
+    def _write_state(self) -> Callable[[int], StateRow]:
+        data = self._stage.dump(self._state)
+        name = f"{self.spec.output}/{hashlib.sha256(data).hexdigest()}"
+        self._journals.storage.blobs.put(name, data)
+        consumed, through, epoch = dict(self._consumed), self._through, self._epoch or 0
+        return lambda seq: StateRow(seq=seq, blob=name, epoch=epoch, through_ns=through, consumed=consumed)
+
+    def _adopt_twin(self) -> bool:
+        """After a conflict: did a twin commit exactly what we were about to? Then our state is right."""
+        rows = list(self.journal.rows(after_seq=self._head.seq, from_position=max(1, self._head.position)))
+        if not rows or [item for row in rows for item in row.inputs] != self._ranges:
+            return False
+        head = self.journal.head()
+        if head.seq != rows[-1].seq or rows[-1].through_ns != max(self._through, self._head.through_ns):
+            return False
+        ours = chain(self._head.hash, [record.encode(self._epoch or 0) for record in self._records])
+        if head.epoch != self._epoch:
+            return False
+        if head.hash != ours:
+            raise Divergence(
+                f"journal {self.spec.output!r}: two workers consumed {self._ranges} and wrote different records "
+                f"after position {self._head.position}; keep the data folder, this is a defect"
+            )
+        self._views_version = -1
+        self._settle(head)
+        return True
+
+    # ------------------------------------------------------------------ state
+
+    def _load(self, refresh: bool) -> None:
+        if self._loaded:
+            if refresh and self.journal.head().etag != self._head.etag:
+                self._bring_forward_to(self.journal.head(refresh=False))
+            return
+        head = self.journal.head()
+        row = None if not head.epoch else self.journal.epoch_row(head.epoch)
+        mine = row is not None and row["identity"] == self._identity
+        if self._epoch is not None and head.epoch != self._epoch:
+            raise EpochMoved(self.spec.output, self._epoch, head.epoch, row["version"] if row else "?")
+        stage = self._stage if mine or row is None else self._stage_of_epoch(row)
+        newest = self.journal.newest_state(head)
+        self._consumed, self._through, seq = {}, 0, 0
+        if newest is None:
+            state = stage.initial()
+        else:
+            state = stage.load(self._journals.storage.blobs.get(newest.blob))
+            self._consumed, self._through, seq = dict(newest.consumed), newest.through_ns, newest.seq
+        self._since_state, self._seconds_since_state = 0, 0.0
+        started = time.perf_counter()
+        self._rerun(stage, state, seq, head)
+        self._seconds_since_state = time.perf_counter() - started
+        self._state = state if stage is self._stage else self._stage.load(stage.dump(state))
+        self._epoch = head.epoch if mine else None
+        self._views = self.journal.views()
+        self._views_version = -1
+        self._settle(head)
+        self._loaded = True
+        self._count_cold_start()
+
+    def _bring_forward_to(self, head: Head) -> None:
+        """Somebody else committed: run what they consumed, discarding what they have already written."""
+        if head.epoch != self._epoch:
+            row = self.journal.epoch_row(head.epoch)
+            raise EpochMoved(self.spec.output, self._epoch or 0, head.epoch, row["version"] if row else "?")
+        if self._ranges or self._records:
+            self._loaded = False  # our own pending work is ahead of the last commit
+            self._load(True)
+            return
+        self._rerun(self._stage, self._state, self._head.seq, head)
+        self._views = self.journal.views()
+        self._settle(head)
+
+    def _rerun(self, stage: Stage[S], state: S, seq: int, head: Head) -> None:
+        from_position = 1
+        if seq and seq == self._head.seq:
+            from_position = max(1, self._head.position)
+        for row in self.journal.rows(after_seq=seq, from_position=from_position):
+            if row.seq > head.seq:
+                break
+            rerun_row(self._journals, stage, state, row)
+            for item in row.inputs:
+                self._consumed[item.journal] = item.last
+                self._since_state += item.last - item.first + 1
+            self._through = max(self._through, row.through_ns)
+
+    def _stage_of_epoch(self, row: Mapping[str, Any]) -> Stage[S]:
+        note = self.journal.entry(row["position"]).record
+        assert isinstance(note, Note)
+        return self.spec.rebuild(note.body["config"])
+
+    # ------------------------------------------------------------------ epochs
+
+    def _open_epoch_if_needed(self, time_ns: int) -> None:
+        if self._epoch is not None:
+            return
+        if self._ranges or self._records:
+            raise AssertionError("an epoch opens before anything is consumed in it")
+        epoch = self._head.epoch + 1
+        when = max(self._head.time_ns, time_ns)
+        note = Note(
+            kind="epoch", time_ns=when,
+            body={"epoch": epoch, "stage": self._stage.name, "version": self._stage.version,
+                  "config": dict(self._stage.config()), "identity": self._identity,
+                  "code": self._build.version, "lock": self._build.lock},
+        )  # fmt: skip
+        self._epoch = epoch
+        self._records.append(note)
+        self._commit(
+            with_state=True,
+            extra=[
+                self.journal.epoch_op(
+                    epoch,
+                    {"identity": self._identity, "version": self._build.version,
+                     "position": self._head.position + 1},
+                )
+            ],
+        )  # fmt: skip
+
+    # ------------------------------------------------------------------ attempts and quarantine
+
+    def _count_cold_start(self) -> None:
+        """A worker without a past may follow one that a record killed: count before the first try."""
+        for name in self.spec.inputs():
+            after = self._consumed.get(name, 0)
+            top = self._journals.open(name).head().position
+            if top <= after:
+                continue
+            known = self.journal.attempt(name)
+            if known is not None and known["first"] <= after + 1 <= known["last"]:
+                self._fences.setdefault(name, (after + 1, known["last"]))
+            else:
+                last = min(top, after + self._options.batch)
+                self.journal.record_attempt(name, {"first": after + 1, "last": last, "attempts": 1})
+
+    def _pass_fence(self, entry: Entry) -> bool:
+        """Alone, and counted durably, before an entry that may have brought a worker down."""
+        fence = self._fences.get(entry.journal)
+        if fence is None or entry.position < fence[0]:
+            return True
+        if entry.position > fence[1]:
+            del self._fences[entry.journal]
+            return True
+        if self._ranges or self._records:
+            self._commit()
+        known = self.journal.attempt(entry.journal)
+        tried = 0
+        if known is not None and known["first"] == known["last"] == entry.position:
+            tried = known["attempts"]
+        if tried >= self._options.max_attempts:
+            self._quarantine(entry, known.get("error", "the process died while it worked on this entry"), tried)
+            return False
+        self.journal.record_attempt(
+            entry.journal,
+            {**(known or {}), "first": entry.position, "last": entry.position, "attempts": tried + 1},
+        )
+        return True
+
+    def _failed(self, entry: Entry, error: Exception) -> None:
+        known = self.journal.attempt(entry.journal)
+        tried = 1
+        if known is not None and known["first"] == known["last"] == entry.position:
+            tried = known["attempts"]
+        text = f"{type(error).__name__}: {error}"[:500]
+        self.journal.record_attempt(
+            entry.journal,
+            {"first": entry.position, "last": entry.position, "attempts": tried, "error": text},
+        )
+
+    def _quarantine(self, entry: Entry, error: str, attempts: int) -> None:
+        kind, _, name = entry.journal.partition(".")
+        scopes = [f"source:{name}"] if kind in ("snapshots", "patterns") else ["*"]
+        body = {"input": entry.journal, "position": entry.position, "error": error,
+                "attempts": attempts, "scopes": scopes}  # fmt: skip
+        note = Note(kind="quarantine", time_ns=max(self._head.time_ns, entry.time_ns), body=body)
+        self._records.append(note)
+        self._ranges.append(InputRange(entry.journal, entry.position, entry.position, skipped=True))
+        self._consumed[entry.journal] = entry.position
+        self.quarantines += 1
+        view = f"quarantined.{entry.journal}@{entry.position}"
+        self._commit(extra=[self.journal.view_op(view, body)])
+
+    # ------------------------------------------------------------------ lease
+
+    def _hold_lease(self) -> bool:
+        if not self._options.lease_ns:
+            return True
+        now = self._clock.now_ns()
+        if now < self._lease_until - self._options.lease_ns // 2:
+            return True
+        if self.journal.take_lease(self._journals.worker, now, now + self._options.lease_ns):
+            self._lease_until = now + self._options.lease_ns
+            return True
+        return False
+
+
+class _Failed(Exception):
+    """A transition raised; the state it worked on is lost."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+
+
+def rerun_row(journals: Journals, stage: Stage[S], state: S, row: CommitRow) -> list[Record]:
+    """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
+    records: list[Record] = []
+    for item in row.inputs:
+        if item.skipped:
+            continue
+        for entry in journals.open(item.journal).scan(item.first, item.last):
+            records += stage.transition(state, entry)
+    return [*records, *stage.advance(state, row.through_ns)]
+
+
+def _merge(batches: Sequence[Sequence[Entry]]) -> list[Entry]:
+    merged = heapq.merge(*batches, key=lambda entry: (entry.time_ns, entry.journal))
+    return list(merged)
+

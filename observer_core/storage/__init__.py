@@ -1,0 +1,1 @@
+"""Where bytes and rows live: ports, their adapters, and the journal built on them."""

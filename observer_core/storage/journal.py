@@ -1,0 +1,655 @@
+"""The journal: an ordered, append-only log of records with one writer at a time.
+
+Bytes lie in hourly segments, truth lies in one table partition (its name is the
+journal's). A commit appends the bytes and then changes the rows in one transaction
+under the condition that `head` is as the writer knew it: that transaction is the commit
+point. Bytes that no row points to are garbage and harmless.
+
+    head                    where the journal stands (`Head`)
+    r.<last position>.<seq> one committed range of records, and the inputs it was made from
+    c.<input>               how far an input has been consumed
+    s.<seq>                 a state blob and the commit it stands at
+    v.<key>                 views: what readers look up
+    i.<sha256>              idempotency keys of pushed batches
+    e.<epoch>               which configuration and version an epoch runs
+    a.<input>               attempts at an entry that has not been passed yet
+    lease                   which worker is at it
+
+`r` rows are keyed by their last position, so the first row at or after `r.<p>` holds
+position p. A commit without records still has an `r` row when it consumed something: the
+order in which several inputs were consumed is part of the truth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.clock import SECOND
+from observer_core.shared.errors import (
+    ChainBroken,
+    Conflict,
+    JournalError,
+    NotFound,
+    SegmentFull,
+    StorageCorrupt,
+    StorageUnavailable,
+)
+from observer_core.shared.records import AnyRecord, Record, SnapshotDecoder, decode_record
+from observer_core.shared.stage import Entry
+from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
+
+GENESIS: Final = bytes(32)
+"""What the first record's hash is chained to."""
+HOURS_PER_COMMIT: Final = 40
+"""Writers keep below it; what one indivisible commit has beyond it stays in its last segment."""
+_HOUR_NS: Final = 3600 * SECOND
+_TAIL_BYTES: Final = 8 * 1024 * 1024
+_READ_BYTES: Final = 8 * 1024 * 1024
+_REGISTRY: Final = "registry"
+_DURABLE: Final = "durable"
+
+
+@dataclass(frozen=True, slots=True)
+class InputRange:
+    """Entries first..last of `journal`, consumed in this order. `skipped`: quarantined, not given to the stage."""
+
+    journal: str
+    first: int
+    last: int
+    skipped: bool = False
+
+    def to_json(self) -> list[Any]:
+        return [self.journal, self.first, self.last, *([1] if self.skipped else [])]
+
+    @staticmethod
+    def from_json(value: list[Any]) -> InputRange:
+        return InputRange(value[0], value[1], value[2], len(value) > 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a journal stands: everything that the next commit builds on."""
+
+    position: int = 0
+    hash: bytes = GENESIS
+    time_ns: int = 0
+    through_ns: int = 0
+    epoch: int = 0
+    seq: int = 0
+    state: int = 0
+    commit: str = ""
+    etag: str = ""
+
+    def value(self) -> bytes:
+        return encode(
+            {"position": self.position, "hash": self.hash.hex(), "time_ns": self.time_ns,
+             "through_ns": self.through_ns, "epoch": self.epoch, "seq": self.seq, "state": self.state,
+             "commit": self.commit}
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> Head:
+        value = decode(row.value)
+        value["hash"] = bytes.fromhex(value["hash"])
+        return Head(**value, etag=row.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRow:
+    """One `r` row: records first..last (none when last < first) and what they were made from."""
+
+    first: int
+    last: int
+    seq: int
+    segment: str
+    offset: int
+    length: int
+    first_ns: int
+    last_ns: int
+    previous: bytes
+    hash: bytes
+    epoch: int
+    through_ns: int
+    commit: str
+    inputs: tuple[InputRange, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+    @property
+    def key(self) -> str:
+        return f"r.{self.last:020d}.{self.seq:012d}"
+
+    def value(self) -> bytes:
+        return encode(
+            {"first": self.first, "last": self.last, "seq": self.seq, "segment": self.segment,
+             "offset": self.offset, "length": self.length, "first_ns": self.first_ns,
+             "last_ns": self.last_ns, "previous": self.previous.hex(), "hash": self.hash.hex(),
+             "epoch": self.epoch, "through_ns": self.through_ns, "commit": self.commit,
+             "inputs": [item.to_json() for item in self.inputs]}
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> CommitRow:
+        value = decode(row.value)
+        value["previous"] = bytes.fromhex(value["previous"])
+        value["hash"] = bytes.fromhex(value["hash"])
+        value["inputs"] = tuple(InputRange.from_json(item) for item in value["inputs"])
+        return CommitRow(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """One `s` row: the stage's state after commit `seq`."""
+
+    seq: int
+    blob: str
+    epoch: int
+    through_ns: int
+    consumed: Mapping[str, int]
+
+    @property
+    def key(self) -> str:
+        return f"s.{self.seq:012d}"
+
+    def value(self) -> bytes:
+        return encode(
+            {"seq": self.seq, "blob": self.blob, "epoch": self.epoch, "through_ns": self.through_ns,
+             "consumed": dict(self.consumed)}
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> StateRow:
+        return StateRow(**decode(row.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction changes besides `head`."""
+
+    records: Sequence[Record] = ()
+    inputs: Sequence[InputRange] = ()
+    through_ns: int = 0
+    epoch: int | None = None
+    checkpoints: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, Any] = field(default_factory=dict)
+    """Changed views; None removes one."""
+    state: Callable[[int], StateRow] | None = None
+    extra: Sequence[Op] = ()
+
+
+def chain(previous: bytes, records: Iterable[bytes]) -> bytes:
+    """The hash after `records`: sha256(previous hash ‖ record bytes), record by record."""
+    sha256 = hashlib.sha256
+    for data in records:
+        digest = sha256(previous)
+        digest.update(data)
+        previous = digest.digest()
+    return previous
+
+
+def segment_name(journal: str, hour: int) -> str:
+    """`snapshots/source=binance/date=2018-04-05/00.ndjson` for an hour since the epoch."""
+    kind, _, name = journal.partition(".")
+    moment = datetime.fromtimestamp(hour * 3600, UTC)
+    return f"{kind}/source={name}/date={moment:%Y-%m-%d}/{moment:%H}.ndjson"
+
+
+class Journal:
+    """One journal of a storage. Safe to use from several threads; commits are conditional anyway."""
+
+    def __init__(self, storage: Storage, name: str, commit_ids: Callable[[], str]) -> None:
+        self.name = name
+        self._storage = storage
+        self._commit_ids = commit_ids
+        self._head: Head | None = None
+        self._tail: deque[tuple[Entry, int]] = deque()
+        self._tail_bytes = 0
+        self._segments: dict[int, str] = {}
+        self._lock = threading.RLock()
+
+    # ------------------------------------------------------------------ reading
+
+    def head(self, *, refresh: bool = True) -> Head:
+        """The head as stored; with `refresh=False` as this process last saw it."""
+        with self._lock:
+            if refresh or self._head is None:
+                row = self._storage.tables.get(self.name, "head")
+                found = Head() if row is None else Head.of(row)
+                if self._head is None or found.etag != self._head.etag:
+                    if self._tail and found.position < self._tail[-1][0].position:
+                        self._forget_tail()
+                    self._head = found
+            return self._head
+
+    def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
+        """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
+        low = f"r.{from_position:020d}"
+        while True:
+            page = self._storage.tables.query(self.name, low, "r.~", 1000)
+            for row in page:
+                parsed = CommitRow.of(row)
+                if parsed.seq > after_seq:
+                    yield parsed
+            if len(page) < 1000:
+                return
+            low = page[-1].key + " "
+
+    def read(self, after: int, limit: int | None = None) -> list[Entry]:
+        """Entries after position `after`, at most `limit`; from memory when this process wrote them."""
+        with self._lock:
+            if self._head is not None and self._head.position <= after:
+                return []
+            if self._tail and self._tail[0][0].position <= after + 1 <= self._tail[-1][0].position:
+                start = after + 1 - self._tail[0][0].position
+                stop = len(self._tail) if limit is None else min(len(self._tail), start + limit)
+                return [self._tail[index][0] for index in range(start, stop)]
+        found: list[Entry] = []
+        for entry in self.scan(after + 1):
+            found.append(entry)
+            if limit is not None and len(found) >= limit:
+                break
+        return found
+
+    def scan(self, first: int = 1, last: int | None = None) -> Iterator[Entry]:
+        """Stored entries first..last in order, decoded. Reads ahead by whole byte ranges."""
+        decode_line: Callable[[bytes], AnyRecord] = (
+            SnapshotDecoder() if self.name.startswith("snapshots.") else decode_record
+        )
+        for row, lines in self._payloads(first, last):
+            for position, line in enumerate(lines, row.first):
+                if position < first:
+                    continue
+                if last is not None and position > last:
+                    return
+                yield Entry(self.name, position, decode_line(line))
+
+    def raw(self, first: int = 1, last: int | None = None) -> Iterator[tuple[CommitRow, list[bytes]]]:
+        """Each commit that holds any of first..last, with the stored bytes of its records."""
+        return self._payloads(first, last)
+
+    def entry(self, position: int) -> Entry:
+        """The entry at `position`; `NotFound` when there is none."""
+        for entry in self.scan(position, position):
+            return entry
+        raise NotFound("entry", f"{self.name}@{position}")
+
+    def position_at(self, time_ns: int) -> int:
+        """The last position known at `time_ns` or before (0: none)."""
+        low, high = 0, self.head().position
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._time_of(middle) <= time_ns:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _time_of(self, position: int) -> int:
+        row = next(iter(self._row_page(position, 1)))
+        if row.first_ns == row.last_ns:
+            return row.first_ns
+        return self.entry(position).time_ns
+
+    def _row_page(self, position: int, limit: int) -> list[CommitRow]:
+        page = self._storage.tables.query(self.name, f"r.{position:020d}", "r.~", limit)
+        return [CommitRow.of(row) for row in page]
+
+    def _payloads(self, first: int, last: int | None) -> Iterator[tuple[CommitRow, list[bytes]]]:
+        batch: list[CommitRow] = []
+        size = 0
+        for row in self.rows(from_position=first):
+            if row.count == 0:
+                continue
+            if last is not None and row.first > last:
+                break
+            adjacent = batch and batch[-1].segment == row.segment
+            if batch and (not adjacent or size > _READ_BYTES):
+                yield from self._read_batch(batch)
+                batch, size = [], 0
+            batch.append(row)
+            size = row.offset + row.length - batch[0].offset
+        if batch:
+            yield from self._read_batch(batch)
+
+    def _read_batch(self, batch: list[CommitRow]) -> Iterator[tuple[CommitRow, list[bytes]]]:
+        start, end = batch[0].offset, batch[-1].offset + batch[-1].length
+        try:
+            data = self._storage.segments.read(batch[0].segment, start, end - start)
+        except (StorageCorrupt, NotFound) as error:
+            if len(batch) > 1:
+                for row in batch:
+                    yield from self._read_batch([row])
+                return
+            raise ChainBroken(self.name, batch[0].first, "gap", str(error)) from error
+        for row in batch:
+            payload = data[row.offset - start : row.offset - start + row.length]
+            lines = payload.split(b"\n")
+            if lines.pop() != b"" or len(lines) != row.count:
+                raise ChainBroken(
+                    self.name, row.first, "hash",
+                    f"{row.count} records were committed at {row.segment}:{row.offset}, found {len(lines)} lines",
+                )  # fmt: skip
+            yield row, lines
+
+    # ------------------------------------------------------------------ writing
+
+    def commit(self, base: Head, commit: Commit) -> Head:
+        """Appends and commits as one step on top of `base`, or raises and has committed nothing.
+
+        `Conflict` when somebody committed since `base`. Records must not go back in time.
+        """
+        with self._lock:
+            epoch = base.epoch if commit.epoch is None else commit.epoch
+            encoded = [record.encode(epoch) for record in commit.records]
+            identity = self._commit_ids()
+            rows = self._append(base, commit, encoded, epoch, identity)
+            newest = rows[-1] if rows else None
+            head = Head(
+                position=base.position + len(encoded),
+                hash=newest.hash if newest else base.hash,
+                time_ns=newest.last_ns if newest and encoded else base.time_ns,
+                through_ns=max(base.through_ns, commit.through_ns),
+                epoch=epoch,
+                seq=base.seq + len(rows),
+                state=base.state,
+                commit=identity,
+            )
+            ops = [Op("insert", row.key, row.value()) for row in rows]
+            ops += [
+                Op("upsert", f"c.{name}", encode(value)) for name, value in sorted(commit.checkpoints.items())
+            ]
+            for key, view in sorted(commit.views.items()):
+                ops.append(
+                    Op("delete", f"v.{key}") if view is None else Op("upsert", f"v.{key}", encode(view))
+                )
+            if commit.state is not None:
+                state = commit.state(head.seq)
+                head = replace(head, state=head.seq)
+                ops.append(Op("upsert", state.key, state.value()))
+            ops += commit.extra
+            action: Op = (
+                Op("replace", "head", head.value(), base.etag)
+                if base.etag
+                else Op("insert", "head", head.value())
+            )
+            head = self._transact(head, [action, *ops])
+            self._remember(head, base.position, commit.records, encoded)
+            return head
+
+    def _transact(self, head: Head, ops: list[Op]) -> Head:
+        try:
+            etags = self._storage.tables.commit(self.name, ops)
+        except Conflict:
+            self._head = None
+            self._forget_tail()
+            raise
+        except StorageUnavailable:
+            # It may have happened all the same: the commit id tells.
+            self._head = None
+            row = self._storage.tables.get(self.name, "head")
+            if row is None or Head.of(row).commit != head.commit:
+                raise
+            return Head.of(row)
+        return replace(head, etag=etags[0])
+
+    def _append(
+        self, base: Head, commit: Commit, encoded: list[bytes], epoch: int, identity: str
+    ) -> list[CommitRow]:
+        rows: list[CommitRow] = []
+        if not encoded and not commit.inputs:
+            return rows
+        position, previous, seq, last_ns = base.position, base.hash, base.seq, base.time_ns
+        start = 0
+        while start < len(encoded) or not rows:
+            stop, first_ns = start, last_ns
+            if encoded:
+                hour = commit.records[start].time_ns // _HOUR_NS
+                first_ns = commit.records[start].time_ns
+                size = 0
+                while stop < len(encoded) and size < APPEND_BYTES // 2:
+                    time_ns = commit.records[stop].time_ns
+                    if time_ns < last_ns:
+                        raise JournalError(
+                            f"a record for {self.name!r} is at {time_ns} ns, before the {last_ns} ns that the "
+                            "journal has reached; times never decrease within a journal"
+                        )
+                    if time_ns // _HOUR_NS != hour and len(rows) < HOURS_PER_COMMIT:
+                        break
+                    last_ns = time_ns
+                    size += len(encoded[stop])
+                    stop += 1
+                part = encoded[start:stop]
+                name, offset, length = self._append_bytes(hour, b"\n".join(part) + b"\n")
+            else:
+                part, name, offset, length = [], "", 0, 0
+            seq += 1
+            digest = chain(previous, part)
+            rows.append(
+                CommitRow(
+                    first=position + 1, last=position + len(part), seq=seq, segment=name, offset=offset,
+                    length=length, first_ns=first_ns, last_ns=last_ns, previous=previous, hash=digest,
+                    epoch=epoch, commit=identity,
+                    # The last row speaks for the whole commit.
+                    through_ns=max(base.through_ns, commit.through_ns) if stop == len(encoded) else base.through_ns,
+                    inputs=tuple(commit.inputs) if stop == len(encoded) else (),
+                )
+            )  # fmt: skip
+            position, previous, start = position + len(part), digest, stop
+        if len(rows) > ROWS_PER_TRANSACTION // 2:
+            raise JournalError(f"a commit to {self.name!r} needs {len(rows)} rows; commit in smaller steps")
+        return rows
+
+    def _append_bytes(self, hour: int, data: bytes) -> tuple[str, int, int]:
+        name = self._segments.get(hour)
+        if name is None:
+            self._segments.clear()
+            name = self._segments[hour] = segment_name(self.name, hour)
+        while True:
+            try:
+                return name, self._storage.segments.append(name, data), len(data)
+            except SegmentFull:
+                stem, _, number = name.removesuffix(".ndjson").rpartition("~")
+                name = f"{stem}~{int(number) + 1}.ndjson" if stem else f"{number}~1.ndjson"
+                self._segments[hour] = name
+
+    def _remember(self, head: Head, base: int, records: Sequence[Record], encoded: list[bytes]) -> None:
+        if self._tail and self._tail[-1][0].position != base:
+            self._forget_tail()
+        for index, record in enumerate(records):
+            size = len(encoded[index])
+            self._tail.append((Entry(self.name, base + index + 1, record), size))  # type: ignore[arg-type]
+            self._tail_bytes += size
+        while self._tail_bytes > _TAIL_BYTES:
+            self._tail_bytes -= self._tail.popleft()[1]
+        self._head = head
+
+    def _forget_tail(self) -> None:
+        self._tail.clear()
+        self._tail_bytes = 0
+
+    # ------------------------------------------------------------------ rows beside the records
+
+    def checkpoint(self, input_name: str) -> Any:
+        """The checkpoint of an input as JSON, or None."""
+        row = self._storage.tables.get(self.name, f"c.{input_name}")
+        return None if row is None else decode(row.value)
+
+    def checkpoints(self) -> dict[str, Any]:
+        return self._prefixed("c.")
+
+    def views(self) -> dict[str, Any]:
+        return self._prefixed("v.")
+
+    def consistent_views(self) -> tuple[Head, dict[str, Any]]:
+        """Head and views of one and the same commit: read head, views, head again."""
+        for _ in range(64):
+            head = self.head()
+            views = self.views()
+            if self.head().etag == head.etag:
+                return head, views
+        raise StorageUnavailable(f"journal {self.name!r} moves too fast for a consistent read of its views")
+
+    def idempotency(self, key: str) -> Any:
+        """What was committed under a pushed batch's key, or None."""
+        row = self._storage.tables.get(self.name, _idempotency_key(key))
+        return None if row is None else decode(row.value)
+
+    @staticmethod
+    def idempotency_op(key: str, value: Mapping[str, Any]) -> Op:
+        return Op("insert", _idempotency_key(key), encode(dict(value)))
+
+    def attempt(self, input_name: str) -> Any:
+        row = self._storage.tables.get(self.name, f"a.{input_name}")
+        return None if row is None else decode(row.value)
+
+    def record_attempt(self, input_name: str, value: Mapping[str, Any]) -> None:
+        """Durable before the attempt is made: a crash counts too."""
+        self._storage.tables.commit(self.name, [Op("upsert", f"a.{input_name}", encode(dict(value)))])
+
+    @staticmethod
+    def view_op(key: str, value: Mapping[str, Any] | None) -> Op:
+        return Op("delete", f"v.{key}") if value is None else Op("upsert", f"v.{key}", encode(dict(value)))
+
+    def take_lease(self, owner: str, now_ns: int, until_ns: int) -> bool:
+        """True when `owner` may work on this journal until then. Only saves work: commits decide."""
+        row = self._storage.tables.get(self.name, "lease")
+        if row is not None:
+            held = decode(row.value)
+            if held["owner"] != owner and held["until_ns"] > now_ns:
+                return False
+        value = encode({"owner": owner, "until_ns": until_ns})
+        op = Op("replace", "lease", value, row.etag) if row else Op("insert", "lease", value)
+        try:
+            self._storage.tables.commit(self.name, [op])
+        except Conflict:
+            return False
+        return True
+
+    def epoch_row(self, epoch: int) -> Any:
+        """`{"identity", "version", "position"}` of an epoch, or None."""
+        row = self._storage.tables.get(self.name, f"e.{epoch:06d}")
+        return None if row is None else decode(row.value)
+
+    @staticmethod
+    def epoch_op(epoch: int, value: Mapping[str, Any]) -> Op:
+        return Op("insert", f"e.{epoch:06d}", encode(dict(value)))
+
+    def newest_state(self, head: Head) -> StateRow | None:
+        if not head.state:
+            return None
+        row = self._storage.tables.get(self.name, f"s.{head.state:012d}")
+        if row is None:
+            raise JournalError(
+                f"journal {self.name!r}: the head names state {head.state}, which does not exist"
+            )
+        return StateRow.of(row)
+
+    def states(self) -> list[StateRow]:
+        return [StateRow.of(row) for row in self._storage.tables.query(self.name, "s.", "s.~")]
+
+    def _prefixed(self, prefix: str) -> dict[str, Any]:
+        rows = self._storage.tables.query(self.name, prefix, prefix + "~")
+        return {row.key[len(prefix) :]: decode(row.value) for row in rows}
+
+
+def _idempotency_key(key: str) -> str:
+    return "i." + hashlib.sha256(key.encode()).hexdigest()
+
+
+class Journals:
+    """All journals of one storage, and which domain each belongs to."""
+
+    def __init__(self, storage: Storage, *, worker: str) -> None:
+        self.storage = storage
+        self.worker = worker
+        self._open: dict[str, Journal] = {}
+        self._domains: dict[str, str] = {}
+        self._commits = 0
+        self._lock = threading.Lock()
+
+    def open(self, name: str, domain: str | None = None) -> Journal:
+        """The journal; registered under `domain` when that is given (writers give it, readers need not)."""
+        with self._lock:
+            journal = self._open.get(name)
+            if journal is None:
+                _check_name(name)
+                journal = self._open[name] = Journal(self.storage, name, self._next_commit_id)
+            if domain is not None and self._domains.get(name) != domain:
+                self._register(name, domain)
+            return journal
+
+    def names(self, kind: str | None = None, domain: str | None = None) -> list[str]:
+        """Registered journals in ascending order, of one kind (`snapshots`, …) and domain if given."""
+        prefix = f"{kind}." if kind else ""
+        rows = self.storage.tables.query(_REGISTRY, prefix, prefix + "~")
+        found = {row.key: decode(row.value)["domain"] for row in rows}
+        self._domains.update(found)
+        return [name for name, where in found.items() if domain is None or where == domain]
+
+    def domain_of(self, name: str) -> str | None:
+        row = self.storage.tables.get(_REGISTRY, name)
+        return None if row is None else str(decode(row.value)["domain"])
+
+    def domains(self) -> list[str]:
+        self.names()
+        return sorted(set(self._domains.values()))
+
+    def sync(self) -> None:
+        """Makes all that this process has committed durable, and moves the rows out of the write-ahead log.
+
+        Not for the hot path; safe from another thread. Bytes first: what the index says
+        was durable at position p was synced before the index said so.
+        """
+        if self.storage.volatile:
+            with self._lock:
+                heads = {name: journal.head(refresh=False).position for name, journal in self._open.items()}
+            self.storage.segments.sync()
+            ops = [
+                Op("upsert", name, encode({"position": position}))
+                for name, position in heads.items()
+                if position
+            ]
+            for start in range(0, len(ops), ROWS_PER_TRANSACTION):
+                self.storage.tables.commit(_DURABLE, ops[start : start + ROWS_PER_TRANSACTION])
+        self.storage.checkpoint()
+
+    def durable_position(self, name: str) -> int:
+        row = self.storage.tables.get(_DURABLE, name)
+        return 0 if row is None else int(decode(row.value)["position"])
+
+    def forget(self) -> None:
+        """Drops what this process remembers of the journals; the storage is asked again."""
+        with self._lock:
+            self._open.clear()
+            self._domains.clear()
+
+    def _register(self, name: str, domain: str) -> None:
+        found = self.domain_of(name)
+        if found is not None and found != domain:
+            raise JournalError(
+                f"journal {name!r} belongs to domain {found!r} and cannot be used in {domain!r}; "
+                "give the source another name, or use the domain it has"
+            )
+        if found is None:
+            self.storage.tables.commit(_REGISTRY, [Op("upsert", name, encode({"domain": domain}))])
+        self._domains[name] = domain
+
+    def _next_commit_id(self) -> str:
+        self._commits += 1
+        return f"{self.worker}.{self._commits}"
+
+
+def _check_name(name: str) -> None:
+    kind, _, rest = name.partition(".")
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+    if not kind or not rest or not set(kind) <= allowed or not set(rest) <= allowed or len(name) > 80:
+        raise JournalError(f"{name!r} is not a journal name: KIND.NAME of a-z, 0-9, _ and - was expected")

@@ -1,0 +1,184 @@
+"""The four storage ports, and the limits that every backend keeps.
+
+The limits are Azure's, kept by the local backends too, so that what works on a laptop
+works in the cloud. Nothing above this folder knows which backend it talks to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+from observer_core.shared.errors import LimitExceeded
+
+ROWS_PER_TRANSACTION: Final = 100
+TRANSACTION_BYTES: Final = 4 * 1024 * 1024
+ROW_BYTES: Final = 960 * 1024
+"""Azure: 1 MiB an entity; the value is split over properties of 64 KiB, keys and names count too."""
+MESSAGE_BYTES: Final = 48 * 1024
+APPEND_BYTES: Final = 4 * 1024 * 1024
+_KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,512}")
+_QUEUE = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    key: str
+    value: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One row's part in a transaction.
+
+    `insert` wants the key absent, `replace` wants it at `etag`, `upsert` and `delete`
+    take whatever is there (`delete` of a missing row does nothing).
+    """
+
+    action: Literal["insert", "replace", "upsert", "delete"]
+    key: str
+    value: bytes = b""
+    etag: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: str
+    body: bytes
+    dequeue_count: int
+    receipt: str
+
+
+class Segments(Protocol):
+    """Append-only byte sequences with `/`-separated names."""
+
+    def append(self, name: str, data: bytes) -> int:
+        """Appends all of `data` (or raises) and gives its offset; makes the segment when missing.
+
+        As durable when it returns as the backend promises. A crash may leave part of the
+        bytes: they are garbage that no row points to. `SegmentFull` asks for another name.
+        """
+
+    def read(self, name: str, offset: int, length: int) -> bytes:
+        """Exactly `length` bytes; `StorageCorrupt` when there are fewer, `NotFound` without the segment."""
+
+    def size(self, name: str) -> int: ...
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Names in ascending order."""
+
+    def delete(self, name: str) -> None: ...
+
+    def sync(self) -> None:
+        """Everything appended before this call survives a power failure when it returns."""
+
+
+class Blobs(Protocol):
+    """Whole values under names that are never written twice with other content."""
+
+    def put(self, name: str, data: bytes) -> None:
+        """Readers see nothing or all of it."""
+
+    def get(self, name: str) -> bytes: ...
+
+    def list(self, prefix: str = "") -> Iterator[str]: ...
+
+    def delete(self, name: str) -> None: ...
+
+
+class Tables(Protocol):
+    """Rows in partitions. A transaction within one partition happens whole or not at all."""
+
+    def get(self, partition: str, key: str) -> Row | None: ...
+
+    def query(self, partition: str, low: str, high: str, limit: int | None = None) -> list[Row]:
+        """Rows with low <= key < high in ascending (code point) order of keys."""
+
+    def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
+        """Does all `ops`, or none and raises `Conflict` (naming the key). Gives each op's new etag.
+
+        A key may occur once. `LimitExceeded` beyond 100 rows, 4 MiB, or 960 KiB a value.
+        """
+
+
+class Queues(Protocol):
+    """Messages at least once, in no promised order."""
+
+    def send(self, queue: str, body: bytes, *, delay_ns: int = 0) -> None: ...
+
+    def receive(self, queue: str, *, count: int = 1, visibility_ns: int = 30_000_000_000) -> list[Message]:
+        """Up to `count` visible messages, hidden for `visibility_ns`, each with its dequeue count."""
+
+    def delete(self, queue: str, message: Message) -> None:
+        """Done with it. A receipt that is no longer the newest deletes nothing."""
+
+    def length(self, queue: str) -> int:
+        """Messages in the queue, hidden ones included."""
+
+
+class Storage(Protocol):
+    """One backend: its four ports, and what all of them share."""
+
+    @property
+    def segments(self) -> Segments: ...
+    @property
+    def blobs(self) -> Blobs: ...
+    @property
+    def tables(self) -> Tables: ...
+    @property
+    def queues(self) -> Queues: ...
+    @property
+    def volatile(self) -> bool:
+        """True when a commit may be known before its bytes are durable (`Journals.recover` is needed)."""
+
+    def checkpoint(self) -> None:
+        """Housekeeping that must not run in the hot path; safe from another thread."""
+
+    def close(self) -> None: ...
+
+
+def check_transaction(partition: str, ops: Sequence[Op]) -> None:
+    """Raises `LimitExceeded` for what some backend could not do."""
+    if not 1 <= len(ops) <= ROWS_PER_TRANSACTION:
+        raise LimitExceeded(
+            f"a transaction on {partition!r} has {len(ops)} rows; 1 to {ROWS_PER_TRANSACTION} are possible"
+        )
+    _check_key(partition, "partition")
+    total = 0
+    seen = set()
+    for op in ops:
+        _check_key(op.key, "row key")
+        if op.key in seen:
+            raise LimitExceeded(f"row {op.key!r} of {partition!r} occurs twice in one transaction")
+        seen.add(op.key)
+        if len(op.value) > ROW_BYTES:
+            raise LimitExceeded(
+                f"row {op.key!r} of {partition!r} has {len(op.value)} bytes; {ROW_BYTES} are possible"
+            )
+        total += len(op.value) + 2 * len(op.key) + 256
+    if total > TRANSACTION_BYTES:
+        raise LimitExceeded(
+            f"a transaction on {partition!r} has {total} bytes; {TRANSACTION_BYTES} are possible"
+        )
+
+
+def check_message(queue: str, body: bytes) -> None:
+    if not _QUEUE.fullmatch(queue) or "--" in queue:
+        raise LimitExceeded(
+            f"queue name {queue!r} is not possible: 3 to 63 of a-z, 0-9 and single inner hyphens"
+        )
+    if len(body) > MESSAGE_BYTES:
+        raise LimitExceeded(
+            f"a message of {len(body)} bytes for queue {queue!r}; {MESSAGE_BYTES} are possible: "
+            "put the content in a blob and send its name"
+        )
+
+
+def _check_key(key: str, what: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise LimitExceeded(
+            f"{what} {key!r} is not possible: 1 to 512 characters without / \\ # ? and control characters"
+        )

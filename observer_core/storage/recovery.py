@@ -1,0 +1,159 @@
+"""After a power failure in `durability = normal`: the index is cut to what its bytes can prove.
+
+Rows and bytes are synced at different times, so rows may survive whose bytes did not.
+Such a journal is cut to its last verified commit, and so is every journal that had
+consumed what is gone. What was cut is computed again from what is left; only live
+observations of the last moments can be lost, and the cut is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.clock import Clock
+from observer_core.shared.records import Note
+from observer_core.storage.journal import Commit, CommitRow, Head, InputRange, Journal, Journals
+from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
+from observer_core.storage.verify import verify
+
+OPERATIONS = "operations.local"
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Journal `journal` went from position `was` back to `now`, because `reason`."""
+
+    journal: str
+    was: int
+    now: int
+    reason: str
+
+
+def recover(journals: Journals, clock: Clock) -> list[Cut]:
+    """Cuts what cannot be proved, writes a `recovery` record for each cut, and gives them."""
+    if not journals.storage.volatile:
+        return []
+    names = journals.names()
+    rows = {name: list(journals.open(name).rows()) for name in names}
+    keep: dict[str, CommitRow | None] = {}
+    reasons: dict[str, str] = {}
+    for name in names:
+        found = _unproved(journals, name, rows[name])
+        if found is not None:
+            keep[name], reasons[name] = found
+    changed = bool(keep)
+    while changed:
+        changed = False
+        for name in names:
+            kept = keep.get(name, rows[name][-1] if rows[name] else None)
+            reason, last = _first_orphan(rows, keep, name, kept)
+            if reason is not None:
+                keep[name], reasons[name] = last, reason
+                changed = True
+    cuts = [_cut(journals, name, rows[name], keep[name], reasons[name]) for name in sorted(keep)]
+    journals.forget()
+    if cuts:
+        _record(journals, clock, cuts)
+    return cuts
+
+
+def _unproved(journals: Journals, name: str, rows: list[CommitRow]) -> tuple[CommitRow | None, str] | None:
+    journal = journals.open(name)
+    proved: CommitRow | None = None
+    durable = journals.durable_position(name)
+    for row in _commit_ends(rows):
+        if row.last > durable:
+            break
+        proved = row
+    result = verify(journal, proved)
+    if result.fault is None:
+        return None
+    for row in _commit_ends(rows):
+        if row.last <= result.records and row.seq > (proved.seq if proved else 0):
+            proved = row
+    return proved, f"{result.fault.fault} at {result.fault.position}: {result.fault.detail}"
+
+
+def _commit_ends(rows: list[CommitRow]) -> Iterator[CommitRow]:
+    """The last row of each commit: one commit may have a row for each of several hours."""
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        if following is None or following.commit != row.commit:
+            yield row
+
+
+def _first_orphan(
+    rows: dict[str, list[CommitRow]], keep: dict[str, CommitRow | None], name: str, kept: CommitRow | None
+) -> tuple[str | None, CommitRow | None]:
+    last: CommitRow | None = None
+    for row in _commit_ends(rows[name]):
+        if kept is None or row.seq > kept.seq:
+            break
+        for item in row.inputs:
+            if item.journal in keep:
+                limit = keep[item.journal]
+                if item.last > (limit.last if limit else 0):
+                    return f"its input {item.journal} was cut to {limit.last if limit else 0}", last
+        last = row
+    return None, kept
+
+
+def _cut(journals: Journals, name: str, rows: list[CommitRow], last: CommitRow | None, reason: str) -> Cut:
+    storage, journal = journals.storage, journals.open(name)
+    was = journal.head()
+    kept = [row for row in rows if last is not None and row.seq <= last.seq]
+    seq, epoch = (last.seq, last.epoch) if last else (0, 0)
+    # From the newest to the oldest, the head last: whenever this stops, the next start finishes it.
+    ops = [Op("delete", row.key) for row in reversed(rows) if row.seq > seq]
+    ops += [Op("delete", row.key) for row in journal.states() if row.seq > seq]
+    ops += [Op("delete", f"v.{key}") for key in journal.views() if not key.startswith("quarantined.")]
+    ops += [Op("delete", row.key) for row in storage.tables.query(name, f"e.{epoch + 1:06d}", "e.~")]
+    ops += list(_pushes_after(storage, name, last.last if last else 0))
+    ops += list(_checkpoints(journal, kept))
+    for start in range(0, len(ops), ROWS_PER_TRANSACTION):
+        storage.tables.commit(name, ops[start : start + ROWS_PER_TRANSACTION])
+    states = [row.seq for row in journal.states() if row.seq <= seq]
+    if last is None:
+        storage.tables.commit(name, [Op("delete", "head")])
+    else:
+        head = Head(
+            position=last.last, hash=last.hash, time_ns=last.last_ns, through_ns=last.through_ns,
+            epoch=last.epoch, seq=last.seq, state=max(states, default=0), commit=last.commit,
+        )  # fmt: skip
+        storage.tables.commit(name, [Op("upsert", "head", head.value())])
+    return Cut(name, was.position, last.last if last else 0, reason)
+
+
+def _pushes_after(storage: Storage, name: str, position: int) -> Iterator[Op]:
+    for row in storage.tables.query(name, "i.", "i.~"):
+        if decode(row.value)["position"] > position:
+            yield Op("delete", row.key)
+
+
+def _checkpoints(journal: Journal, kept: list[CommitRow]) -> Iterator[Op]:
+    reached: dict[str, InputRange] = {}
+    for row in kept:
+        for item in row.inputs:
+            reached[item.journal] = item
+    for name, value in journal.checkpoints().items():
+        if "total" in value:  # a completely ingested file: only as long as its load is complete
+            load = reached.get(value["load"])
+            if load is None or load.last < value["total"]:
+                yield Op("delete", f"c.{name}")
+        elif name in reached:
+            yield Op("upsert", f"c.{name}", encode({**value, "position": reached[name].last}))
+        else:
+            yield Op("delete", f"c.{name}")
+
+
+def _record(journals: Journals, clock: Clock, cuts: list[Cut]) -> None:
+    journal = journals.open(OPERATIONS, domain="operations")
+    head = journal.head()
+    now = max(head.time_ns, clock.now_ns())
+    notes = [
+        Note(kind="recovery", time_ns=now,
+             body={"journal": cut.journal, "was": cut.was, "now": cut.now, "reason": cut.reason})
+        for cut in cuts
+    ]  # fmt: skip
+    journal.commit(head, Commit(records=notes, through_ns=now))
