@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from observer_core.runtime.engine import Build
-from observer_core.shared.config import identity
 from observer_core.shared.errors import Conflict
-from observer_core.shared.records import Note, Record, Snapshot
+from observer_core.shared.records import Record, Snapshot
 from observer_core.snapshot_engine.normalise import Normaliser
+from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import Commit, Head, InputRange, Journals, StateRow
 from observer_core.storage.ports import Op
 
@@ -33,9 +32,7 @@ class SnapshotWriter:
         self.journal = journals.open(f"snapshots.{source}", domain)
         self._journals = journals
         self._normaliser = normaliser
-        self._build = build
-        self._config = {"source": source, **config}
-        self._identity = identity({"config": self._config, "code": build.version, "lock": build.lock})
+        self._mine = Epoch("collect", "1", {"source": source, **config}, build)
         self._head: Head | None = None
         self._state: Any = None
         self._epoch: int | None = None
@@ -55,7 +52,7 @@ class SnapshotWriter:
         """
         while True:
             head = self._load()
-            records, state_before = self._records(head, snapshots)
+            records, rows, state_before = self._records(head, snapshots)
             first = head.position + 1 + len(records) - len(snapshots)
             try:
                 self._head = self.journal.commit(
@@ -64,7 +61,7 @@ class SnapshotWriter:
                         records=records, inputs=inputs, epoch=self._epoch or head.epoch + 1,
                         through_ns=records[-1].time_ns if records else 0,
                         checkpoints=checkpoints or {}, state=state_before,
-                        extra=[*(extra(first) if extra else ()), *self._epoch_op(head)],
+                        extra=[*(extra(first) if extra else ()), *rows],
                     ),
                 )  # fmt: skip
             except Conflict as conflict:
@@ -89,35 +86,29 @@ class SnapshotWriter:
 
     def _records(
         self, head: Head, snapshots: Sequence[Snapshot]
-    ) -> tuple[list[Record], Callable[[int], StateRow] | None]:
+    ) -> tuple[list[Record], list[Op], Callable[[int], StateRow] | None]:
         records: list[Record] = []
+        rows: list[Op] = []
         time_ns = head.time_ns
         state = self._write_state() if self._since_state >= _STATE_EVERY else None
         if self._epoch is None and snapshots:
-            time_ns = max(time_ns, snapshots[0].ingest_ns)
-            body = {"epoch": head.epoch + 1, "stage": "collect", "version": "1", "config": self._config,
-                    "identity": self._identity, "code": self._build.version, "lock": self._build.lock}  # fmt: skip
-            records.append(Note(kind="epoch", time_ns=time_ns, body=body))
+            note, row = self._mine.opening(head, snapshots[0].ingest_ns)
+            time_ns = note.time_ns
+            records.append(note)
+            rows.append(row)
         for snapshot in snapshots:
             if snapshot.ingest_ns < time_ns:
                 snapshot = replace(snapshot, ingest_ns=time_ns)
             time_ns = snapshot.ingest_ns
             records.append(self._normaliser.apply(self._state, snapshot))
         self._since_state += len(snapshots)
-        return records, state
-
-    def _epoch_op(self, head: Head) -> list[Op]:
-        if self._epoch is not None:
-            return []
-        value = {"identity": self._identity, "version": self._build.version, "position": head.position + 1}
-        return [self.journal.epoch_op(head.epoch + 1, value)]
+        return records, rows, state
 
     def _load(self) -> Head:
         if self._head is not None:
             return self._head
         head = self.journal.head()
-        row = self.journal.epoch_row(head.epoch) if head.epoch else None
-        self._epoch = head.epoch if row is not None and row["identity"] == self._identity else None
+        self._epoch = self._mine.number(self.journal, head)
         newest = self.journal.newest_state(head)
         self._state, first = self._normaliser.initial(), 1
         if newest is not None:

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from observer_core.shared.clock import SECOND, Clock
-from observer_core.shared.config import identity
 from observer_core.shared.errors import Conflict, Divergence, EpochMoved
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry, Stage
+from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import (
     HOURS_PER_COMMIT,
     Commit,
@@ -36,14 +36,6 @@ from observer_core.storage.ports import Op
 S = TypeVar("S")
 _HOUR_NS = 3600 * SECOND
 _CONFLICTS_IN_A_ROW = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """The code that runs: package version and sha256 of its lock file. Part of every epoch."""
-
-    version: str
-    lock: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +72,6 @@ class StageSpec(Generic[S]):
     rebuild: Callable[[Mapping[str, Any]], Stage[S]]
 
 
-def epoch_identity(stage: Stage[Any], build: Build) -> str:
-    """What makes an epoch: configuration, stage version, code version, lock file."""
-    return identity(
-        {"stage": stage.name, "version": stage.version, "config": dict(stage.config()),
-         "code": build.version, "lock": build.lock}
-    )  # fmt: skip
-
-
 class Worker(Generic[S]):
     """Runs one stage. Not for use from two threads at once; two processes are fine."""
 
@@ -103,10 +87,9 @@ class Worker(Generic[S]):
         self.journal = journals.open(spec.output, spec.domain)
         self._journals = journals
         self._stage = spec.stage
-        self._build = build
         self._clock = clock
         self._options = options
-        self._identity = epoch_identity(spec.stage, build)
+        self._mine = Epoch(spec.stage.name, spec.stage.version, spec.stage.config(), build)
         self._epoch: int | None = None
         self._loaded = False
         self._state: S
@@ -324,11 +307,10 @@ class Worker(Generic[S]):
                 self._bring_forward_to(self.journal.head(refresh=False))
             return
         head = self.journal.head()
-        row = None if not head.epoch else self.journal.epoch_row(head.epoch)
-        mine = row is not None and row["identity"] == self._identity
         if self._epoch is not None and head.epoch != self._epoch:
-            raise EpochMoved(self.spec.output, self._epoch, head.epoch, row["version"] if row else "?")
-        stage = self._stage if mine or row is None else self._stage_of_epoch(row)
+            raise self._moved(head)
+        epoch = self._mine.number(self.journal, head)
+        stage = self._stage if epoch or not head.epoch else self._stage_of_epoch(head)
         newest = self.journal.newest_state(head)
         self._consumed, self._through, seq = {}, 0, 0
         if newest is None:
@@ -341,7 +323,7 @@ class Worker(Generic[S]):
         self._rerun(stage, state, seq, head)
         self._seconds_since_state = time.perf_counter() - started
         self._state = state if stage is self._stage else self._stage.load(stage.dump(state))
-        self._epoch = head.epoch if mine else None
+        self._epoch = epoch
         self._views = self.journal.views()
         self._views_version = -1
         self._settle(head)
@@ -351,8 +333,7 @@ class Worker(Generic[S]):
     def _bring_forward_to(self, head: Head) -> None:
         """Somebody else committed: run what they consumed, discarding what they have already written."""
         if head.epoch != self._epoch:
-            row = self.journal.epoch_row(head.epoch)
-            raise EpochMoved(self.spec.output, self._epoch or 0, head.epoch, row["version"] if row else "?")
+            raise self._moved(head)
         if self._ranges or self._records:
             self._loaded = False  # our own pending work is ahead of the last commit
             self._load(True)
@@ -374,8 +355,12 @@ class Worker(Generic[S]):
                 self._since_state += item.last - item.first + 1
             self._through = max(self._through, row.through_ns)
 
-    def _stage_of_epoch(self, row: Mapping[str, Any]) -> Stage[S]:
-        note = self.journal.entry(row["position"]).record
+    def _moved(self, head: Head) -> EpochMoved:
+        row = self.journal.epoch_row(head.epoch)
+        return EpochMoved(self.spec.output, self._epoch or 0, head.epoch, row["version"] if row else "?")
+
+    def _stage_of_epoch(self, head: Head) -> Stage[S]:
+        note = self.journal.entry(self.journal.epoch_row(head.epoch)["position"]).record
         assert isinstance(note, Note)
         return self.spec.rebuild(note.body["config"])
 
@@ -386,26 +371,10 @@ class Worker(Generic[S]):
             return
         if self._ranges or self._records:
             raise AssertionError("an epoch opens before anything is consumed in it")
-        epoch = self._head.epoch + 1
-        when = max(self._head.time_ns, time_ns)
-        note = Note(
-            kind="epoch", time_ns=when,
-            body={"epoch": epoch, "stage": self._stage.name, "version": self._stage.version,
-                  "config": dict(self._stage.config()), "identity": self._identity,
-                  "code": self._build.version, "lock": self._build.lock},
-        )  # fmt: skip
-        self._epoch = epoch
+        note, row = self._mine.opening(self._head, time_ns)
+        self._epoch = self._head.epoch + 1
         self._records.append(note)
-        self._commit(
-            with_state=True,
-            extra=[
-                self.journal.epoch_op(
-                    epoch,
-                    {"identity": self._identity, "version": self._build.version,
-                     "position": self._head.position + 1},
-                )
-            ],
-        )  # fmt: skip
+        self._commit(with_state=True, extra=[row])
 
     # ------------------------------------------------------------------ attempts and quarantine
 

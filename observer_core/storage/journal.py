@@ -539,10 +539,6 @@ class Journal:
         row = self._storage.tables.get(self.name, f"e.{epoch:06d}")
         return None if row is None else decode(row.value)
 
-    @staticmethod
-    def epoch_op(epoch: int, value: Mapping[str, Any]) -> Op:
-        return Op("insert", f"e.{epoch:06d}", encode(dict(value)))
-
     def newest_state(self, head: Head) -> StateRow | None:
         if not head.state:
             return None

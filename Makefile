@@ -1,0 +1,60 @@
+# `make` or `make help` says what there is. PYTHON=… names the interpreter for .venv,
+# ARGS=… goes to the command that the target runs.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test golden313 lint bench lock clean
+
+PYTHON ?=
+ARGS ?=
+UV := uv==0.13.9
+REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+	--custom-compile-command "make lock" $(ARGS)
+
+help:  ## say what there is
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.installed  ## .venv with the observer command and all that running and testing needs
+
+.venv/.installed: $(REQUIREMENTS)
+	@sh scripts/make_venv.sh .venv $(PYTHON)
+	@touch $@
+
+run: setup  ## start the Observer: this machine's metrics and the shipped recording
+	@.venv/bin/observer run $(ARGS)
+
+test: setup golden313  ## all tests
+	@.venv/bin/python -m pytest -n auto $(ARGS)
+
+golden313:  ## the checked-in journal heads on Python 3.13, where there is one
+	@python=$$(sh scripts/find_python313.sh); \
+	if [ -z "$$python" ]; then \
+		echo "golden313: SKIPPED: no Python 3.13 on PATH or under pyenv"; \
+	else \
+		$(MAKE) --no-print-directory .venv313/.installed PYTHON313="$$python" && \
+		.venv313/bin/python -m pytest tests/golden; \
+	fi
+
+.venv313/.installed: $(REQUIREMENTS)
+	@sh scripts/make_venv.sh .venv313 $(PYTHON313)
+	@touch $@
+
+lint: setup  ## style, formatting, types, import contracts, forbidden text
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/python scripts/check_tree.py
+
+bench: setup  ## measure against the budgets
+	@.venv/bin/python -m benchmarks.core $(ARGS)
+
+lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
+	@test -x .venv-lock/bin/uv || { python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet $(UV); }
+	$(COMPILE) pyproject.toml --output-file requirements.txt
+	$(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+
+clean:  ## remove what can be made again (never data or logs)
+	rm -rf .venv .venv313 .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,34 @@
+"""The port through which a record leaves the Observer."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """One destination. Delivery is at least once; `record_id` lets the receiver drop a repeat.
+
+    A sink is used by one caller at a time and keeps nothing that matters: what was
+    delivered stands in the journal of the subscription.
+    """
+
+    @property
+    def name(self) -> str:
+        """How results and logs call this destination. Holds no secret."""
+
+    def send(self, record_id: str, body: bytes, *, content_type: str, replay: bool) -> int | None:
+        """Hands `body` over and returns the receiver's answer code, if it gives one.
+
+        `replay` says that the record was delivered before and is repeated on demand.
+        Raises `DeliveryError`: with `retry` when another attempt may succeed. After a
+        `retry` the receiver may or may not have the record.
+        """
+
+    def already_has(self, record_id: str) -> bool:
+        """True when the receiver certainly has the record. Asked before each attempt.
+
+        It tells a delivery that was made and not yet committed from one that never was.
+        """
+
+    def close(self) -> None:
+        """Lets go of files and connections. May be called twice."""

@@ -1,0 +1,254 @@
+"""Blocks: what is closed, why, until when. A block ends by a release record and by nothing else.
+
+Blocks of several policies may stand on one scope; each ends on its own: at its time,
+when every condition that it waits for has ended, or by a command. Missing data ends
+none. An override lifts blocks for a while: those that would still stand when it ends are
+set again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from observer_core.decision_pipeline.ruling import rule
+from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, view_key
+from observer_core.decision_pipeline.timers import Timers
+from observer_core.decision_pipeline.views import block_entry, block_row
+from observer_core.shared.clock import format_time
+from observer_core.shared.records import Decision, Json, Severity
+
+OPERATOR = "operator"
+
+
+@dataclass(slots=True, kw_only=True)
+class Block:
+    """A block, and what holds it.
+
+    `sources` are those whose events ask for it. `lifted`: an override ended it for a
+    while, or kept it from being set. `entry` is what the view says of it.
+    """
+
+    policy: str
+    version: int
+    scope: str
+    sources: set[str]
+    severity: Severity
+    reason: Json
+    evidence: Json
+    until_ns: int | None
+    cooldown_ns: int
+    cause: str
+    conditions: set[str] = field(default_factory=set)
+    lifted: bool = False
+    since_ns: int = 0
+    entry: Json = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return f"{self.policy} {self.scope}"
+
+    def with_claims_of(self, other: Block) -> Block:
+        """This block, also held by what holds `other`."""
+        ends = (self.until_ns, other.until_ns)
+        until_ns = None if None in ends else max(end for end in ends if end is not None)
+        return replace(
+            self, until_ns=until_ns, conditions=self.conditions | other.conditions,
+            sources=self.sources | other.sources,
+        )  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Override:
+    scope: str
+    author: str
+    reason: str
+    until_ns: int
+    cause: str
+
+    def covers(self, policy: str, scope: str, sources: Iterable[str]) -> bool:
+        """By its scope, or because no other source asks for it. An operator's block is never covered."""
+        if policy == OPERATOR:
+            return False
+        return self.scope in (DOMAIN, scope) or {self.scope} == set(map(source_scope, sources))
+
+
+class Blocks:
+    """The blocks and overrides of a domain, and how long policies rest between acts."""
+
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
+        self._by_scope: dict[str, dict[str, Block]] = {}
+        self._waiting: dict[str, set[str]] = {}
+        self.overrides: dict[str, Override] = {}
+        self.resting: dict[str, int] = {}
+        self.rows: dict[str, Json] = {}
+        self.version = 0
+
+    def find(self, policy: str, scope: str) -> Block | None:
+        return self._by_scope.get(scope, {}).get(policy)
+
+    def at(self, scope: str) -> list[Block]:
+        """The blocks of exactly this scope, lifted ones included, by policy."""
+        return [block for _, block in sorted(self._by_scope.get(scope, {}).items())]
+
+    def override_of(self, policy: str, scope: str, sources: Iterable[str]) -> Override | None:
+        """The override that lasts longest of those that cover such a block."""
+        covering = [o for o in self.overrides.values() if o.covers(policy, scope, sources)]
+        return max(covering, key=lambda o: (o.until_ns, o.scope), default=None)
+
+    def set(self, block: Block, time_ns: int, causation: tuple[str, ...]) -> Decision:
+        """The block stands from `time_ns` on, instead of one of the same policy and scope."""
+        decision = rule(
+            "block", block.scope, policy=block.policy, version=block.version, reason=block.reason,
+            time_ns=time_ns, causation=causation, severity=block.severity, until_ns=block.until_ns,
+            evidence=block.evidence,
+        )  # fmt: skip
+        block.lifted, block.since_ns, block.entry = False, time_ns, block_entry(decision)
+        self._keep(block)
+        self._show(block.scope)
+        return decision
+
+    def hold_up(self, block: Block) -> None:
+        """Remembers a block that an override withheld."""
+        block.lifted = True
+        self._keep(block)
+
+    def join(self, block: Block, conditions: Iterable[str], source: str) -> None:
+        """A further event asks for this block; if it waits for conditions, it waits for these too."""
+        block.sources.add(source)
+        if block.conditions:
+            block.conditions.update(conditions)
+            for condition in conditions:
+                self._waiting.setdefault(condition, set()).add(block.key)
+
+    def recover(self, ended: Iterable[str], time_ns: int, ref: str) -> list[Decision]:
+        """Releases the blocks for which the last condition has ended."""
+        released = []
+        for condition in ended:
+            for key in sorted(self._waiting.pop(condition, ())):
+                block = self._of(key)
+                block.conditions.discard(condition)
+                if not block.conditions:
+                    text = f"recovered: what caused the block has ended ({condition})"
+                    released += self._end(block, time_ns, (ref,), {"code": "recovered", "text": text})
+        return released
+
+    def expire(self, key: str, due_ns: int) -> list[Decision]:
+        block = self._of(key)
+        text = f"the block's end has come ({format_time(due_ns)})"
+        return self._end(block, due_ns, (block.cause,), {"code": "expired", "text": text})
+
+    def release(self, block: Block, time_ns: int, ref: str, author: str, why: str) -> Decision:
+        """By command. A lifted block is released too: it will not stand again."""
+        block.lifted = False
+        reason = {"code": "command", "text": f"released by {author}: {why}", "author": author}
+        return self._end(block, time_ns, (ref,), reason)[0]
+
+    def override(self, override: Override, time_ns: int) -> list[Decision]:
+        """Lifts what the override covers. First its own record, then one a lifted block."""
+        self.overrides[override.scope] = override
+        self._timers.arm(override.until_ns, "override", override.scope)
+        text = f"overridden by {override.author} until {format_time(override.until_ns)}: {override.reason}"
+        reason = {"code": "override", "text": text, "author": override.author, "until_ns": override.until_ns}
+        decisions = [
+            rule("release", override.scope, policy="override", reason=reason, time_ns=time_ns,
+                 causation=(override.cause,), severity="warning", until_ns=override.until_ns)
+        ]  # fmt: skip
+        for block in self._all():
+            if not block.lifted and override.covers(block.policy, block.scope, block.sources):
+                decisions.append(self._released(block, time_ns, (override.cause,), reason))
+                block.lifted = True
+                self._show(block.scope)
+        return decisions
+
+    def end_override(self, scope: str, time_ns: int, causation: tuple[str, ...] = ()) -> list[Decision]:
+        """First the override's end, then each lifted block that would still stand, set again."""
+        override = self.overrides.pop(scope)
+        self._timers.disarm("override", scope)
+        causation = causation or (override.cause,)
+        reason = {"code": "override_ended", "text": f"the override by {override.author} has ended"}
+        decisions = [
+            rule("judgment", scope, policy="override", reason=reason, time_ns=time_ns, causation=causation)
+        ]
+        for block in self._all():
+            if block.lifted and self.override_of(block.policy, block.scope, block.sources) is None:
+                decisions.append(self.set(block, time_ns, (block.cause, *causation)))
+        return decisions
+
+    def rest(self, key: str, until_ns: int) -> None:
+        self.resting[key] = until_ns
+
+    def dump(self) -> Json:
+        return {
+            "blocks": [_plain(block) for block in self._all()],
+            "overrides": [_plain(self.overrides[scope]) for scope in sorted(self.overrides)],
+            "resting": self.resting,
+            "version": self.version,
+        }
+
+    def load(self, value: Json) -> None:
+        for plain in value["blocks"]:
+            sets = {"conditions": set(plain["conditions"]), "sources": set(plain["sources"])}
+            block = Block(**{**plain, **sets})
+            self._keep(block)
+            self._show(block.scope)
+        self.overrides = {plain["scope"]: Override(**plain) for plain in value["overrides"]}
+        self.resting, self.version = value["resting"], value["version"]
+
+    def _end(self, block: Block, time_ns: int, causation: tuple[str, ...], reason: Json) -> list[Decision]:
+        """Forgets the block. A lifted one leaves no record: its release was written when it was lifted."""
+        self._forget(block)
+        if block.cooldown_ns:
+            self.rest(block.key, time_ns + block.cooldown_ns)
+        return [] if block.lifted else [self._released(block, time_ns, causation, reason)]
+
+    def _released(self, block: Block, time_ns: int, causation: tuple[str, ...], reason: Json) -> Decision:
+        return rule(
+            "release", block.scope, policy=block.policy, version=block.version, reason=reason,
+            time_ns=time_ns, causation=causation, severity=block.severity,
+            evidence={"since_ns": block.since_ns, "block": block.entry.get("decision")},
+        )  # fmt: skip
+
+    def _all(self) -> list[Block]:
+        return [block for scope in sorted(self._by_scope) for block in self.at(scope)]
+
+    def _of(self, key: str) -> Block:
+        policy, _, scope = key.partition(" ")
+        return self._by_scope[scope][policy]
+
+    def _keep(self, block: Block) -> None:
+        self._by_scope.setdefault(block.scope, {})[block.policy] = block
+        for condition in block.conditions:
+            self._waiting.setdefault(condition, set()).add(block.key)
+        if block.until_ns is None:
+            self._timers.disarm("block", block.key)
+        else:
+            self._timers.arm(block.until_ns, "block", block.key)
+
+    def _forget(self, block: Block) -> None:
+        del self._by_scope[block.scope][block.policy]
+        if not self._by_scope[block.scope]:
+            del self._by_scope[block.scope]
+        for condition in block.conditions:
+            waiting = self._waiting[condition]
+            waiting.discard(block.key)
+            if not waiting:
+                del self._waiting[condition]
+        self._timers.disarm("block", block.key)
+        self._show(block.scope)
+
+    def _show(self, scope: str) -> None:
+        """Brings the scope's view row up to date."""
+        entries = [block.entry for block in self.at(scope) if not block.lifted]
+        self.version += 1
+        if entries:
+            self.rows[view_key(scope)] = block_row(scope, entries)
+        else:
+            self.rows.pop(view_key(scope), None)
+
+
+def _plain(value: Any) -> Json:
+    plain = {item.name: getattr(value, item.name) for item in fields(value)}
+    return {name: sorted(item) if isinstance(item, set) else item for name, item in plain.items()}

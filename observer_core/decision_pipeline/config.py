@@ -1,0 +1,20 @@
+"""What the decide stage runs on: policies and the judgment's numbers."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from observer_core.decision_pipeline.judgment import JudgmentConfig
+from observer_core.decision_pipeline.policy import Policy, refuse_clashes
+from observer_core.decision_pipeline.presets import DEFAULT_POLICIES
+from observer_core.shared.config import Config
+
+
+class DecisionConfig(Config):
+    policies: tuple[Policy, ...] = DEFAULT_POLICIES
+    judgment: JudgmentConfig = JudgmentConfig()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> DecisionConfig:
+        refuse_clashes(self.policies)
+        return self

@@ -1,0 +1,62 @@
+"""What readers look up: one row a block scope, one for risk, one for quarantine.
+
+The pipeline's state and the fold of its records (`history`) spell them with the same
+functions, so that the two can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, subject_scope, view_key
+from observer_core.shared.records import Decision, Json
+
+RiskLevel = Literal["calm", "elevated", "critical"]
+RISK_LEVELS: tuple[RiskLevel, ...] = ("calm", "elevated", "critical")
+
+
+def block_entry(decision: Decision) -> Json:
+    """One standing block, as the decision that set it says."""
+    return {
+        "policy": decision.policy, "version": decision.policy_version, "severity": decision.severity,
+        "reason": decision.reasons[0]["text"], "since_ns": decision.time_ns, "until_ns": decision.until_ns,
+        "decision": decision.id,
+    }  # fmt: skip
+
+
+def block_row(scope: str, entries: Iterable[Json]) -> Json:
+    return {"scope": scope, "blocks": sorted(entries, key=lambda entry: str(entry["policy"]))}
+
+
+def risk_row(levels: Mapping[str, RiskLevel]) -> Json:
+    """`levels` maps a scope to its level. Only what is not calm is listed."""
+    tense = {scope: level for scope, level in sorted(levels.items()) if level != "calm"}
+    return {
+        "overall": max(tense.values(), key=RISK_LEVELS.index, default="calm"),
+        "subjects": _named(tense, "subject:"),
+        "sources": _named(tense, "source:"),
+    }
+
+
+def all_rows(rows: Mapping[str, Json], levels: Mapping[str, RiskLevel]) -> dict[str, Json]:
+    """`rows` (block rows by view key) with what follows from them and from the levels."""
+    closed = sorted(
+        row["scope"]
+        for row in rows.values()
+        if any(entry["policy"] == "quarantine" for entry in row["blocks"])
+    )
+    views = {**rows, "risk": risk_row(levels)}
+    if closed:
+        views["quarantine"] = {"scopes": closed}
+    return views
+
+
+def keys_for(subject: str, sources: Iterable[str]) -> list[str]:
+    """The view keys that an answer about `subject`, which `sources` observe, is made from."""
+    scopes = (DOMAIN, subject_scope(subject), *map(source_scope, sources))
+    return [*map(view_key, scopes), "risk", "quarantine"]
+
+
+def _named(levels: Mapping[str, RiskLevel], prefix: str) -> dict[str, RiskLevel]:
+    return {scope.removeprefix(prefix): level for scope, level in levels.items() if scope.startswith(prefix)}

@@ -1,0 +1,1 @@
+"""Pattern Record: what is remarkable in the snapshots of a source."""

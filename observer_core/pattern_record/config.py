@@ -1,0 +1,178 @@
+"""What the recogniser can be told. Every default is meant for observations a minute apart or so."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, model_validator
+
+from observer_core.shared.config import Config
+
+Transform = Literal["value", "return"]
+
+_BARS = ("open", "high", "low", "close")
+PRICE_FIELDS = frozenset(
+    [*_BARS, "adjclose", "price", "last", "mid", "bid", "ask"]
+    + [f"{side}_{bar}" for side in ("bid", "ask") for bar in _BARS]
+)
+"""Fields that are judged by their return unless `transforms` says otherwise."""
+
+
+def _within(low: float, high: float, unit: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError(f"must be between {low:g} and {high:g} {unit}")
+        return value
+
+    return AfterValidator(check)
+
+
+Score = Annotated[float, _within(0.0, 1.0, "(a score)")]
+Sigmas = Annotated[float, _within(0.5, 1e6, "standard deviations")]
+Span = Annotated[int, _within(2, 1_000_000, "observations")]
+Snapshots = Annotated[int, _within(1, 1_000_000, "snapshots")]
+
+
+class Severity(Config):
+    """From which score on a pattern is a `warning`, and from which it is `critical`; below: `info`."""
+
+    warning: Score = 0.6
+    critical: Score = 0.8
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Severity:
+        if self.warning > self.critical:
+            raise ValueError(
+                f"warning ({self.warning:g}) must not be above critical ({self.critical:g}): "
+                "a pattern is never critical without being at least a warning"
+            )
+        return self
+
+
+class Baseline(Config):
+    """What a series normally is: its level and scale, on which three detectors stand.
+
+    `span` and `slow_span`: length of the exponential windows, in observations. `clip`: one
+    observation moves them by at most so many sigmas. `floor`: a scale is never taken to be
+    smaller than this share of the level. `warm_up`: observations before anything may alarm.
+    """
+
+    span: Span = 50
+    slow_span: Span = 500
+    clip: Sigmas = 8.0
+    floor: Annotated[float, _within(1e-15, 0.1, "(a share of the level)")] = 1e-5
+    warm_up: Span = 50
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Baseline:
+        if self.slow_span <= self.span:
+            raise ValueError(
+                f"slow_span ({self.slow_span}) must be longer than span ({self.span}): "
+                "a variance shift is the difference between the two"
+            )
+        return self
+
+
+class Limits(Config):
+    """How alarms of one series are kept apart, in snapshots of the source (see `limits`)."""
+
+    refractory: Snapshots = 60
+    sustained: Snapshots = 1000
+    rise: Annotated[float, _within(1.0, 10.0, "(a factor)")] = 1.5
+
+
+class Spike(Config):
+    threshold: Sigmas = 8.0
+    severity: Severity = Severity()
+
+
+class LevelShift(Config):
+    """`drift`: half the shift to be found, in sigmas. `clip`: what one observation can add at most."""
+
+    threshold: Sigmas = 15.0
+    drift: Annotated[float, _within(0.0, 100.0, "standard deviations")] = 1.0
+    clip: Sigmas = 4.0
+    severity: Severity = Severity()
+
+    @model_validator(mode="after")
+    def _can_alarm(self) -> LevelShift:
+        if self.clip <= self.drift:
+            raise ValueError(
+                f"clip ({self.clip:g}) must be above drift ({self.drift:g}): the sum could never grow"
+            )
+        if self.threshold <= self.clip - self.drift:
+            raise ValueError(
+                f"threshold ({self.threshold:g}) must be above clip - drift ({self.clip - self.drift:g}): "
+                "one observation alone would be a level shift"
+            )
+        return self
+
+
+class VarianceShift(Config):
+    """`ratio`: of the scale now to the scale before (or the reverse)."""
+
+    ratio: Annotated[float, _within(1.1, 1e6, "(a ratio of scales)")] = 3.0
+    severity: Severity = Severity()
+
+
+class Stale(Config):
+    """`multiple`: of the longest learnt silence. `floor`: in cadences of the source.
+
+    `min_arrivals`: how often a series must have been seen before its silence means anything.
+    """
+
+    multiple: Annotated[int, _within(2, 1000, "(times the longest silence)")] = 3
+    floor: Annotated[int, _within(2, 100_000, "cadences of the source")] = 5
+    min_arrivals: Annotated[int, _within(2, 1_000_000, "arrivals")] = 10
+    severity: Severity = Severity(warning=0.5, critical=0.9)
+
+
+class Flat(Config):
+    """`runs`: how many times its usual run of equal values a value must have stood still."""
+
+    runs: Annotated[float, _within(2.0, 1e6, "usual runs")] = 30.0
+    severity: Severity = Severity(warning=0.5, critical=0.9)
+
+
+class Availability(Config):
+    severity: Severity = Severity()
+
+
+class TagMatch(Config):
+    """Globs (`*`, `?`, `[…]`, case matters); all three must match."""
+
+    subject: str = "*"
+    field: str = "*"
+    pattern: str = "*"
+
+
+class TagRule(Config):
+    match: TagMatch = TagMatch()
+    add: tuple[str, ...]
+
+    @model_validator(mode="after")
+    def _adds(self) -> TagRule:
+        if not self.add or not all(self.add):
+            raise ValueError("add must name at least one tag, and no tag may be empty")
+        return self
+
+
+class RecogniserConfig(Config):
+    """Everything that can change the recogniser's records."""
+
+    baseline: Baseline = Baseline()
+    limits: Limits = Limits()
+    spike: Spike = Spike()
+    level_shift: LevelShift = LevelShift()
+    variance_shift: VarianceShift = VarianceShift()
+    stale: Stale = Stale()
+    flat: Flat = Flat()
+    availability: Availability = Availability()
+    transforms: dict[str, Transform] = {}
+    ignore_fields: tuple[str, ...] = ()
+    tags: tuple[TagRule, ...] = ()
+    group_over: Annotated[int, _within(1, 1_000_000, "series")] = 32
+
+    def transform(self, field: str) -> Transform:
+        """How `field` is judged: by its value, or by its return on the value before."""
+        return self.transforms.get(field) or ("return" if field in PRICE_FIELDS else "value")

@@ -1,0 +1,1 @@
+"""One detector a file: its paper, its formula, what it takes for an alarm."""

@@ -1,0 +1,157 @@
+"""One snapshot's values, through the detectors, into the state.
+
+Three ways lead to the same numbers, bit for bit, because every operation is elementwise:
+in place where all cells of a snapshot have values and their series lie side by side; in
+place with the few that are missing put back; or gathered, where few are there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observer_core.pattern_record.alarms import alarms
+from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.pattern_record.detectors import cusum, ewma_spike, stale, variance_shift
+from observer_core.pattern_record.findings import Finding
+from observer_core.pattern_record.limits import LimitRule
+from observer_core.pattern_record.plan import Plan
+from observer_core.pattern_record.state import RecogniserState
+from observer_core.pattern_record.window import LIMIT, PREVIOUS, Window
+from observer_core.shared.records import Snapshot
+
+NOT_NEW = frozenset(("duplicate", "out_of_order", "stale"))
+"""Rows with such a flag are no news: neither a value nor an arrival."""
+NO_VALUE = frozenset(("non_positive",))
+"""Rows with such a flag arrive, but their values are not believed."""
+LARGEST = 1e300
+"""Values beyond this are no measurements: arithmetic on them would not stay finite."""
+
+Columns = NDArray[np.intp]
+
+
+class Observation:
+    """The arithmetic of all detectors over the series of one source."""
+
+    __slots__ = ("_config", "_limits", "_maturity", "_source")
+
+    def __init__(self, source: str, config: RecogniserConfig) -> None:
+        self._source, self._config = source, config
+        self._limits = LimitRule(config)
+        self._maturity = ewma_spike.maturity(config.baseline)
+
+    def observe(self, state: RecogniserState, plan: Plan, snapshot: Snapshot) -> tuple[list[Finding], slice | Columns]:
+        """What was found, and the series that arrived (columns of the state)."""
+        if state.tick >= state.next_release:
+            limits = state.values[LIMIT:, : state.size], state.raised[:, : state.size], state.release[:, : state.size]
+            state.next_release = self._limits.lower(*limits, state.tick)
+        if plan.span is None:
+            w = Window.fresh(plan.size)
+            _judge(plan, snapshot, state.values[PREVIOUS, plan.columns], w)
+        else:
+            w = plan.window
+            _judge(plan, snapshot, w.previous, w)
+            if not snapshot.quality and np.count_nonzero(w.valid) == plan.size:
+                return self._all(state, plan, w, snapshot.ingest_ns), plan.span
+        fresh = _use(plan, snapshot, w)
+        unjudged = np.flatnonzero(fresh & ~w.valid & np.isfinite(w.x))
+        state.values[PREVIOUS, plan.columns[unjudged]] = w.x[unjudged]
+        present = int(np.count_nonzero(w.valid))
+        if present and plan.span is not None and 2 * present > plan.size:
+            found = self._all_but(state, plan, w, snapshot.ingest_ns)
+        elif present:
+            found = self._only(state, plan, w, snapshot.ingest_ns)
+        else:
+            found = []
+        return found, plan.columns[fresh]
+
+    def _all(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
+        w.mature = w.mature or bool(w.count.min() >= self._maturity)
+        self._step(w, now_ns)
+        if not np.count_nonzero(w.fire):
+            return []
+        found, rows, at = self._alarms(state, plan, w, None)
+        self._mute(state, rows, plan.columns[at])
+        return found
+
+    def _all_but(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
+        missing = np.flatnonzero(~w.valid)
+        values, onsets = w.values[:, missing], w.onsets[:, missing]
+        self._step(w, now_ns)
+        w.values[:, missing], w.onsets[:, missing] = values, onsets
+        w.fire[:, missing] = False
+        if not np.count_nonzero(w.fire):
+            return []
+        found, rows, at = self._alarms(state, plan, w, None)
+        self._mute(state, rows, plan.columns[at])
+        return found
+
+    def _only(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
+        cells = np.flatnonzero(w.valid)
+        columns = plan.columns[cells]
+        part = Window(state.values[:, columns], state.onsets[:, columns])
+        part.x[:], part.u[:] = w.x[cells], w.u[cells]
+        self._step(part, now_ns)
+        found, rows, at = self._alarms(state, plan, part, cells)
+        state.values[:, columns], state.onsets[:, columns] = part.values, part.onsets
+        self._mute(state, rows, columns[at])
+        return found
+
+    def _step(self, w: Window, now_ns: int) -> None:
+        baseline = self._config.baseline
+        ewma_spike.begin(w, baseline)
+        if not w.mature:
+            w.limits[:, w.count == baseline.warm_up] = self._limits.thresholds
+        stale.observe_run(w)
+        ewma_spike.observe(w, baseline)
+        cusum.observe(w, self._config.level_shift, now_ns)
+        variance_shift.observe(w)
+        np.greater(w.statistics, w.limits, out=w.fire)
+
+    def _alarms(
+        self, state: RecogniserState, plan: Plan, w: Window, cells: Columns | None
+    ) -> tuple[list[Finding], Columns, Columns]:
+        def cell(i: int) -> int:
+            return i if cells is None else int(cells[i])
+
+        return alarms(
+            w, self._config,
+            lambda i: (self._source, *state.name(int(plan.columns[cell(i)]))),
+            lambda i: cell(i) < plan.returns,
+        )  # fmt: skip
+
+    def _mute(self, state: RecogniserState, rows: Columns, columns: Columns) -> None:
+        if len(rows):
+            heard = self._limits.alarmed(state.values[LIMIT:], state.raised, state.release, rows, columns, state.tick)
+            state.next_release = min(state.next_release, heard)
+
+
+def _judge(plan: Plan, snapshot: Snapshot, previous: NDArray[np.float64], w: Window) -> None:
+    """What is observed (`x`), what is judged (`u`), and whether it can be (`valid`)."""
+    plan.fill(snapshot, w.x)
+    returns = plan.returns
+    if returns:
+        growth = w.u[:returns]
+        np.abs(previous[:returns], out=growth)
+        np.divide(w.x[:returns], growth, out=growth)
+    if returns < plan.size:
+        w.u[returns:] = w.x[returns:]
+    np.less(np.abs(w.u, out=w.work), LARGEST, out=w.valid)
+
+
+def _use(plan: Plan, snapshot: Snapshot, w: Window) -> NDArray[np.bool_]:
+    """Applies the quality flags to `valid`; which cells are news at all."""
+    fresh = np.isfinite(w.x)
+    subjects = len(plan.row_of)
+    for subject, flags in snapshot.quality.items():
+        row = plan.row_of.get(subject)
+        if row is None:
+            continue
+        cells = slice(row, None, subjects)
+        if not NOT_NEW.isdisjoint(flags):
+            fresh[cells] = w.valid[cells] = False
+        elif not NO_VALUE.isdisjoint(flags):
+            w.x[cells] = np.nan
+            w.valid[cells] = False
+    w.valid &= fresh
+    return fresh

@@ -1,0 +1,104 @@
+"""The recogniser: every series of a source, every detector, one pass of array arithmetic a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from observer_core.pattern_record import observed_time, silence
+from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.pattern_record.findings import Finding, Reporter
+from observer_core.pattern_record.observation import Observation
+from observer_core.pattern_record.plan import plan_of
+from observer_core.pattern_record.state import RecogniserState
+from observer_core.shared.records import PatternRecord, Snapshot
+from observer_core.shared.stage import Entry
+
+
+class Recogniser:
+    """Finds patterns in the snapshots of `source`: a `shared.stage.Stage[RecogniserState]`.
+
+    Records depend on the snapshots and their order alone; what comes later never changes
+    them. Scores and evidence are finite for every input. Entries that are not snapshots of
+    the source have no effect. The state is changed in place.
+    """
+
+    name = "recognise"
+    version = "1"
+
+    def __init__(self, source: str, config: RecogniserConfig) -> None:
+        self._source, self._config = source, config
+        self._observation, self._reporter = Observation(source, config), Reporter(config)
+
+    def config(self) -> Mapping[str, Any]:
+        return {"source": self._source, **self._config.canonical()}
+
+    def initial(self) -> RecogniserState:
+        return RecogniserState()
+
+    def transition(self, state: RecogniserState, entry: Entry) -> Sequence[PatternRecord]:
+        snapshot = entry.record
+        if not isinstance(snapshot, Snapshot) or snapshot.source != self._source:
+            return []
+        findings = self._availability(state, snapshot)
+        if snapshot.status == "unavailable":
+            observed_time.interrupt(state, snapshot.ingest_ns)
+        else:
+            stale = self._config.stale
+            observed_time.advance(state, snapshot.ingest_ns, stale.floor)
+            if snapshot.subjects and snapshot.fields:
+                with np.errstate(all="ignore"):
+                    findings += self._observe(state, snapshot)
+            findings += silence.notice(state, self._source, stale)
+        if not findings:
+            return []
+        return self._reporter.records(findings, entry.ref, snapshot, round(state.cadence))
+
+    def advance(self, state: RecogniserState, through_ns: int) -> Sequence[PatternRecord]:
+        """Nothing: the recogniser's only time is that of its snapshots."""
+        return []
+
+    def views(self, state: RecogniserState) -> Mapping[str, Any]:
+        """`subjects`: who was ever seen. `feed`: since when the source answers, and whose series are all stale."""
+        return {
+            "subjects": {"subjects": sorted(state.subjects)},
+            "feed": {
+                "status": state.status, "since_ns": state.since_ns, "error": state.error,
+                "stale": list(state.stale_subjects),
+            },
+        }  # fmt: skip
+
+    def views_version(self, state: RecogniserState) -> int:
+        return state.views_version
+
+    def dump(self, state: RecogniserState) -> bytes:
+        return state.dump()
+
+    def load(self, blob: bytes) -> RecogniserState:
+        return RecogniserState.load(blob)
+
+    def _observe(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
+        plan = plan_of(state, self._config, snapshot)
+        if not plan.size:
+            return []
+        found, arrived = self._observation.observe(state, plan, snapshot)
+        return found + silence.arrive(state, self._source, self._config.stale, arrived, plan)
+
+    def _availability(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
+        before, status = state.status, "unavailable" if snapshot.status == "unavailable" else "ok"
+        if status == before and snapshot.error == state.error:
+            return []
+        state.views_version += 1
+        state.error = snapshot.error
+        if status == before:
+            return []
+        since, state.status, state.since_ns = state.since_ns, status, snapshot.ingest_ns
+        series = (self._source, "*", "*")
+        if status == "unavailable":
+            return [Finding("feed_unavailable", "none", series, 1.0, {"since_ns": snapshot.ingest_ns})]
+        if before == "unavailable":
+            evidence = {"since_ns": since, "outage_ns": max(0, snapshot.ingest_ns - since)}
+            return [Finding("feed_available", "none", series, 0.0, evidence)]
+        return []

@@ -1,0 +1,65 @@
+"""Which series of a source went silent, and which came back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observer_core.pattern_record.config import Stale
+from observer_core.pattern_record.detectors import stale
+from observer_core.pattern_record.detectors.stale import ARRIVALS, LAST, LONGEST
+from observer_core.pattern_record.findings import Finding
+from observer_core.pattern_record.plan import Plan
+from observer_core.pattern_record.state import RecogniserState
+
+
+def arrive(
+    state: RecogniserState, source: str, config: Stale, arrived: slice | NDArray[np.intp], plan: Plan
+) -> list[Finding]:
+    """Learns from the arrivals of a snapshot; a stale series that arrives has resumed."""
+    if not isinstance(arrived, slice) and not len(arrived):
+        return []
+    state.next_silence = min(state.next_silence, state.clock + state.floor_ns + 1)
+    times = state.times
+    if isinstance(arrived, slice) and not plan.familiar:
+        plan.familiar = bool(times[ARRIVALS, arrived].min() >= config.min_arrivals)
+    if not state.silent_series:
+        stale.arrive(times, arrived, state.clock, config, familiar=isinstance(arrived, slice) and plan.familiar)
+        return []
+    columns = np.arange(arrived.start, arrived.stop) if isinstance(arrived, slice) else arrived
+    back = columns[state.stale[0, columns] != 0]
+    patience = stale.allowed(times, back, state.floor_ns, config)
+    silence = state.clock - times[LAST, back]
+    stale.arrive(times, columns, state.clock, config)
+    if len(back):
+        times[LONGEST, back] = np.minimum(times[LONGEST, back], patience)
+        state.stale[0, back] = 0
+        state.silent_series -= len(back)
+    state.find_stale_subjects()
+    return [
+        Finding("feed_resumed", "up", (source, *state.name(column)), 0.0,
+                {"silence_ns": quiet, "allowed_ns": limit, "longest_ns": longest})
+        for column, quiet, limit, longest in zip(
+            back.tolist(), silence.tolist(), patience.tolist(), times[LONGEST, back].tolist(), strict=True)
+    ]  # fmt: skip
+
+
+def notice(state: RecogniserState, source: str, config: Stale) -> list[Finding]:
+    """The series whose silence exceeds what they are allowed, each once."""
+    if state.clock < state.next_silence:
+        return []
+    times = state.times[:, : state.size]
+    found, state.next_silence = stale.silent(times, state.stale[0, : state.size], state.clock, state.floor_ns, config)
+    if not len(found):
+        return []
+    silence = state.clock - times[LAST, found]
+    patience = stale.allowed(times, found, state.floor_ns, config)
+    state.stale[0, found] = 1
+    state.silent_series += len(found)
+    state.find_stale_subjects()
+    return [
+        Finding("feed_stale", "none", (source, *state.name(column)), quiet / (quiet + limit),
+                {"silence_ns": quiet, "allowed_ns": limit, "longest_ns": longest, "cadence_ns": round(state.cadence)})
+        for column, quiet, limit, longest in zip(
+            found.tolist(), silence.tolist(), patience.tolist(), times[LONGEST, found].tolist(), strict=True)
+    ]  # fmt: skip

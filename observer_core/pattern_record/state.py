@@ -1,0 +1,166 @@
+"""What a recogniser remembers: n series as columns of arrays, and where its source stands.
+
+Series are ordered by first appearance. Within a snapshot, fields that are judged by their
+return come first, then the others, each by name, and subjects as the snapshot names them:
+so the cells of a source that always reports the same lie side by side, field by field.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from observer_core.pattern_record import limits, window
+from observer_core.pattern_record.detectors import stale
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.errors import RecordError
+
+_FORMAT = 1
+_ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
+    ("values", window.FLOAT_ROWS, "<f8"),
+    ("onsets", window.ONSET_ROWS, "<i8"),
+    ("times", stale.TIME_ROWS, "<i8"),
+    ("release", window.STATISTICS, "<i8"),
+    ("raised", window.STATISTICS, "u1"),
+    ("stale", 1, "u1"),
+    ("owner", 1, "<i8"),
+)
+_SCALARS = (
+    "tick", "clock", "cadence", "intervals", "last_ingest", "floor_ns", "next_silence", "next_release",
+    "status", "since_ns", "error", "reachable", "views_version",
+)  # fmt: skip
+
+
+class RecogniserState:
+    """Mutable. Arrays have room for more than `size` series; columns beyond it mean nothing.
+
+    `tick`: snapshots that had rows to give. `clock`: observed time (see `detectors.stale`).
+    `owner`: each series' subject, as an index into `subjects`. `plans` and `allocations`
+    are a cache and its key (see `plan`), no part of the state.
+    """
+
+    def __init__(self) -> None:
+        self.tick = self.clock = self.intervals = self.floor_ns = 0
+        self.next_silence = self.next_release = limits.NEVER
+        self.cadence = 0.0
+        self.last_ingest: int | None = None
+        self.status, self.since_ns, self.reachable = "none", 0, False
+        self.error: str | None = None
+        self.views_version = 0
+        self.size = 0
+        self.subjects: dict[str, int] = {}
+        self.fields: list[str] = []
+        self.blocks: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        self.positions: dict[str, dict[str, int]] = {}
+        self.stale_subjects: tuple[str, ...] = ()
+        self.silent_series = 0
+        self.plans: dict[Any, Any] = {}
+        self.allocations = 0
+        self._names: list[str] = []
+        self._allocate(0)
+
+    def _allocate(self, capacity: int) -> None:
+        old = {name: getattr(self, name) for name, _, _ in _ARRAYS} if self.size else {}
+        for name, rows, dtype in _ARRAYS:
+            array = np.zeros((rows, capacity), dtype)
+            if old:
+                array[:, : self.size] = old[name][:, : self.size]
+            setattr(self, name, array)
+        self.values: window.Floats
+        self.onsets: window.Ints
+        self.times: window.Ints
+        self.release: window.Ints
+        self.raised: window.Bytes
+        self.stale: window.Bytes
+        self.owner: window.Ints
+        self.capacity = capacity
+        self.allocations += 1
+
+    def name(self, at: int) -> tuple[str, str]:
+        """(subject, field) of the series in column `at`."""
+        return self._subject_names[int(self.owner[0, at])], self.fields[at]
+
+    @property
+    def _subject_names(self) -> list[str]:
+        if len(self._names) != len(self.subjects):
+            self._names = list(self.subjects)
+        return self._names
+
+    def append(self, fields: tuple[str, ...], subjects: tuple[str, ...]) -> None:
+        """Adds the series of every field (outer) and subject (inner), none of which may exist."""
+        count = len(fields) * len(subjects)
+        start, end = self.size, self.size + count
+        if end > self.capacity:
+            self._allocate(max(end, min(2 * self.capacity, self.capacity + 65_536)))
+        owners = [self.subjects.setdefault(subject, len(self.subjects)) for subject in subjects]
+        for offset, field in enumerate(fields):
+            first = start + offset * len(subjects)
+            row = self.positions.setdefault(field, {})
+            row.update(zip(subjects, range(first, first + len(subjects)), strict=True))
+            self.owner[0, first : first + len(subjects)] = owners
+            self.fields.extend([field] * len(subjects))
+        window.reset(self.values[:, start:end], self.onsets[:, start:end])
+        for array, empty in ((self.times, 0), (self.release, limits.NEVER), (self.raised, 0), (self.stale, 0)):
+            array[:, start:end] = empty
+        self.blocks.append((fields, subjects))
+        self.size = end
+
+    def find_stale_subjects(self) -> None:
+        """Brings `stale_subjects` up to date: subjects all of whose observed series are stale."""
+        owner = self.owner[0, : self.size]
+        seen = np.bincount(owner[self.times[stale.ARRIVALS, : self.size] > 0], minlength=len(self.subjects))
+        silent = np.bincount(owner[self.stale[0, : self.size] != 0], minlength=len(self.subjects))
+        names = self._subject_names
+        found = tuple(sorted(names[at] for at in np.flatnonzero((seen == silent) & (seen > 0))))
+        if found != self.stale_subjects:
+            self.stale_subjects = found
+            self.views_version += 1
+
+    def dump(self) -> bytes:
+        header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
+        header |= {"format": _FORMAT, "size": self.size, "subjects": list(self.subjects)}
+        header["blocks"] = self._blocks()
+        arrays = [np.ascontiguousarray(getattr(self, name)[:, : self.size]) for name, _, _ in _ARRAYS]
+        return b"".join((encode(header), b"\n", *(array.tobytes() for array in arrays)))
+
+    def _blocks(self) -> list[list[Any]]:
+        """Each block's fields and subjects, a subject as its number; `null`: the subjects of the block before."""
+        blocks: list[list[Any]] = []
+        before: tuple[str, ...] | None = None
+        for fields, subjects in self.blocks:
+            numbers = None if subjects == before else [self.subjects[subject] for subject in subjects]
+            blocks.append([list(fields), numbers])
+            before = subjects
+        return blocks
+
+    @staticmethod
+    def load(blob: bytes) -> RecogniserState:
+        """The inverse of `dump`; `RecordError` for other bytes."""
+        head, _, body = blob.partition(b"\n")
+        header = decode(head)
+        if not isinstance(header, dict) or header.get("format") != _FORMAT:
+            raise RecordError(f"expected a recogniser state of format {_FORMAT}, found {head[:60]!r}")
+        state = RecogniserState()
+        names: list[str] = header["subjects"]
+        state.subjects = {name: number for number, name in enumerate(names)}
+        state._allocate(header["size"])
+        subjects: tuple[str, ...] = ()
+        for fields, numbers in header["blocks"]:
+            if numbers is not None:
+                subjects = tuple(names[number] for number in numbers)
+            state.append(tuple(fields), subjects)
+        expected = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
+        if len(body) != expected or state.size != header["size"]:
+            raise RecordError(f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}")
+        offset = 0
+        for name, rows, dtype in _ARRAYS:
+            count = rows * state.size
+            getattr(state, name)[:, : state.size] = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
+            offset += count * np.dtype(dtype).itemsize
+        state.find_stale_subjects()
+        state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))
+        for name in _SCALARS:
+            setattr(state, name, header[name])
+        return state

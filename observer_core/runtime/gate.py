@@ -1,0 +1,169 @@
+"""The gate over stored journals: gathers what `decision_pipeline.gate.evaluate` decides by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from observer_core.decision_pipeline.gate import (
+    Answer,
+    GateAnswer,
+    GateInputs,
+    GateRequest,
+    SourceState,
+    StageState,
+    evaluate,
+)
+from observer_core.decision_pipeline.history import fold
+from observer_core.runtime.settings import Settings
+from observer_core.shared.clock import SECOND, Clock
+from observer_core.shared.errors import InputError
+from observer_core.shared.records import Decision, PatternRecord, Snapshot
+from observer_core.storage.journal import Journal, Journals
+
+_FEED_ENDS = {"feed_stale": True, "feed_resumed": False}
+
+
+class Gate:
+    """Answers "may I act on X now?" from what is committed, and "what was the answer then?"."""
+
+    def __init__(self, journals: Journals, settings: Settings, clock: Clock) -> None:
+        self._journals = journals
+        self._settings = settings
+        self._clock = clock
+
+    def check(
+        self, subject: str, *, domain: str | None = None, at_ns: int | None = None, on_unknown: Answer = "deny"
+    ) -> GateAnswer:
+        """The answer for `subject`; without `domain`, of the one domain that observes it (live first)."""
+        name = domain or self.find_domain(subject)
+        if name not in self._journals.domains():
+            known = ", ".join(self.domains()) or "none yet"
+            raise InputError(f"there is no domain {name!r}; known are {known}")
+        now = at_ns if at_ns is not None else self.now_ns(name)
+        request = GateRequest(subject, now, name, on_unknown)
+        return evaluate(request, self._inputs(name, at_ns))
+
+    def find_domain(self, subject: str) -> str:
+        """Where `subject` is observed; `live` when nowhere."""
+        found = [d for d in self.domains() if subject in self.subjects(d)]
+        return found[0] if found else (self.domains() or ["live"])[0]
+
+    def domains(self) -> list[str]:
+        """Domains that have sources, `live` first."""
+        found = {self._journals.domain_of(name) or "" for name in self._journals.names("snapshots")}
+        return sorted(found, key=lambda name: (name != "live", name))
+
+    def subjects(self, domain: str) -> list[str]:
+        found: set[str] = set()
+        for name in self._journals.names("patterns", domain):
+            found.update(self._journals.open(name).views().get("subjects", {}).get("subjects", ()))
+        return sorted(found)
+
+    def now_ns(self, domain: str) -> int:
+        """The domain's present: the clock (live), or as far as the recordings have been read."""
+        if self._is_live(domain):
+            return self._clock.now_ns()
+        heads = [self._journals.open(name).head() for name in self._journals.names("snapshots", domain)]
+        return max((head.time_ns for head in heads), default=0)
+
+    def max_age_ns(self, source: str) -> int:
+        """How old the source's data may be: as configured, else five times its mean interval."""
+        if any(item.name == source for item in self._settings.source):
+            return self._settings.max_age_ns(source)
+        journal = self._journals.open(f"snapshots.{source}")
+        head = journal.head()
+        if head.position < 2:
+            return 180 * SECOND
+        first = next(journal.rows()).first_ns
+        return max(5 * SECOND, 5 * (head.time_ns - first) // (head.position - 1))
+
+    def _is_live(self, domain: str) -> bool:
+        journal = self._journals.open(f"clock.{domain}")
+        if not journal.head().position:
+            return domain == "live"
+        note: Any = journal.entry(1).record
+        return bool(note.body["mode"] == "live")
+
+    def _inputs(self, domain: str, at_ns: int | None) -> GateInputs:
+        names = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
+        decisions = self._journals.open(f"decisions.{domain}")
+        if at_ns is None:
+            head, views = decisions.consistent_views()
+            sources = [self._source(name) for name in names]
+            stages = [
+                self._stage("publish", self._journals.open(f"events.{domain}").head().through_ns),
+                # Without its views the decide stage cannot say that nothing is blocked.
+                self._stage("decide", head.through_ns if "risk" in views else 0),
+            ]
+        else:
+            views = fold(_decisions(decisions), at_ns).views()
+            sources = [self._source_at(name, at_ns) for name in names]
+            stages = [
+                self._stage("publish", _through_at(self._journals.open(f"events.{domain}"), at_ns)),
+                self._stage("decide", _through_at(decisions, at_ns)),
+            ]
+        return GateInputs.of(views, sources, stages)
+
+    def _stage(self, name: str, through_ns: int) -> StageState:
+        return StageState(name=name, through_ns=through_ns or None, max_lag_ns=self._settings.max_lag)
+
+    def _source(self, name: str) -> SourceState:
+        snapshots = self._journals.open(f"snapshots.{name}").head()
+        head, views = self._journals.open(f"patterns.{name}").consistent_views()
+        feed = views.get("feed", {})
+        status = "unavailable" if feed.get("status") != "ok" else "ok"
+        return SourceState(
+            name=name, status=status, error=feed.get("error"),
+            through_ns=head.through_ns or None,
+            snapshot_ns=snapshots.time_ns if snapshots.position else None,
+            max_age_ns=self.max_age_ns(name),
+            subjects=frozenset(views.get("subjects", {}).get("subjects", ())),
+            stale_subjects=frozenset(feed.get("stale", ())),
+        )  # fmt: skip
+
+    def _source_at(self, name: str, at_ns: int) -> SourceState:
+        snapshots = self._journals.open(f"snapshots.{name}")
+        patterns = self._journals.open(f"patterns.{name}")
+        position = snapshots.position_at(at_ns)
+        newest = snapshots.entry(position).record if position else None
+        down = isinstance(newest, Snapshot) and newest.status == "unavailable"
+        known = patterns.views().get("subjects", {}).get("subjects", ())
+        return SourceState(
+            name=name, status="unavailable" if down else "ok",
+            error=newest.error if isinstance(newest, Snapshot) else None,
+            through_ns=_through_at(patterns, at_ns) or None,
+            snapshot_ns=newest.time_ns if newest is not None else None,
+            max_age_ns=self.max_age_ns(name), subjects=frozenset(known),
+            stale_subjects=_stale_at(patterns, at_ns),
+        )  # fmt: skip
+
+
+def _decisions(journal: Journal) -> Iterator[Decision]:
+    for entry in journal.scan():
+        if isinstance(entry.record, Decision):
+            yield entry.record
+
+
+def _through_at(journal: Journal, at_ns: int) -> int:
+    """How far the journal had been worked by then. A commit is made at the time it works up to."""
+    through = 0
+    for row in journal.rows():
+        if row.through_ns > at_ns:
+            break
+        through = row.through_ns
+    return through
+
+
+def _stale_at(journal: Journal, at_ns: int) -> frozenset[str]:
+    stale: dict[tuple[str, str], bool] = {}
+    fields: dict[str, set[str]] = {}
+    for entry in journal.scan():
+        record = entry.record
+        if record.time_ns > at_ns:
+            break
+        if isinstance(record, PatternRecord) and record.pattern in _FEED_ENDS:
+            for _, subject, name in record.series:
+                stale[subject, name] = _FEED_ENDS[record.pattern]
+                fields.setdefault(subject, set()).add(name)
+    return frozenset(subject for subject, names in fields.items() if all(stale[subject, n] for n in names))

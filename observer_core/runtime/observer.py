@@ -1,0 +1,242 @@
+"""The object graph: the one place where stages, journals and configuration are put together."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import observer_core
+from observer_core.decision_pipeline.pipeline import DecisionPipeline
+from observer_core.decision_pipeline.config import DecisionConfig
+from observer_core.event_bus.publisher import Publisher, PublisherConfig
+from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.pattern_record.recogniser import Recogniser
+from observer_core.runtime.collector import SnapshotWriter
+from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
+from observer_core.runtime.paths import lock_hash
+from observer_core.runtime.settings import Settings
+from observer_core.shared.clock import Clock, SystemClock
+from observer_core.shared.errors import DomainMismatch, InputError
+from observer_core.shared.records import Note
+from observer_core.shared.stage import Stage
+from observer_core.snapshot_engine.normalise import Normaliser
+from observer_core.storage.epochs import Build
+from observer_core.storage.journal import Commit, Journals
+from observer_core.storage.local import LocalStorage
+from observer_core.storage.ports import Storage
+from observer_core.storage.recovery import recover
+
+Mode = Literal["live", "recorded"]
+
+
+def this_build() -> Build:
+    return Build(observer_core.__version__, lock_hash())
+
+
+def worker_name() -> str:
+    """Names this process in commit ids and leases; never part of a record."""
+    return f"{socket.gethostname()[:20]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+class Observer:
+    """One Observer on one storage. `domain(name)` gives the stages, `writer` the way in."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        storage: Storage,
+        *,
+        clock: Clock | None = None,
+        build: Build | None = None,
+        options: EngineOptions | None = None,
+    ) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.clock = clock or SystemClock()
+        self.build = build or this_build()
+        self.options = options or EngineOptions(max_lag_ns=settings.max_lag)
+        self.journals = Journals(storage, worker=worker_name())
+        self.cuts = recover(self.journals, self.clock)
+        self.decisions: DecisionConfig = settings.decisions()
+        self._writers: dict[str, SnapshotWriter] = {}
+        self._domains: dict[str, Domain] = {}
+
+    @staticmethod
+    def local(settings: Settings, **options: Any) -> Observer:
+        """On files and SQLite under the data folder."""
+        storage = LocalStorage(settings.paths.data, durability=settings.durability)
+        return Observer(settings, storage, **options)
+
+    def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
+        """The writer of a source; refuses to mix live and recorded time in a domain that begins at `time_ns`."""
+        writer = self._writers.get(source)
+        if writer is None:
+            self.domain(domain).declare(mode, time_ns)
+            config = self.settings.normaliser(source)
+            writer = self._writers[source] = SnapshotWriter(
+                self.journals, source, domain, Normaliser(config), self.build,
+                {"normalise": config.canonical()},
+            )  # fmt: skip
+        return writer
+
+    def domain(self, name: str) -> Domain:
+        domain = self._domains.get(name)
+        if domain is None:
+            domain = self._domains[name] = Domain(self, name)
+        return domain
+
+    def domain_of(self, source: str) -> str:
+        """The domain a source writes in; `InputError` when there is no such source."""
+        name = self.journals.domain_of(f"snapshots.{source}")
+        if name is None:
+            known = [n.partition(".")[2] for n in self.journals.names("snapshots")]
+            raise InputError(f"there is no source {source!r}; known are {', '.join(known) or 'none yet'}")
+        return name
+
+    def close(self) -> None:
+        """Commits what is pending and leaves states behind; the storage is closed too."""
+        for domain in self._domains.values():
+            domain.close()
+        for writer in self._writers.values():
+            writer.close()
+        self.journals.sync()
+        self.storage.close()
+
+
+class Domain:
+    """The stages of one time line: a recogniser a source, then one publisher, then one pipeline."""
+
+    def __init__(self, observer: Observer, name: str) -> None:
+        self.name = name
+        self._observer = observer
+        self._journals = observer.journals
+        self._mode: Mode | None = None
+        self._recognisers: dict[str, Worker[Any]] = {}
+        self._clock_journal = f"clock.{name}"
+        self._commands = f"commands.{name}"
+        self.publisher = self._worker(
+            Publisher(name, observer.settings.publish), f"events.{name}",
+            lambda: [*self._sources("patterns"), *self._ticks()],
+            lambda: self._ticks() or self._sources("patterns"),
+            rebuild_publisher,
+        )  # fmt: skip
+        self.decider = self._worker(
+            DecisionPipeline(name, observer.decisions), f"decisions.{name}",
+            lambda: [f"events.{name}", self._commands, *self._ticks()],
+            lambda: self._ticks() or [f"events.{name}"],
+            rebuild_pipeline,
+        )  # fmt: skip
+        self._known: dict[str, list[str]] = {}
+
+    # ------------------------------------------------------------------ time
+
+    @property
+    def mode(self) -> Mode | None:
+        """Which time this domain keeps, None while nobody has declared it."""
+        if self._mode is None:
+            journal = self._journals.open(self._clock_journal)
+            if journal.head().position:
+                note = journal.entry(1).record
+                assert isinstance(note, Note)
+                self._mode = note.body["mode"]
+        return self._mode
+
+    def require(self, mode: Mode) -> None:
+        """`DomainMismatch` when this domain keeps the other time."""
+        if self.mode not in (None, mode):
+            raise DomainMismatch(self.name, str(self.mode), mode)
+
+    def declare(self, mode: Mode, time_ns: int) -> None:
+        """Says which time this domain keeps, from `time_ns` on; `DomainMismatch` when it keeps the other."""
+        self.require(mode)
+        if self.mode is None:
+            journal = self._journals.open(self._clock_journal, self.name)
+            note = Note(kind="domain", time_ns=time_ns, body={"mode": mode})
+            journal.commit(journal.head(), Commit(records=[note]))
+            self._mode = mode
+
+    def tick(self) -> None:
+        """Live time has come this far: what is due by time alone can follow."""
+        journal = self._journals.open(self._clock_journal, self.name)
+        head = journal.head(refresh=False)
+        now = max(head.time_ns, self._observer.clock.now_ns())
+        journal.commit(
+            head, Commit(records=[Note(kind="tick", time_ns=now, body={"by": "timer"})], through_ns=now)
+        )
+
+    # ------------------------------------------------------------------ work
+
+    def work(self, source: str | None = None, *, refresh: bool = False, flush: bool = False) -> int:
+        """Recognise (one source, or all), publish, decide: as far as there is something to do."""
+        names = [source] if source is not None else [n.partition(".")[2] for n in self._sources("snapshots")]
+        found = sum(self.recogniser(name).pump(refresh=refresh, flush=flush) for name in names)
+        if source is not None and not found and not flush:
+            return 0
+        self.publisher.pump(refresh=refresh, flush=flush)
+        return self.decider.pump(refresh=refresh, flush=flush)
+
+    def recogniser(self, source: str) -> Worker[Any]:
+        worker = self._recognisers.get(source)
+        if worker is None:
+            stage = Recogniser(source, self._observer.settings.recogniser(source))
+            journal = f"snapshots.{source}"
+            worker = self._recognisers[source] = self._worker(
+                stage, f"patterns.{source}", lambda: [journal], lambda: [journal], rebuild_recogniser,
+                self._observer.settings.max_age_ns(source),
+            )  # fmt: skip
+            self._known.clear()
+        return worker
+
+    def sources(self) -> list[str]:
+        return [name.partition(".")[2] for name in self._sources("snapshots")]
+
+    def refresh(self) -> None:
+        """Sources may have appeared through other processes."""
+        self._known.clear()
+
+    def close(self) -> None:
+        for worker in (*self._recognisers.values(), self.publisher, self.decider):
+            worker.close()
+
+    def workers(self) -> list[Worker[Any]]:
+        return [*self._recognisers.values(), self.publisher, self.decider]
+
+    # ------------------------------------------------------------------ wiring
+
+    def _worker(
+        self, stage: Stage[Any], output: str, inputs: Callable[[], list[str]], timed: Callable[[], list[str]],
+        rebuild: Callable[[Mapping[str, Any]], Stage[Any]], max_lag_ns: int | None = None,
+    ) -> Worker[Any]:  # fmt: skip
+        spec = StageSpec(stage, output, self.name, inputs, timed, rebuild)
+        observer, options = self._observer, self._observer.options
+        if max_lag_ns is not None:
+            options = replace(options, max_lag_ns=min(options.max_lag_ns, max_lag_ns))
+        return Worker(self._journals, spec, observer.build, observer.clock, options)
+
+    def _sources(self, kind: str) -> list[str]:
+        found = self._known.get(kind)
+        if not found:
+            found = self._known[kind] = self._journals.names(kind, self.name)
+        return found
+
+    def _ticks(self) -> list[str]:
+        return [self._clock_journal] if self.mode == "live" else []
+
+
+def rebuild_recogniser(config: Mapping[str, Any]) -> Recogniser:
+    values = dict(config)
+    return Recogniser(values.pop("source"), RecogniserConfig(**values))
+
+
+def rebuild_publisher(config: Mapping[str, Any]) -> Publisher:
+    values = dict(config)
+    return Publisher(values.pop("domain"), PublisherConfig(**values))
+
+
+def rebuild_pipeline(config: Mapping[str, Any]) -> DecisionPipeline:
+    values = dict(config)
+    return DecisionPipeline(values.pop("domain"), DecisionConfig(**values))

@@ -1,0 +1,66 @@
+"""What an operator does: every act is a record with an author and a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from observer_core.shared.clock import Clock
+from observer_core.shared.errors import Conflict, InputError
+from observer_core.shared.records import Note, Record, Snapshot
+from observer_core.storage.journal import Commit, Head, Journal, Journals
+from observer_core.storage.ports import Op
+
+
+def command(
+    journals: Journals, clock: Clock, domain: str, *, command: str, scope: str, author: str, reason: str,
+    until_ns: int | None = None, policy: str | None = None,
+) -> str:  # fmt: skip
+    """Asks the domain's decision pipeline to `block`, `release`, `override` or `rearm`; gives the record's ref."""
+    body = {"command": command, "scope": scope, "author": author, "reason": reason,
+            "until_ns": until_ns, "policy": policy}  # fmt: skip
+    journal = journals.open(f"commands.{domain}", domain)
+    note = Note(kind="command", time_ns=clock.now_ns(), body=body)
+    head = append(journal, [note])
+    return f"{journal.name}@{head.position}"
+
+
+def redrive(
+    journals: Journals, stage_journal: str, input_journal: str, position: int, *, author: str, reason: str
+) -> str:
+    """Gives a quarantined entry to its stage again, at a new position; ends its quarantine.
+
+    A snapshot is repeated as known now: its `event_ns` stays, its origin cites the first one.
+    """
+    output, source = journals.open(stage_journal), journals.open(input_journal)
+    view = f"quarantined.{input_journal}@{position}"
+    body = output.views().get(view)
+    if body is None:
+        raise InputError(f"entry {input_journal}@{position} is not quarantined in {stage_journal}")
+    entry = source.entry(position)
+    note_body = {"input": input_journal, "position": position, "scopes": body["scopes"], "author": author,
+                 "reason": reason}  # fmt: skip
+    head = source.head()
+    record: Record = entry.record
+    if isinstance(record, Snapshot):
+        record = replace(record, ingest_ns=max(head.time_ns, record.ingest_ns), origin={"redriven": entry.ref})
+    else:
+        record = replace(entry.record, time_ns=max(head.time_ns, record.time_ns))  # type: ignore[call-arg]
+    head = append(source, [Note(kind="redrive", time_ns=head.time_ns, body={**note_body, "count": 1}), record])
+    done = Note(kind="redrive", time_ns=output.head().time_ns, body={**note_body, "count": 0})
+    append(output, [done], extra=[output.view_op(view, None)])
+    return f"{input_journal}@{head.position}"
+
+
+def append(journal: Journal, records: list[Record], extra: list[Op] | None = None) -> Head:
+    """Commits records that no stage computes, at the time the journal has reached or later."""
+    while True:
+        head = journal.head()
+        placed = [
+            replace(record, time_ns=max(record.time_ns, head.time_ns)) if isinstance(record, Note) else record
+            for record in records
+        ]
+        try:
+            through = max(record.time_ns for record in placed)
+            return journal.commit(head, Commit(records=placed, through_ns=through, extra=extra or []))
+        except Conflict:
+            continue

@@ -1,0 +1,181 @@
+"""Computes patterns, events and decisions again from what the stages were given, and compares.
+
+Reads only: nothing is written anywhere. The inputs are the stored journals, taken in
+their recorded order; since every stage's journal is compared, equality of all of them
+means that the decisions follow from the raw snapshots, commands and clock, byte for byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby, zip_longest
+from typing import Any
+
+from observer_core.runtime.engine import rerun_row
+from observer_core.runtime.observer import rebuild_pipeline, rebuild_publisher, rebuild_recogniser
+from observer_core.shared.canonical import decode
+from observer_core.shared.errors import NotFound
+from observer_core.shared.records import NOTE_KINDS, Record
+from observer_core.shared.stage import Stage
+from observer_core.storage.journal import GENESIS, CommitRow, Journal, Journals, chain
+
+REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
+    "patterns": rebuild_recogniser,
+    "events": rebuild_publisher,
+    "decisions": rebuild_pipeline,
+}
+_NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in NOTE_KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """One journal computed again. `external` records are not computed: epochs, quarantines, redrives."""
+
+    journal: str
+    records: int
+    external: int
+    entries: int
+    observations: int
+    stored: bytes
+    computed: bytes
+    problem: str | None = None
+    needs_version: str | None = None
+
+    @property
+    def equal(self) -> bool:
+        return self.problem is None and self.stored == self.computed
+
+
+def replay(journals: Journals, name: str, version: str) -> Replayed:
+    """Journal `name` again, from its first record to its head.
+
+    An epoch that another version wrote cannot be computed by this one: it is taken as it
+    is stored, from its recorded state on, and `needs_version` says which version could.
+    """
+    return _Replay(journals, journals.open(name), version).run()
+
+
+class _Replay:
+    def __init__(self, journals: Journals, journal: Journal, version: str) -> None:
+        self._journals = journals
+        self._journal = journal
+        self._version = version
+        self._rebuild = REBUILD[journal.name.partition(".")[0]]
+        self._stage: Stage[Any] | None = None
+        self._state: Any = None
+        self._foreign: str | None = None
+        self._epoch = 0
+        self._external = self._entries = self._observations = self._records = 0
+        self._due: list[Record] = []
+
+    def run(self) -> Replayed:
+        head = self._journal.head()
+        previous = GENESIS
+        for rows, lines in self._commits():
+            if rows[-1].seq > head.seq:
+                break
+            if self._stage is not None and self._foreign is None:
+                self._due += self._rerun(rows[-1])
+            expected = self._expected(lines)
+            previous = chain(previous, expected)
+            self._records += len(lines)
+            if previous != rows[-1].hash:
+                return self._result(head.hash, previous, self._difference(rows, lines, expected))
+        if self._due:
+            extra = self._due[0].encode(self._epoch)[:200].decode()
+            return self._result(
+                head.hash, chain(previous, [b"?"]), f"a record that was never stored follows: {extra}"
+            )
+        return self._result(head.hash, previous, None)
+
+    def _commits(self) -> Iterator[tuple[list[CommitRow], list[bytes]]]:
+        """The rows of each commit (one for each hour it touches; the last has its inputs), and its records."""
+        payloads = self._journal.raw()
+        for _, group in groupby(self._journal.rows(), key=lambda row: row.commit):
+            rows = list(group)
+            yield rows, [line for row in rows if row.count for line in next(payloads)[1]]
+
+    def _rerun(self, row: CommitRow) -> list[Record]:
+        assert self._stage is not None
+        for item in row.inputs:
+            self._entries += item.last - item.first + 1
+        return rerun_row(self._journals, self._stage, self._state, row)
+
+    def _expected(self, lines: list[bytes]) -> list[bytes]:
+        """What should stand where `lines` stand: computed records, and the external ones as they are."""
+        if self._foreign is not None:
+            for line in lines:
+                self._note(line)
+            self._external += len(lines)
+            return lines
+        expected = []
+        redriven = 0
+        for line in lines:
+            if redriven or self._is_note(line):
+                kind = self._note(line)
+                redriven = decode(line)["body"]["count"] if kind == "redrive" else max(0, redriven - 1)
+                self._external += 1
+                expected.append(line)
+            elif self._due:
+                expected.append(self._due.pop(0).encode(self._epoch))
+            else:
+                break
+        return expected
+
+    @staticmethod
+    def _is_note(line: bytes) -> bool:
+        return any(mark in line for mark in _NOTES) and decode(line).get("kind") in NOTE_KINDS
+
+    def _note(self, line: bytes) -> str:
+        value = decode(line)
+        kind = str(value.get("kind"))
+        if kind == "epoch":
+            self._open_epoch(value["body"])
+        return kind
+
+    def _open_epoch(self, body: Mapping[str, Any]) -> None:
+        stage = self._rebuild(body["config"])
+        self._epoch = body["epoch"]
+        previous, self._stage = self._stage, stage
+        if body["code"] != self._version or body["version"] != stage.version:
+            self._foreign = body["code"]
+            return
+        if self._foreign is not None or previous is None:
+            self._state = self._stored_state(stage) if self._foreign is not None else stage.initial()
+            self._foreign = None
+            return
+        self._state = stage.load(previous.dump(self._state))
+
+    def _stored_state(self, stage: Stage[Any]) -> Any:
+        for row in self._journal.states():
+            if row.epoch == self._epoch:
+                return stage.load(self._journals.storage.blobs.get(row.blob))
+        raise NotFound("state", f"{self._journal.name} epoch {self._epoch}")
+
+    def _difference(self, rows: list[CommitRow], lines: list[bytes], expected: list[bytes]) -> str:
+        for position, (line, computed) in enumerate(zip_longest(lines, expected), rows[0].first):
+            if computed is None:
+                return f"position {position} is stored, but does not follow: {line[:200].decode()}"
+            if computed != line:
+                return (
+                    f"position {position}: stored {line[:400].decode()} "
+                    f"but computed {computed[:400].decode()}"
+                )
+        return f"the records up to position {rows[-1].last} are equal, their stored hash is not: run `observer verify`"
+
+    def _result(self, stored: bytes, computed: bytes, problem: str | None) -> Replayed:
+        return Replayed(
+            self._journal.name, self._records, self._external, self._entries, self._observations,
+            stored, computed, problem, self._foreign,
+        )  # fmt: skip
+
+
+def digest_of(journals: Journals) -> str:
+    """One hash over all heads, in order of names."""
+    total = hashlib.sha256()
+    for name in journals.names():
+        head = journals.open(name).head()
+        total.update(f"{name} {head.position} {head.hash.hex()}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,209 @@
+"""Settings: command line > environment > `config/observer.toml` > defaults.
+
+The only reader of the environment. `OBSERVER_DATA_DIR` is `data_dir`,
+`OBSERVER_WEB__PORT` is `port` under `[web]`, and so on for every key.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from observer_core.decision_pipeline.config import DecisionConfig
+from observer_core.decision_pipeline.judgment import JudgmentConfig
+from observer_core.decision_pipeline.policy import load_policies
+from observer_core.event_bus.publisher import PublisherConfig
+from observer_core.event_bus.subscriptions import SubscriptionConfig
+from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.runtime.paths import Paths
+from observer_core.shared.clock import SECOND
+from observer_core.shared.config import Config, DurationNs, Name, explain
+from observer_core.shared.errors import ConfigError
+from observer_core.snapshot_engine.normalise import NormaliserConfig
+from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
+
+LIVE = "live"
+
+
+class _AnySource(Config):
+    name: Name
+    domain: Name = LIVE
+    normalise: NormaliserConfig = NormaliserConfig()
+    recognise: RecogniserConfig | None = None
+    """Instead of the general `[recognise]`."""
+    max_age: DurationNs | None = None
+    """Data older than this closes the gate; default: the larger of 5 s and 3 × the interval."""
+
+
+class SystemSourceConfig(_AnySource):
+    """This machine, through psutil."""
+
+    kind: Literal["system"]
+    interval: Annotated[DurationNs, Field(gt=0)] = SECOND
+    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+    host: str | None = None
+    processes: tuple[str, ...] = ()
+
+
+class RecordingSourceConfig(_AnySource):
+    """Files replayed at `rate` snapshots a second, in a domain of their own."""
+
+    kind: Literal["recording"]
+    paths: Annotated[tuple[Path, ...], Field(min_length=1)]
+    rate: PositiveFloat = 100.0
+    mapping: RecordingConfig
+
+
+class PushSourceConfig(_AnySource):
+    """Whatever is posted to `/v1/snapshots/<name>`, or piped into `observer push`."""
+
+    kind: Literal["push"]
+    interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
+
+
+SourceConfig = Annotated[
+    SystemSourceConfig | RecordingSourceConfig | PushSourceConfig, Field(discriminator="kind")
+]
+
+
+class WebConfig(Config):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+
+class LogConfig(Config):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    max_bytes: PositiveInt = 10_000_000
+    files: PositiveInt = 5
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Unknown keys are refused, in files and in code."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OBSERVER_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=False
+    )
+
+    standalone: bool = Field(default=False, validation_alias="QTS_OBSERVER_STANDALONE")
+    root: Path = Path()
+    data_dir: Path = Path("data/observer")
+    log_dir: Path = Path("logs")
+    config_dir: Path = Path("config")
+    durability: Literal["full", "normal"] = "full"
+    max_lag: Annotated[DurationNs, Field(gt=0)] = 30 * SECOND
+    clock_interval: Annotated[DurationNs, Field(gt=0)] = SECOND
+    web: WebConfig = WebConfig()
+    log: LogConfig = LogConfig()
+    source: tuple[SourceConfig, ...] = ()
+    recognise: RecogniserConfig = RecogniserConfig()
+    publish: PublisherConfig = PublisherConfig()
+    judgment: JudgmentConfig = JudgmentConfig()
+    policies: Path | None = None
+    """A TOML file of policies; without it the presets apply."""
+    subscription: tuple[SubscriptionConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Settings:
+        for what, names in (
+            ("source", [item.name for item in self.source]),
+            ("subscription", [item.name for item in self.subscription]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise ValueError(f"{what} name {twice[0]!r} is given twice; each {what} needs its own")
+        for item in self.source:
+            if isinstance(item, RecordingSourceConfig) == (item.domain == LIVE):
+                raise ValueError(
+                    f"source {item.name!r} of kind {item.kind} cannot be in domain {item.domain!r}: recordings need "
+                    f"a domain of their own, everything else is in {LIVE!r}"
+                )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        assert isinstance(init_settings, InitSettingsSource)
+        given = dict(init_settings.init_kwargs)
+        from_file = given.pop("_file", {})
+        return (
+            InitSettingsSource(settings_cls, given),
+            env_settings,
+            InitSettingsSource(settings_cls, from_file),
+        )
+
+    @property
+    def paths(self) -> Paths:
+        return Paths.resolve(self.root, self.data_dir, self.log_dir, self.config_dir)
+
+    def decisions(self) -> DecisionConfig:
+        """The policies in force."""
+        if self.policies is None:
+            return DecisionConfig(judgment=self.judgment)
+        return DecisionConfig(policies=load_policies(self.paths.root / self.policies), judgment=self.judgment)
+
+    def recogniser(self, source: str) -> RecogniserConfig:
+        for item in self.source:
+            if item.name == source and item.recognise is not None:
+                return item.recognise
+        return self.recognise
+
+    def normaliser(self, source: str) -> NormaliserConfig:
+        return next((item.normalise for item in self.source if item.name == source), NormaliserConfig())
+
+    def max_age_ns(self, source: str) -> int:
+        """How old a source's newest data may be before the gate closes."""
+        for item in self.source:
+            if item.name == source:
+                if item.max_age is not None:
+                    return item.max_age
+                interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
+                return max(5 * SECOND, 3 * (interval or 60 * SECOND))
+        return 180 * SECOND
+
+
+def load(config: Path | None = None, **overrides: Any) -> Settings:
+    """The settings in force; `ConfigError` names the file and key of what cannot be used.
+
+    `config` must exist when it is given; without it `config/observer.toml` under the
+    root is read where it exists. Overrides that are None do not count.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    environment = {k: v for k, v in EnvSettingsSource(Settings)().items() if k in ("root", "config_dir")}
+    root = Path(given.get("root") or environment.get("root") or ".")
+    path = config or root / given.get("config_dir", environment.get("config_dir", "config")) / "observer.toml"
+    values: Mapping[str, Any] = {}
+    if config is not None or path.is_file():
+        values = read_toml(path)
+    where = f"{path}, environment (OBSERVER_…) or command line"
+    try:
+        return Settings(_file=values, **given)
+    except ValidationError as error:
+        raise explain(error, where) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: expected UTF-8 text: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: expected TOML: {error}") from None

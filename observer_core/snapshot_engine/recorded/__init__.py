@@ -1,0 +1,1 @@
+"""Recordings: the bytes of a file, its rows as columns, and the rows of all files in time order."""

@@ -1,0 +1,1 @@
+"""Where observations come from, a kind a file."""
