@@ -58,7 +58,7 @@ class Deliverer:
         build: Build,
         *,
         max_attempts: int = 12,
-        refused: Callable[[], bool] = lambda: False,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         config = subscription.config
         self.name = config.name
@@ -70,7 +70,7 @@ class Deliverer:
         self._clock = clock
         self._mine = Epoch("deliver", "1", config.canonical(), build)
         self._max_attempts = max_attempts
-        self._stopped = refused
+        self._stopped = stopped
 
     def pump(self) -> int:
         """Delivers what is due; gives the number of attempts made. Returns at the first failure."""

@@ -107,10 +107,11 @@ class Publisher:
         known = state.incidents.open.get(pattern.source)
         severity = known.severity if known else None
         incident, change = state.incidents.take(pattern, ref, state.time_ns)
+        kind = _FEED_TYPES.get(pattern.pattern, f"pattern.{pattern.pattern}")
         events = [
             self._event(
-                state, _FEED_TYPES.get(pattern.pattern, f"pattern.{pattern.pattern}"), pattern.source,
-                _subject(pattern), _pattern_data(pattern), ref, pattern.severity, incident.id if incident else "",
+                state, kind, pattern.source, _subject(pattern), _pattern_data(pattern), ref,
+                pattern.severity, incident.id if incident else "",
             )
         ]  # fmt: skip
         if incident and change:

@@ -78,7 +78,8 @@ class WebhookSink(Config):
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
     timeout: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
     secret: SecretStr | None = None
-    headers: dict[str, str] = Field(default_factory=dict)
+    allow_private: bool = False
+    """Whether `url` may resolve to a loopback or private address."""
 
 
 Sink = Annotated[LogSink | FileSink | QueueSink | WebhookSink, Field(discriminator="kind")]
@@ -95,6 +96,8 @@ class SubscriptionConfig(Config):
     """
 
     name: Name
+    domains: Annotated[tuple[Name, ...], Field(min_length=1)] = ("live",)
+    """Recordings page nobody unless their domain is named here."""
     stream: Literal["events", "decisions"] = "events"
     types: Globs = ("*",)
     sources: Globs = ("*",)

@@ -7,12 +7,18 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from observer_core.pattern_record.config import RecogniserConfig
-from observer_core.pattern_record.detectors import cusum, stale, variance_shift
+from observer_core.pattern_record.detectors import stale, variance_shift
+from observer_core.pattern_record.detectors.cusum import Cusum
 from observer_core.pattern_record.detectors.ewma_spike import ENDLESS
 from observer_core.pattern_record.findings import Finding, number
 from observer_core.pattern_record.window import (
-    FLAT, SHIFT_DOWN, SHIFT_UP, SPIKE, VARIANCE_DOWN, VARIANCE_UP, Window,
+    FLAT,
+    SHIFT_DOWN,
+    SHIFT_UP,
+    SPIKE,
+    VARIANCE_DOWN,
+    VARIANCE_UP,
+    Window,
 )  # fmt: skip
 from observer_core.shared.records import Direction, Series
 
@@ -27,7 +33,8 @@ _DIRECTIONS: dict[int, Direction] = {
 
 def alarms(
     w: Window,
-    config: RecogniserConfig,
+    cusum: Cusum,
+    origin_ns: int,
     series: Callable[[int], Series],
     is_return: Callable[[int], bool],
 ) -> tuple[list[Finding], NDArray[np.intp], NDArray[np.intp]]:
@@ -37,12 +44,12 @@ def alarms(
     """
     rows, at = np.nonzero(w.fire)
     findings = [
-        _finding(w, config, row, i, series(i), is_return(i))
+        _finding(w, origin_ns, row, i, series(i), is_return(i))
         for row, i in zip(rows.tolist(), at.tolist(), strict=True)
     ]
     for row, i in zip(rows.tolist(), at.tolist(), strict=True):
         if row in (SHIFT_UP, SHIFT_DOWN):
-            cusum.restart(w, config.level_shift, row, i)
+            cusum.restart(w, row, i)
         elif row in (VARIANCE_UP, VARIANCE_DOWN):
             variance_shift.restart(w, i)
         elif row == FLAT:
@@ -50,7 +57,7 @@ def alarms(
     return findings, rows, at
 
 
-def _finding(w: Window, config: RecogniserConfig, row: int, i: int, series: Series, is_return: bool) -> Finding:
+def _finding(w: Window, origin_ns: int, row: int, i: int, series: Series, is_return: bool) -> Finding:
     statistic, limit = min(number(w.statistics[row, i]), ENDLESS), number(w.limits[row, i])
     shown = 1.0 if is_return else 0.0
     z = number(w.z[i])
@@ -68,7 +75,8 @@ def _finding(w: Window, config: RecogniserConfig, row: int, i: int, series: Seri
         }  # fmt: skip
     elif row in (SHIFT_UP, SHIFT_DOWN):
         side = row - SHIFT_UP
-        evidence |= {"sum": statistic, "onset_ns": int(w.onsets[side, i]), "steps": int(w.steps[side, i])}
+        onset_ns = origin_ns + round(w.onsets[side, i])
+        evidence |= {"sum": statistic, "onset_ns": onset_ns, "steps": int(w.steps[side, i])}
     elif row in (VARIANCE_UP, VARIANCE_DOWN):
         # What the ratio compares is the scale after this observation, not the one it was judged by.
         evidence |= {"ratio": statistic, "scale": number(w.scale[i]), "slow_scale": number(w.slow_scale[i])}

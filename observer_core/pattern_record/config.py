@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from observer_core.shared.config import Config
 
@@ -111,7 +111,7 @@ class LevelShift(Config):
 class VarianceShift(Config):
     """`ratio`: of the scale now to the scale before (or the reverse)."""
 
-    ratio: Annotated[float, _within(1.1, 1e6, "(a ratio of scales)")] = 3.0
+    ratio: Annotated[float, _within(1.1, 1e6, "(a ratio of scales)")] = 2.0
     severity: Severity = Severity()
 
 
@@ -168,7 +168,7 @@ class RecogniserConfig(Config):
     stale: Stale = Stale()
     flat: Flat = Flat()
     availability: Availability = Availability()
-    transforms: dict[str, Transform] = {}
+    transforms: dict[str, Transform] = Field(default_factory=dict)
     ignore_fields: tuple[str, ...] = ()
     tags: tuple[TagRule, ...] = ()
     group_over: Annotated[int, _within(1, 1_000_000, "series")] = 32

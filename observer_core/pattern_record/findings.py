@@ -77,8 +77,9 @@ class Reporter:
         evidence: Mapping[str, Any] = first.evidence
         if len(found) > 1:
             evidence = {name: [finding.evidence[name] for finding in found] for name in first.evidence}
+        parts = (part for one in series for part in one)
         return PatternRecord(
-            id=derive("pattern", ref, detector, pattern, first.direction, *(part for s in series for part in s)),
+            id=derive("pattern", ref, detector, pattern, first.direction, *parts),
             pattern=pattern, series=series, score=first.score, severity=self.severity(pattern, first.score),
             direction=first.direction, tags=self._tagger.tags(pattern, series), detector=detector,
             evidence=evidence, snapshot=ref, event_ns=snapshot.event_ns, time_ns=snapshot.ingest_ns,

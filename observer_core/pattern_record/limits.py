@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from observer_core.pattern_record.config import Limits, RecogniserConfig
 from observer_core.pattern_record.window import (
-    FLAT, SHIFT_DOWN, SHIFT_UP, SPIKE, STATISTICS, VARIANCE_DOWN, VARIANCE_UP, Bytes, Floats, Ints,
+    FLAT,
+    SHIFT_DOWN,
+    SHIFT_UP,
+    SPIKE,
+    STATISTICS,
+    VARIANCE_DOWN,
+    VARIANCE_UP,
+    Bytes,
+    Floats,
+    Ints,
 )  # fmt: skip
 
 NEVER = 2**62
@@ -48,7 +57,13 @@ class LimitRule:
         self.ladder: Floats = self.thresholds * np.array(factors)
 
     def alarmed(
-        self, limits: Floats, raised: Bytes, release: Ints, rows: NDArray[np.intp], at: NDArray[np.intp], tick: int
+        self,
+        limits: Floats,
+        raised: Bytes,
+        release: Ints,
+        rows: NDArray[np.intp],
+        at: NDArray[np.intp],
+        tick: int,
     ) -> int:
         """Mutes what alarmed in snapshot `tick`; gives the snapshot at which it is heard again."""
         raised[rows, at] = np.minimum(raised[rows, at] + 1, _HIGHEST)

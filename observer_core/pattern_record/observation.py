@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from observer_core.pattern_record.alarms import alarms
 from observer_core.pattern_record.config import RecogniserConfig
-from observer_core.pattern_record.detectors import cusum, ewma_spike, stale, variance_shift
+from observer_core.pattern_record.detectors import stale, variance_shift
+from observer_core.pattern_record.detectors.cusum import Cusum
+from observer_core.pattern_record.detectors.ewma_spike import EwmaSpike
 from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.limits import LimitRule
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.pattern_record.window import LIMIT, PREVIOUS, Window
+from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Floats, Ints, Window, constant
 from observer_core.shared.records import Snapshot
 
 NOT_NEW = frozenset(("duplicate", "out_of_order", "stale"))
@@ -27,24 +29,28 @@ NO_VALUE = frozenset(("non_positive",))
 LARGEST = 1e300
 """Values beyond this are no measurements: arithmetic on them would not stay finite."""
 
+_LARGEST = constant(LARGEST)
+
 Columns = NDArray[np.intp]
 
 
 class Observation:
     """The arithmetic of all detectors over the series of one source."""
 
-    __slots__ = ("_config", "_limits", "_maturity", "_source")
+    __slots__ = ("_cusum", "_limits", "_source", "_spike", "_warm_up")
 
     def __init__(self, source: str, config: RecogniserConfig) -> None:
-        self._source, self._config = source, config
+        self._source, self._warm_up = source, config.baseline.warm_up
         self._limits = LimitRule(config)
-        self._maturity = ewma_spike.maturity(config.baseline)
+        self._spike, self._cusum = EwmaSpike(config.baseline), Cusum(config.level_shift)
 
-    def observe(self, state: RecogniserState, plan: Plan, snapshot: Snapshot) -> tuple[list[Finding], slice | Columns]:
+    def observe(
+        self, state: RecogniserState, plan: Plan, snapshot: Snapshot
+    ) -> tuple[list[Finding], slice | Columns]:
         """What was found, and the series that arrived (columns of the state)."""
+        now = float(snapshot.ingest_ns - (state.origin_ns or 0))
         if state.tick >= state.next_release:
-            limits = state.values[LIMIT:, : state.size], state.raised[:, : state.size], state.release[:, : state.size]
-            state.next_release = self._limits.lower(*limits, state.tick)
+            state.next_release = self._limits.lower(*_limit_arrays(state), state.tick)
         if plan.span is None:
             w = Window.fresh(plan.size)
             _judge(plan, snapshot, state.values[PREVIOUS, plan.columns], w)
@@ -52,33 +58,33 @@ class Observation:
             w = plan.window
             _judge(plan, snapshot, w.previous, w)
             if not snapshot.quality and np.count_nonzero(w.valid) == plan.size:
-                return self._all(state, plan, w, snapshot.ingest_ns), plan.span
+                return self._all(state, plan, w, now), plan.span
         fresh = _use(plan, snapshot, w)
         unjudged = np.flatnonzero(fresh & ~w.valid & np.isfinite(w.x))
         state.values[PREVIOUS, plan.columns[unjudged]] = w.x[unjudged]
         present = int(np.count_nonzero(w.valid))
         if present and plan.span is not None and 2 * present > plan.size:
-            found = self._all_but(state, plan, w, snapshot.ingest_ns)
+            found = self._all_but(state, plan, w, now)
         elif present:
-            found = self._only(state, plan, w, snapshot.ingest_ns)
+            found = self._only(state, plan, w, now)
         else:
             found = []
         return found, plan.columns[fresh]
 
-    def _all(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
-        w.mature = w.mature or bool(w.count.min() >= self._maturity)
-        self._step(w, now_ns)
+    def _all(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
+        w.mature = w.mature or bool(w.count.min() >= self._spike.maturity)
+        self._step(w, now)
         if not np.count_nonzero(w.fire):
             return []
         found, rows, at = self._alarms(state, plan, w, None)
         self._mute(state, rows, plan.columns[at])
         return found
 
-    def _all_but(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
+    def _all_but(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
         missing = np.flatnonzero(~w.valid)
-        values, onsets = w.values[:, missing], w.onsets[:, missing]
-        self._step(w, now_ns)
-        w.values[:, missing], w.onsets[:, missing] = values, onsets
+        values = w.values[:, missing]
+        self._step(w, now)
+        w.values[:, missing] = values
         w.fire[:, missing] = False
         if not np.count_nonzero(w.fire):
             return []
@@ -86,25 +92,24 @@ class Observation:
         self._mute(state, rows, plan.columns[at])
         return found
 
-    def _only(self, state: RecogniserState, plan: Plan, w: Window, now_ns: int) -> list[Finding]:
+    def _only(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
         cells = np.flatnonzero(w.valid)
         columns = plan.columns[cells]
-        part = Window(state.values[:, columns], state.onsets[:, columns])
+        part = Window(state.values[:, columns])
         part.x[:], part.u[:] = w.x[cells], w.u[cells]
-        self._step(part, now_ns)
+        self._step(part, now)
         found, rows, at = self._alarms(state, plan, part, cells)
-        state.values[:, columns], state.onsets[:, columns] = part.values, part.onsets
+        state.values[:, columns] = part.values
         self._mute(state, rows, columns[at])
         return found
 
-    def _step(self, w: Window, now_ns: int) -> None:
-        baseline = self._config.baseline
-        ewma_spike.begin(w, baseline)
+    def _step(self, w: Window, now: float) -> None:
+        self._spike.begin(w)
         if not w.mature:
-            w.limits[:, w.count == baseline.warm_up] = self._limits.thresholds
+            w.limits[:, w.count == self._warm_up] = self._limits.thresholds
         stale.observe_run(w)
-        ewma_spike.observe(w, baseline)
-        cusum.observe(w, self._config.level_shift, now_ns)
+        self._spike.observe(w)
+        self._cusum.observe(w, now)
         variance_shift.observe(w)
         np.greater(w.statistics, w.limits, out=w.fire)
 
@@ -115,15 +120,20 @@ class Observation:
             return i if cells is None else int(cells[i])
 
         return alarms(
-            w, self._config,
+            w, self._cusum, state.origin_ns or 0,
             lambda i: (self._source, *state.name(int(plan.columns[cell(i)]))),
             lambda i: cell(i) < plan.returns,
         )  # fmt: skip
 
     def _mute(self, state: RecogniserState, rows: Columns, columns: Columns) -> None:
         if len(rows):
-            heard = self._limits.alarmed(state.values[LIMIT:], state.raised, state.release, rows, columns, state.tick)
+            heard = self._limits.alarmed(*_limit_arrays(state), rows, columns, state.tick)
             state.next_release = min(state.next_release, heard)
+
+
+def _limit_arrays(state: RecogniserState) -> tuple[Floats, Bytes, Ints]:
+    n = state.size
+    return state.values[LIMIT:, :n], state.raised[:, :n], state.release[:, :n]
 
 
 def _judge(plan: Plan, snapshot: Snapshot, previous: NDArray[np.float64], w: Window) -> None:
@@ -136,7 +146,7 @@ def _judge(plan: Plan, snapshot: Snapshot, previous: NDArray[np.float64], w: Win
         np.divide(w.x[:returns], growth, out=growth)
     if returns < plan.size:
         w.u[returns:] = w.x[returns:]
-    np.less(np.abs(w.u, out=w.work), LARGEST, out=w.valid)
+    np.less(np.abs(w.u, out=w.work), _LARGEST, out=w.valid)
 
 
 def _use(plan: Plan, snapshot: Snapshot, w: Window) -> NDArray[np.bool_]:

@@ -23,12 +23,14 @@ def advance(state: RecogniserState, ingest_ns: int, floor: int) -> None:
         state.intervals = min(state.intervals + 1, _SLOWEST_GAIN)
         state.cadence += (step - state.cadence) / state.intervals
         state.clock += step
+    if state.origin_ns is None:
+        state.origin_ns = ingest_ns
     state.last_ingest = ingest_ns if last is None else max(last, ingest_ns)
     state.reachable = True
     state.tick += 1
     if state.tick < _FLOOR_HOLDS or state.tick % _FLOOR_HOLDS == 0:
-        state.floor_ns = floor * round(state.cadence)
-        state.next_silence = 0
+        state.floor_ns = floor * state.cadence
+        state.next_silence = 0.0
 
 
 def interrupt(state: RecogniserState, ingest_ns: int) -> None:

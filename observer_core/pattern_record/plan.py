@@ -24,8 +24,10 @@ class Plan:
     shows them in place. The first `returns` cells are judged by their return.
     """
 
-    __slots__ = ("columns", "familiar", "field_names", "fields", "returns", "row_of", "rows", "size", "span", "subjects",
-                 "window", "_allocations")  # fmt: skip
+    __slots__ = (
+        "_allocations", "columns", "familiar", "field_names", "fields", "returns", "row_of", "rows",
+        "size", "span", "subjects", "window",
+    )  # fmt: skip
 
     def __init__(self, state: RecogniserState, config: RecogniserConfig, snapshot: Snapshot) -> None:
         self.subjects, self.field_names = snapshot.subjects, tuple(snapshot.fields)
@@ -55,7 +57,7 @@ class Plan:
         if self._allocations != state.allocations:
             self._allocations = state.allocations
             if self.span is not None:
-                self.window = Window(state.values[:, self.span], state.onsets[:, self.span])
+                self.window = Window(state.values[:, self.span])
 
     def fill(self, snapshot: Snapshot, out: Floats) -> None:
         """Writes the snapshot's cells to `out`, in this plan's order."""

@@ -61,7 +61,7 @@ class Recogniser:
         return []
 
     def views(self, state: RecogniserState) -> Mapping[str, Any]:
-        """`subjects`: who was ever seen. `feed`: since when the source answers, and whose series are all stale."""
+        """`subjects`: all ever seen. `feed`: does the source answer, and who is silent."""
         return {
             "subjects": {"subjects": sorted(state.subjects)},
             "feed": {

@@ -11,6 +11,7 @@ from observer_core.pattern_record.detectors.stale import ARRIVALS, LAST, LONGEST
 from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
+from observer_core.pattern_record.window import Floats
 
 
 def arrive(
@@ -19,12 +20,13 @@ def arrive(
     """Learns from the arrivals of a snapshot; a stale series that arrives has resumed."""
     if not isinstance(arrived, slice) and not len(arrived):
         return []
-    state.next_silence = min(state.next_silence, state.clock + state.floor_ns + 1)
+    state.next_silence = min(state.next_silence, state.clock + state.floor_ns)
     times = state.times
     if isinstance(arrived, slice) and not plan.familiar:
         plan.familiar = bool(times[ARRIVALS, arrived].min() >= config.min_arrivals)
     if not state.silent_series:
-        stale.arrive(times, arrived, state.clock, config, familiar=isinstance(arrived, slice) and plan.familiar)
+        familiar = isinstance(arrived, slice) and plan.familiar
+        stale.arrive(times, arrived, state.clock, config, familiar=familiar)
         return []
     columns = np.arange(arrived.start, arrived.stop) if isinstance(arrived, slice) else arrived
     back = columns[state.stale[0, columns] != 0]
@@ -37,19 +39,18 @@ def arrive(
         state.silent_series -= len(back)
     state.find_stale_subjects()
     return [
-        Finding("feed_resumed", "up", (source, *state.name(column)), 0.0,
-                {"silence_ns": quiet, "allowed_ns": limit, "longest_ns": longest})
-        for column, quiet, limit, longest in zip(
-            back.tolist(), silence.tolist(), patience.tolist(), times[LONGEST, back].tolist(), strict=True)
-    ]  # fmt: skip
+        Finding("feed_resumed", "up", (source, *state.name(column)), 0.0, evidence)
+        for column, evidence in _evidence(state, back, silence, patience)
+    ]
 
 
 def notice(state: RecogniserState, source: str, config: Stale) -> list[Finding]:
     """The series whose silence exceeds what they are allowed, each once."""
-    if state.clock < state.next_silence:
+    if state.clock <= state.next_silence and state.next_silence > 0.0:
         return []
     times = state.times[:, : state.size]
-    found, state.next_silence = stale.silent(times, state.stale[0, : state.size], state.clock, state.floor_ns, config)
+    flags = state.stale[0, : state.size]
+    found, state.next_silence = stale.silent(times, flags, state.clock, state.floor_ns, config)
     if not len(found):
         return []
     silence = state.clock - times[LAST, found]
@@ -58,8 +59,22 @@ def notice(state: RecogniserState, source: str, config: Stale) -> list[Finding]:
     state.silent_series += len(found)
     state.find_stale_subjects()
     return [
-        Finding("feed_stale", "none", (source, *state.name(column)), quiet / (quiet + limit),
-                {"silence_ns": quiet, "allowed_ns": limit, "longest_ns": longest, "cadence_ns": round(state.cadence)})
-        for column, quiet, limit, longest in zip(
-            found.tolist(), silence.tolist(), patience.tolist(), times[LONGEST, found].tolist(), strict=True)
-    ]  # fmt: skip
+        Finding("feed_stale", "none", (source, *state.name(column)), _score(evidence), evidence)
+        for column, evidence in _evidence(state, found, silence, patience)
+    ]
+
+
+def _score(evidence: dict[str, int]) -> float:
+    return evidence["silence_ns"] / (evidence["silence_ns"] + evidence["allowed_ns"])
+
+
+def _evidence(
+    state: RecogniserState, columns: NDArray[np.intp], silence: Floats, patience: Floats
+) -> list[tuple[int, dict[str, int]]]:
+    longest = state.times[LONGEST, columns].tolist()
+    return [
+        (column, {"silence_ns": round(quiet), "allowed_ns": round(limit), "longest_ns": round(known)})
+        for column, quiet, limit, known in zip(
+            columns.tolist(), silence.tolist(), patience.tolist(), longest, strict=True
+        )
+    ]

@@ -20,31 +20,32 @@ from observer_core.shared.errors import RecordError
 _FORMAT = 1
 _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
     ("values", window.FLOAT_ROWS, "<f8"),
-    ("onsets", window.ONSET_ROWS, "<i8"),
-    ("times", stale.TIME_ROWS, "<i8"),
+    ("times", stale.TIME_ROWS, "<f8"),
     ("release", window.STATISTICS, "<i8"),
     ("raised", window.STATISTICS, "u1"),
     ("stale", 1, "u1"),
     ("owner", 1, "<i8"),
 )
 _SCALARS = (
-    "tick", "clock", "cadence", "intervals", "last_ingest", "floor_ns", "next_silence", "next_release",
-    "status", "since_ns", "error", "reachable", "views_version",
+    "tick", "clock", "cadence", "intervals", "last_ingest", "origin_ns", "floor_ns", "next_silence",
+    "next_release", "status", "since_ns", "error", "reachable", "views_version",
 )  # fmt: skip
 
 
 class RecogniserState:
     """Mutable. Arrays have room for more than `size` series; columns beyond it mean nothing.
 
-    `tick`: snapshots that had rows to give. `clock`: observed time (see `detectors.stale`).
+    `tick`: snapshots that had rows to give. `clock`: observed time in ns (see `detectors.stale`);
+    like all times in the arrays a float, exact for 104 days, then to a few ns.
     `owner`: each series' subject, as an index into `subjects`. `plans` and `allocations`
     are a cache and its key (see `plan`), no part of the state.
     """
 
     def __init__(self) -> None:
-        self.tick = self.clock = self.intervals = self.floor_ns = 0
-        self.next_silence = self.next_release = limits.NEVER
-        self.cadence = 0.0
+        self.tick = self.intervals = 0
+        self.clock = self.floor_ns = self.cadence = 0.0
+        self.next_silence, self.next_release = stale.NEVER, limits.NEVER
+        self.origin_ns: int | None = None
         self.last_ingest: int | None = None
         self.status, self.since_ns, self.reachable = "none", 0, False
         self.error: str | None = None
@@ -69,8 +70,7 @@ class RecogniserState:
                 array[:, : self.size] = old[name][:, : self.size]
             setattr(self, name, array)
         self.values: window.Floats
-        self.onsets: window.Ints
-        self.times: window.Ints
+        self.times: window.Floats
         self.release: window.Ints
         self.raised: window.Bytes
         self.stale: window.Bytes
@@ -101,9 +101,10 @@ class RecogniserState:
             row.update(zip(subjects, range(first, first + len(subjects)), strict=True))
             self.owner[0, first : first + len(subjects)] = owners
             self.fields.extend([field] * len(subjects))
-        window.reset(self.values[:, start:end], self.onsets[:, start:end])
-        for array, empty in ((self.times, 0), (self.release, limits.NEVER), (self.raised, 0), (self.stale, 0)):
-            array[:, start:end] = empty
+        window.reset(self.values[:, start:end])
+        self.release[:, start:end] = limits.NEVER
+        for array in (self.times, self.raised, self.stale):
+            array[:, start:end] = 0
         self.blocks.append((fields, subjects))
         self.size = end
 
@@ -126,7 +127,7 @@ class RecogniserState:
         return b"".join((encode(header), b"\n", *(array.tobytes() for array in arrays)))
 
     def _blocks(self) -> list[list[Any]]:
-        """Each block's fields and subjects, a subject as its number; `null`: the subjects of the block before."""
+        """Fields and subjects (as numbers) of each block; null: the subjects of the block before."""
         blocks: list[list[Any]] = []
         before: tuple[str, ...] | None = None
         for fields, subjects in self.blocks:
@@ -153,11 +154,14 @@ class RecogniserState:
             state.append(tuple(fields), subjects)
         expected = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
         if len(body) != expected or state.size != header["size"]:
-            raise RecordError(f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}")
+            raise RecordError(
+                f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}"
+            )
         offset = 0
         for name, rows, dtype in _ARRAYS:
             count = rows * state.size
-            getattr(state, name)[:, : state.size] = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
+            stored = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
+            getattr(state, name)[:, : state.size] = stored
             offset += count * np.dtype(dtype).itemsize
         state.find_stale_subjects()
         state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))

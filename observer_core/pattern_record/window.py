@@ -21,10 +21,10 @@ STATISTICS = 6
 """Statistics that alarm when they exceed their limit, in the order of their rows."""
 
 PREVIOUS, LEVEL, SCALE, SLOW_SCALE, COUNT, CHANGE_RATE, STEPS = range(7)
-STATISTIC = STEPS + 2
+ONSETS = STEPS + 2
+STATISTIC = ONSETS + 2
 LIMIT = STATISTIC + STATISTICS
 FLOAT_ROWS = LIMIT + STATISTICS
-ONSET_ROWS = 2
 SMALLEST = 1e-300
 """No scale is smaller: a constant zero series has one too."""
 
@@ -32,27 +32,26 @@ SMALLEST = 1e-300
 class Window:
     """Rows of m series: the state they carry, and room to compute in.
 
-    `values` (FLOAT_ROWS, m) and `onsets` (2, m) are the state; the rest is scratch, and
-    holds the last step's numbers until the next one: `x` what was observed, `u` what is
-    judged (the value, or the growth x / |previous|), `residual`, `distance` and `z`.
+    `values` (FLOAT_ROWS, m) is the state; the rest is scratch, and holds the last step's numbers
+    until the next one: `x` what was observed, `u` what is judged (the value, or the growth
+    x / |previous|), `residual`, `distance` and `z`. `gain` and `gain_slow` are
+    numbers where all series are `mature`.
     """
 
     __slots__ = (
-        "change_rate", "changed", "clipped", "count", "distance", "expected_changes", "fire", "gain",
-        "gain_slow", "gains", "level", "limits", "mature", "onsets", "previous", "residual", "scale",
-        "scales", "score", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics",
-        "steps", "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
-        "zero",
+        "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain", "gain_slow",
+        "level", "limits", "mature", "onsets", "previous", "residual", "same", "scale", "shift_down",
+        "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps", "u", "valid", "values",
+        "variance_down", "variance_up", "work", "work2", "x", "z",
     )  # fmt: skip
 
-    def __init__(self, values: Floats, onsets: Ints) -> None:
+    def __init__(self, values: Floats) -> None:
         m = values.shape[1]
-        self.values, self.onsets = values, onsets
+        self.values = values
         self.previous, self.level = values[PREVIOUS], values[LEVEL]
         self.scale, self.slow_scale = values[SCALE], values[SLOW_SCALE]
-        self.scales = values[SCALE : SLOW_SCALE + 1]
         self.count, self.change_rate = values[COUNT], values[CHANGE_RATE]
-        self.steps = values[STEPS : STEPS + 2]
+        self.steps, self.onsets = values[STEPS : STEPS + 2], values[ONSETS : ONSETS + 2]
         self.statistics = values[STATISTIC:LIMIT]
         self.limits = values[LIMIT:]
         self.z = self.statistics[SPIKE]
@@ -62,30 +61,32 @@ class Window:
         self.expected_changes = self.statistics[FLAT]
         self.x, self.u, self.residual, self.distance, self.clipped, self.signed, self.work = np.empty((7, m))
         self.work2 = np.empty((2, m))
-        self.valid, self.changed = np.empty((2, m), np.bool_)
-        self.zero = np.empty((2, m), np.bool_)
+        self.valid, self.same = np.empty((2, m), np.bool_)
         self.fire = np.empty((STATISTICS, m), np.bool_)
         self.mature = False
         self.gain: Any = 1.0
         self.gain_slow: Any = 1.0
-        self.gains: Any = 1.0
 
     @staticmethod
     def fresh(m: int) -> Window:
         """A window of m series that were never observed."""
-        values, onsets = np.empty((FLOAT_ROWS, m)), np.empty((ONSET_ROWS, m), np.int64)
-        reset(values, onsets)
-        return Window(values, onsets)
+        values = np.empty((FLOAT_ROWS, m))
+        reset(values)
+        return Window(values)
 
     @property
     def size(self) -> int:
-        return self.values.shape[1]
+        return len(self.x)
 
 
-def reset(values: Floats, onsets: Ints) -> None:
+def constant(value: float) -> Floats:
+    """A number for arithmetic with rows: an array without dimensions costs NumPy less than a float."""
+    return np.array(value, np.float64)
+
+
+def reset(values: Floats) -> None:
     """Makes these columns series that were never observed: no past, and muted."""
     values[:] = 0.0
     values[PREVIOUS] = np.nan
     values[SCALE] = values[SLOW_SCALE] = SMALLEST
     values[LIMIT:] = np.inf
-    onsets[:] = 0

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from observer_core.shared.errors import Conflict
+from observer_core.shared.errors import Conflict, EpochMoved
 from observer_core.shared.records import Record, Snapshot
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.storage.epochs import Build, Epoch
@@ -54,11 +54,12 @@ class SnapshotWriter:
             head = self._load()
             records, rows, state_before = self._records(head, snapshots)
             first = head.position + 1 + len(records) - len(snapshots)
+            epoch = self._epoch or (head.epoch + 1 if records else head.epoch)
             try:
                 self._head = self.journal.commit(
                     head,
                     Commit(
-                        records=records, inputs=inputs, epoch=self._epoch or head.epoch + 1,
+                        records=records, inputs=inputs, epoch=epoch,
                         through_ns=records[-1].time_ns if records else 0,
                         checkpoints=checkpoints or {}, state=state_before,
                         extra=[*(extra(first) if extra else ()), *rows],
@@ -72,7 +73,8 @@ class SnapshotWriter:
             except BaseException:
                 self._head = None
                 raise
-            self._epoch = self._head.epoch
+            if self._epoch is None and records:
+                self._epoch = epoch
             return self._head
 
     def checkpoint(self, name: str) -> Any:
@@ -108,7 +110,11 @@ class SnapshotWriter:
         if self._head is not None:
             return self._head
         head = self.journal.head()
-        self._epoch = self._mine.number(self.journal, head)
+        epoch = self._mine.number(self.journal, head)
+        if self._epoch is not None and epoch is None:
+            row = self.journal.epoch_row(head.epoch)
+            raise EpochMoved(self.journal.name, self._epoch, head.epoch, row["version"] if row else "?")
+        self._epoch = epoch
         newest = self.journal.newest_state(head)
         self._state, first = self._normaliser.initial(), 1
         if newest is not None:

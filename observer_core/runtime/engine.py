@@ -13,10 +13,18 @@ import heapq
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
 
 from observer_core.shared.clock import SECOND, Clock
-from observer_core.shared.errors import Conflict, Divergence, EpochMoved
+from observer_core.shared.errors import (
+    Conflict,
+    Divergence,
+    EpochMoved,
+    JournalError,
+    LimitExceeded,
+    RecordError,
+)
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.epochs import Build, Epoch
@@ -26,7 +34,6 @@ from observer_core.storage.journal import (
     CommitRow,
     Head,
     InputRange,
-    Journal,
     Journals,
     StateRow,
     chain,
@@ -36,6 +43,9 @@ from observer_core.storage.ports import Op
 S = TypeVar("S")
 _HOUR_NS = 3600 * SECOND
 _CONFLICTS_IN_A_ROW = 100
+_INPUTS_PER_COMMIT = 20
+_VIEWS_PER_COMMIT = 20
+_UNWRITABLE = (RecordError, LimitExceeded, JournalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +91,7 @@ class Worker(Generic[S]):
         spec: StageSpec[S],
         build: Build,
         clock: Clock,
-        options: EngineOptions = EngineOptions(),  # noqa: B008 - frozen
+        options: EngineOptions = EngineOptions(),
     ) -> None:
         self.spec = spec
         self.journal = journals.open(spec.output, spec.domain)
@@ -92,6 +102,7 @@ class Worker(Generic[S]):
         self._mine = Epoch(spec.stage.name, spec.stage.version, spec.stage.config(), build)
         self._epoch: int | None = None
         self._loaded = False
+        self._cold = True
         self._state: S
         self._head = Head()
         self._consumed: dict[str, int] = {}
@@ -136,15 +147,23 @@ class Worker(Generic[S]):
                     self._loaded = False
             except _Failed as failed:
                 self._loaded = False
-                self._fences[failed.entry.journal] = (failed.entry.position, failed.entry.position)
+                self._fences.update(failed.fences)
+            except BaseException:
+                # What is pending may be half done: the next call begins at what is committed.
+                self._loaded = False
+                raise
         return self.records - before
 
     def close(self) -> None:
         """Commits what is pending, with the state, so that the next start needs no rebuild."""
-        if self._loaded:
-            self._drain(refresh=False)
-            if self._ranges or self._since_state:
+        try:
+            if self._loaded:
+                self.pump(refresh=False)
+            if self._loaded and (self._ranges or self._since_state):
                 self._commit(with_state=True)
+        except (Conflict, EpochMoved, _Failed):
+            # Somebody else goes on, or the next start tries again: nothing here is worth keeping.
+            self._loaded = False
 
     @property
     def through_ns(self) -> int:
@@ -168,7 +187,7 @@ class Worker(Generic[S]):
                 self._consume(batches[0])
             else:
                 # In the order in which they could be known; what is recorded is the order taken.
-                self._consume(list(_merge(batches)))
+                self._consume(_merge(batches, heads))
         if through > self._through and self._consumed:
             self._open_epoch_if_needed(through)
             self._emit(self._stage.advance(self._state, through))
@@ -187,13 +206,13 @@ class Worker(Generic[S]):
         started = time.perf_counter()
         for entry in entries:
             self._open_epoch_if_needed(entry.time_ns)
-            if self._fences and not self._pass_fence(entry):
+            alone = bool(self._fences) and self._is_fenced(entry)
+            if alone and not self._admit(entry):
                 continue
             try:
                 records = self._stage.transition(self._state, entry)
             except Exception as error:
-                self._failed(entry, error)
-                raise _Failed(entry) from error
+                raise self._failed(entry.journal, entry.position, error) from error
             if self._ranges and self._ranges[-1].journal == entry.journal and not self._ranges[-1].skipped:
                 last = self._ranges[-1]
                 self._ranges[-1] = InputRange(last.journal, last.first, entry.position)
@@ -203,7 +222,9 @@ class Worker(Generic[S]):
             self._since_state += 1
             if records:
                 self._emit(records)
-            if self._full():
+            if alone:
+                self._commit_alone(entry)
+            elif self._full():
                 self._commit()
         self._seconds_since_state += time.perf_counter() - started
 
@@ -217,6 +238,7 @@ class Worker(Generic[S]):
             len(self._hours) >= HOURS_PER_COMMIT // 2
             or len(self._records) >= 2000
             or len(self._ranges) >= 2000
+            or len({item.journal for item in self._ranges}) >= _INPUTS_PER_COMMIT
         )
 
     def _due(self, flush: bool) -> bool:
@@ -241,14 +263,24 @@ class Worker(Generic[S]):
             or self._seconds_since_state >= self._options.state_seconds
         ):
             state = self._write_state()
-        head = self.journal.commit(
-            self._head,
-            Commit(
-                records=self._records, inputs=self._ranges, through_ns=self._through,
-                epoch=self._epoch, views=views, state=state, extra=extra,
-                checkpoints={item.journal: {"position": self._consumed[item.journal]} for item in self._ranges},
-            ),
-        )  # fmt: skip
+        inputs = {item.journal for item in self._ranges}
+        try:
+            while len(views) > _VIEWS_PER_COMMIT:
+                # More than one transaction takes (after a recovery, say): the surplus goes first.
+                some = dict(islice(views.items(), _VIEWS_PER_COMMIT))
+                self._head = self.journal.commit(self._head, Commit(views=some))
+                self._views.update(some)
+                views = {key: value for key, value in views.items() if key not in some}
+            head = self.journal.commit(
+                self._head,
+                Commit(
+                    records=self._records, inputs=self._ranges, through_ns=self._through,
+                    epoch=self._epoch, views=views, state=state, extra=extra,
+                    checkpoints={name: {"position": self._consumed[name]} for name in inputs},
+                ),
+            )  # fmt: skip
+        except _UNWRITABLE as error:
+            raise self._unwritable(error) from error
         if state is not None:
             self._since_state, self._seconds_since_state = 0, 0.0
         self.records += len(self._records)
@@ -292,8 +324,8 @@ class Worker(Generic[S]):
             return False
         if head.hash != ours:
             raise Divergence(
-                f"journal {self.spec.output!r}: two workers consumed {self._ranges} and wrote different records "
-                f"after position {self._head.position}; keep the data folder, this is a defect"
+                f"journal {self.spec.output!r}: two workers consumed {self._ranges} and wrote different "
+                f"records after position {self._head.position}; keep the data folder, this is a defect"
             )
         self._views_version = -1
         self._settle(head)
@@ -328,7 +360,9 @@ class Worker(Generic[S]):
         self._views_version = -1
         self._settle(head)
         self._loaded = True
-        self._count_cold_start()
+        if self._cold:
+            self._count_cold_start()
+            self._cold = False
 
     def _bring_forward_to(self, head: Head) -> None:
         """Somebody else committed: run what they consumed, discarding what they have already written."""
@@ -374,7 +408,11 @@ class Worker(Generic[S]):
         note, row = self._mine.opening(self._head, time_ns)
         self._epoch = self._head.epoch + 1
         self._records.append(note)
-        self._commit(with_state=True, extra=[row])
+        try:
+            self._commit(with_state=True, extra=[row])
+        except BaseException:
+            self._epoch = None
+            raise
 
     # ------------------------------------------------------------------ attempts and quarantine
 
@@ -392,39 +430,64 @@ class Worker(Generic[S]):
                 last = min(top, after + self._options.batch)
                 self.journal.record_attempt(name, {"first": after + 1, "last": last, "attempts": 1})
 
-    def _pass_fence(self, entry: Entry) -> bool:
-        """Alone, and counted durably, before an entry that may have brought a worker down."""
+    def _is_fenced(self, entry: Entry) -> bool:
+        """May this entry have brought a worker down?"""
         fence = self._fences.get(entry.journal)
         if fence is None or entry.position < fence[0]:
-            return True
+            return False
         if entry.position > fence[1]:
             del self._fences[entry.journal]
-            return True
-        if self._ranges or self._records:
-            self._commit()
-        known = self.journal.attempt(entry.journal)
-        tried = 0
-        if known is not None and known["first"] == known["last"] == entry.position:
-            tried = known["attempts"]
-        if tried >= self._options.max_attempts:
-            self._quarantine(entry, known.get("error", "the process died while it worked on this entry"), tried)
             return False
-        self.journal.record_attempt(
-            entry.journal,
-            {**(known or {}), "first": entry.position, "last": entry.position, "attempts": tried + 1},
-        )
         return True
 
-    def _failed(self, entry: Entry, error: Exception) -> None:
-        known = self.journal.attempt(entry.journal)
-        tried = 1
-        if known is not None and known["first"] == known["last"] == entry.position:
-            tried = known["attempts"]
-        text = f"{type(error).__name__}: {error}"[:500]
-        self.journal.record_attempt(
-            entry.journal,
-            {"first": entry.position, "last": entry.position, "attempts": tried, "error": text},
-        )
+    def _admit(self, entry: Entry) -> bool:
+        """Alone and counted durably, before an entry that may have brought a worker down is tried."""
+        if self._ranges or self._records:
+            self._commit()
+        tried, error = self._tried(entry.journal, entry.position)
+        if tried >= self._options.max_attempts:
+            self._quarantine(entry, error or "the process died while it worked on this entry", tried)
+            return False
+        self._count(entry.journal, entry.position, tried + 1, error)
+        return True
+
+    def _commit_alone(self, entry: Entry) -> None:
+        """Passed, so that no later death can be counted against it."""
+        try:
+            self._commit()
+        except Conflict:
+            tried, error = self._tried(entry.journal, entry.position)
+            self._count(entry.journal, entry.position, tried - 1, error)
+            raise
+
+    def _tried(self, journal: str, position: int) -> tuple[int, str | None]:
+        """How often this entry has been tried alone, and what the last of these gave."""
+        known = self.journal.attempt(journal)
+        if known is None or not known["first"] == known["last"] == position:
+            return 0, None
+        return known["attempts"], known.get("error")
+
+    def _count(self, journal: str, position: int, attempts: int, error: str | None) -> None:
+        value = {"first": position, "last": position, "attempts": attempts}
+        self.journal.record_attempt(journal, value if error is None else {**value, "error": error})
+
+    def _failed(self, journal: str, position: int, error: Exception) -> _Failed:
+        tried, _ = self._tried(journal, position)
+        text = f"{type(error).__name__}: {error}"[:500].encode(errors="replace").decode()
+        self._count(journal, position, max(1, tried), text)
+        return _Failed({journal: (position, position)})
+
+    def _unwritable(self, error: Exception) -> Exception:
+        """What an entry gave cannot be committed: the same as failing. Which entry, a fence finds out."""
+        if not self._ranges:
+            return error
+        first = self._ranges[0]
+        if len(self._ranges) == 1 and first.first == first.last:
+            return self._failed(first.journal, first.first, error)
+        fences: dict[str, tuple[int, int]] = {}
+        for item in self._ranges:
+            fences[item.journal] = (fences.get(item.journal, (item.first, 0))[0], item.last)
+        return _Failed(fences)
 
     def _quarantine(self, entry: Entry, error: str, attempts: int) -> None:
         kind, _, name = entry.journal.partition(".")
@@ -454,10 +517,10 @@ class Worker(Generic[S]):
 
 
 class _Failed(Exception):
-    """A transition raised; the state it worked on is lost."""
+    """Entries could not be worked on, and the state is lost; the fences are tried one by one."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
+    def __init__(self, fences: Mapping[str, tuple[int, int]]) -> None:
+        self.fences = fences
 
 
 def rerun_row(journals: Journals, stage: Stage[S], state: S, row: CommitRow) -> list[Record]:
@@ -471,7 +534,15 @@ def rerun_row(journals: Journals, stage: Stage[S], state: S, row: CommitRow) -> 
     return [*records, *stage.advance(state, row.through_ns)]
 
 
-def _merge(batches: Sequence[Sequence[Entry]]) -> list[Entry]:
-    merged = heapq.merge(*batches, key=lambda entry: (entry.time_ns, entry.journal))
-    return list(merged)
+def _merge(batches: Sequence[Sequence[Entry]], heads: Mapping[str, Head]) -> list[Entry]:
+    """By time, as far as every input has been read: what an input still holds may come earlier."""
+    merged = heapq.merge(*batches, key=_known)
+    ends = [batch[-1] for batch in batches if batch[-1].position < heads[batch[-1].journal].position]
+    if not ends:
+        return list(merged)
+    limit = min(map(_known, ends))
+    return list(takewhile(lambda entry: _known(entry) <= limit, merged))
 
+
+def _known(entry: Entry) -> tuple[int, str]:
+    return entry.time_ns, entry.journal

@@ -32,6 +32,7 @@ from observer_core.shared.config import Config, DurationNs, Name, explain
 from observer_core.shared.errors import ConfigError
 from observer_core.snapshot_engine.normalise import NormaliserConfig
 from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
+from observer_core.snapshot_engine.sources.system import SystemConfig
 
 LIVE = "live"
 
@@ -46,14 +47,14 @@ class _AnySource(Config):
     """Data older than this closes the gate; default: the larger of 5 s and 3 × the interval."""
 
 
-class SystemSourceConfig(_AnySource):
+class SystemSourceConfig(_AnySource, SystemConfig):
     """This machine, through psutil."""
 
     kind: Literal["system"]
-    interval: Annotated[DurationNs, Field(gt=0)] = SECOND
     deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
-    host: str | None = None
-    processes: tuple[str, ...] = ()
+
+    def system(self) -> SystemConfig:
+        return SystemConfig(**{name: getattr(self, name) for name in SystemConfig.model_fields})
 
 
 class RecordingSourceConfig(_AnySource):

@@ -214,6 +214,7 @@ class Journal:
         self._tail: deque[tuple[Entry, int]] = deque()
         self._tail_bytes = 0
         self._segments: dict[int, str] = {}
+        self._foreign = True
         self._lock = threading.RLock()
 
     # ------------------------------------------------------------------ reading
@@ -228,11 +229,13 @@ class Journal:
                     if self._tail and found.position < self._tail[-1][0].position:
                         self._forget_tail()
                     self._head = found
+                    self._foreign = True
             return self._head
 
     def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
         """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
-        low = f"r.{from_position:020d}"
+        # Commits that only consumed, before there was a record, stand at position 0.
+        low = f"r.{from_position:020d}" if from_position > 1 else "r."
         while True:
             page = self._storage.tables.query(self.name, low, "r.~", 1000)
             for row in page:
@@ -252,12 +255,7 @@ class Journal:
                 start = after + 1 - self._tail[0][0].position
                 stop = len(self._tail) if limit is None else min(len(self._tail), start + limit)
                 return [self._tail[index][0] for index in range(start, stop)]
-        found: list[Entry] = []
-        for entry in self.scan(after + 1):
-            found.append(entry)
-            if limit is not None and len(found) >= limit:
-                break
-        return found
+        return list(self.scan(after + 1, None if limit is None else after + limit))
 
     def scan(self, first: int = 1, last: int | None = None) -> Iterator[Entry]:
         """Stored entries first..last in order, decoded. Reads ahead by whole byte ranges."""
@@ -396,7 +394,7 @@ class Journal:
             # It may have happened all the same: the commit id tells.
             self._head = None
             row = self._storage.tables.get(self.name, "head")
-            if row is None or Head.of(row).commit != head.commit:
+            if row is None or replace(Head.of(row), etag="") != head:
                 raise
             return Head.of(row)
         return replace(head, etag=etags[0])
@@ -415,7 +413,9 @@ class Journal:
                 hour = commit.records[start].time_ns // _HOUR_NS
                 first_ns = commit.records[start].time_ns
                 size = 0
-                while stop < len(encoded) and size < APPEND_BYTES // 2:
+                while stop < len(encoded) and (
+                    stop == start or size + len(encoded[stop]) <= APPEND_BYTES // 2
+                ):
                     time_ns = commit.records[stop].time_ns
                     if time_ns < last_ns:
                         raise JournalError(
@@ -466,7 +466,8 @@ class Journal:
             self._forget_tail()
         for index, record in enumerate(records):
             size = len(encoded[index])
-            self._tail.append((Entry(self.name, base + index + 1, record), size))  # type: ignore[arg-type]
+            entry = Entry(self.name, base + index + 1, _as_read(record, head.epoch))
+            self._tail.append((entry, size))
             self._tail_bytes += size
         while self._tail_bytes > _TAIL_BYTES:
             self._tail_bytes -= self._tail.popleft()[1]
@@ -475,6 +476,12 @@ class Journal:
     def _forget_tail(self) -> None:
         self._tail.clear()
         self._tail_bytes = 0
+
+    def others_wrote(self) -> bool:
+        """Whether this process has met commits of another one since it last asked."""
+        with self._lock:
+            found, self._foreign = self._foreign, False
+            return found
 
     # ------------------------------------------------------------------ rows beside the records
 
@@ -557,6 +564,12 @@ class Journal:
         return {row.key[len(prefix) :]: decode(row.value) for row in rows}
 
 
+def _as_read(record: Any, epoch: int) -> AnyRecord:
+    """What reading the stored bytes gives: a record names the epoch it was committed in."""
+    found: AnyRecord = record if record.epoch == epoch else replace(record, epoch=epoch)
+    return found
+
+
 def _idempotency_key(key: str) -> str:
     return "i." + hashlib.sha256(key.encode()).hexdigest()
 
@@ -607,8 +620,11 @@ class Journals:
         """
         if self.storage.volatile:
             with self._lock:
-                heads = {name: journal.head(refresh=False).position for name, journal in self._open.items()}
-            self.storage.segments.sync()
+                journals = list(self._open.values())
+            heads = {journal.name: journal.head(refresh=False).position for journal in journals}
+            # What these heads build on may be another process's, perhaps one that has died.
+            foreign = [journal.name for journal in journals if journal.others_wrote()]
+            self.storage.segments.sync(self._not_durable() if foreign else ())
             ops = [
                 Op("upsert", name, encode({"position": position}))
                 for name, position in heads.items()
@@ -617,6 +633,15 @@ class Journals:
             for start in range(0, len(ops), ROWS_PER_TRANSACTION):
                 self.storage.tables.commit(_DURABLE, ops[start : start + ROWS_PER_TRANSACTION])
         self.storage.checkpoint()
+
+    def _not_durable(self) -> set[str]:
+        """Segments of all commits that nobody has said to be durable yet."""
+        return {
+            row.segment
+            for name in self.names()
+            for row in self.open(name).rows(from_position=self.durable_position(name) + 1)
+            if row.count
+        }
 
     def durable_position(self, name: str) -> int:
         row = self.storage.tables.get(_DURABLE, name)
@@ -636,7 +661,10 @@ class Journals:
                 "give the source another name, or use the domain it has"
             )
         if found is None:
-            self.storage.tables.commit(_REGISTRY, [Op("upsert", name, encode({"domain": domain}))])
+            try:
+                self.storage.tables.commit(_REGISTRY, [Op("insert", name, encode({"domain": domain}))])
+            except Conflict:
+                self._register(name, domain)
         self._domains[name] = domain
 
     def _next_commit_id(self) -> str:

@@ -19,7 +19,7 @@ import os
 import sqlite3
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -65,14 +65,19 @@ class LocalSegments:
             descriptor = self._open.get(name)
             if descriptor is None:
                 descriptor = self._open_for_append(name)
-            done = os.write(descriptor, data)
-            while done < len(data):
-                done += os.write(descriptor, data[done:])
-            # O_APPEND leaves the position behind what was written, whoever else appends.
-            offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
-            if self._full:
-                os.fdatasync(descriptor)
-            else:
+            try:
+                # Never the rest alone: another process may have appended behind the first part.
+                while os.write(descriptor, data) < len(data):
+                    pass
+                # O_APPEND leaves the position behind what was written, whoever else appends.
+                offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
+                if self._full:
+                    os.fdatasync(descriptor)
+            except OSError:
+                # Half a line may stand there now; opening the segment again ends it.
+                os.close(self._open.pop(name))
+                raise
+            if not self._full:
                 self._dirty.add(name)
             return offset
 
@@ -82,37 +87,28 @@ class LocalSegments:
         try:
             descriptor = os.open(path, flags)
         except FileNotFoundError:
-            self._make_directories(path.parent)
+            _make_directories(path.parent, durable=self._full)
             descriptor = os.open(path, flags | os.O_CREAT, 0o640)
             if self._full:
                 _sync_directory(path.parent)
         else:
-            _end_torn_line(descriptor)
+            try:
+                _end_torn_line(descriptor)
+            except OSError:
+                os.close(descriptor)
+                raise
         self._open[name] = descriptor
         if len(self._open) > _OPEN_FILES:
-            old, stale = self._open.popitem(last=False)
-            if old in self._dirty:
-                os.fdatasync(stale)
-                self._dirty.discard(old)
-            os.close(stale)
+            os.close(self._open.popitem(last=False)[1])
         return descriptor
 
-    def _make_directories(self, path: Path) -> None:
-        if path.is_dir():
-            return
-        self._make_directories(path.parent)
-        path.mkdir(exist_ok=True, mode=0o750)
-        if self._full:
-            _sync_directory(path.parent)
-
     def read(self, name: str, offset: int, length: int) -> bytes:
-        descriptor = self._open.get(name)
-        if descriptor is not None:
-            with self._lock:
-                descriptor = self._open.get(name)
-                if descriptor is not None:
-                    return self._read(descriptor, name, offset, length)
         with _os_errors(f"read segment {name!r}"):
+            if name in self._open:
+                with self._lock:
+                    descriptor = self._open.get(name)
+                    if descriptor is not None:
+                        return self._read(descriptor, name, offset, length)
             try:
                 descriptor = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
@@ -155,30 +151,47 @@ class LocalSegments:
             self._dirty.discard(name)
             (self._root / name).unlink(missing_ok=True)
 
-    def sync(self) -> None:
+    def sync(self, also: Iterable[str] = ()) -> None:
         with self._lock:
-            dirty, self._dirty = self._dirty, set()
+            dirty, self._dirty = self._dirty.union(also), set()
+        try:
+            with _os_errors("sync segments"):
+                self._sync(dirty)
+        except BaseException:
+            with self._lock:
+                self._dirty |= dirty
+            raise
+
+    def _sync(self, names: Iterable[str]) -> None:
         folders: set[Path] = set()
-        with _os_errors("sync segments"):
-            for name in sorted(dirty):
-                path = self._root / name
-                try:
-                    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                except FileNotFoundError:
-                    continue
-                try:
-                    os.fdatasync(descriptor)
-                finally:
-                    os.close(descriptor)
-                folders.update(parent for parent in path.parents if parent.is_relative_to(self._root))
-            for folder in sorted(folders, reverse=True):
-                _sync_directory(folder)
+        for name in sorted(names):
+            path = self._root / name
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+            folders.update(parent for parent in path.parents if parent.is_relative_to(self._root))
+        for folder in sorted(folders, reverse=True):
+            _sync_directory(folder)
 
     def close(self) -> None:
         self.sync()
         with self._lock:
             while self._open:
                 os.close(self._open.popitem()[1])
+
+
+def _make_directories(path: Path, *, durable: bool) -> None:
+    if path.is_dir():
+        return
+    _make_directories(path.parent, durable=durable)
+    path.mkdir(exist_ok=True, mode=0o750)
+    if durable:
+        _sync_directory(path.parent)
 
 
 def _sync_directory(path: Path) -> None:
@@ -204,7 +217,7 @@ class LocalBlobs:
     def put(self, name: str, data: bytes) -> None:
         path = self._root / name
         with _os_errors(f"write blob {name!r}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_directories(path.parent, durable=True)
             draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
             try:
                 with draft.open("wb") as file:
@@ -333,7 +346,8 @@ class LocalTables:
 
     def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
         check_transaction(partition, ops)
-        connection = self._database.connection()
+        with self._database.errors("open"):
+            connection = self._database.connection()
         etags: list[str] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
@@ -424,7 +438,7 @@ class LocalStorage:
 
     def __init__(self, root: Path, *, durability: Durability = "full", clock: Clock | None = None) -> None:
         with _os_errors(f"open data folder {str(root)!r}"):
-            root.mkdir(parents=True, exist_ok=True)
+            _make_directories(root.absolute(), durable=True)
         self.root = root
         self.durability = durability
         self.volatile = durability == "normal"

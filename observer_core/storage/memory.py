@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, LimitExceeded, NotFound, StorageCorrupt
@@ -14,14 +14,16 @@ from observer_core.storage.ports import APPEND_BYTES, Message, Op, Row, check_me
 class MemorySegments:
     def __init__(self) -> None:
         self.data: dict[str, bytearray] = {}
+        self._lock = threading.Lock()
 
     def append(self, name: str, data: bytes) -> int:
         if len(data) > APPEND_BYTES:
             raise LimitExceeded(f"an append of {len(data)} bytes to {name!r}; {APPEND_BYTES} are possible")
-        segment = self.data.setdefault(name, bytearray())
-        offset = len(segment)
-        segment += data
-        return offset
+        with self._lock:
+            segment = self.data.setdefault(name, bytearray())
+            offset = len(segment)
+            segment += data
+            return offset
 
     def read(self, name: str, offset: int, length: int) -> bytes:
         if name not in self.data:
@@ -44,7 +46,7 @@ class MemorySegments:
     def delete(self, name: str) -> None:
         self.data.pop(name, None)
 
-    def sync(self) -> None:
+    def sync(self, also: Iterable[str] = ()) -> None:
         pass
 
 
@@ -130,7 +132,7 @@ class MemoryQueues:
 
     def receive(self, queue: str, *, count: int = 1, visibility_ns: int = 30_000_000_000) -> list[Message]:
         now = self._clock.now_ns()
-        found = []
+        found: list[Message] = []
         with self._lock:
             held = self._queues.get(queue, [])
             for index, (visible, message) in enumerate(held):

@@ -7,7 +7,7 @@ works in the cloud. Nothing above this folder knows which backend it talks to.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -72,8 +72,8 @@ class Segments(Protocol):
 
     def delete(self, name: str) -> None: ...
 
-    def sync(self) -> None:
-        """Everything appended before this call survives a power failure when it returns."""
+    def sync(self, also: Iterable[str] = ()) -> None:
+        """What this process appended before, and all of the segments `also`, survives a power failure."""
 
 
 class Blobs(Protocol):

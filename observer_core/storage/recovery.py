@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import Clock
 from observer_core.shared.records import Note
-from observer_core.storage.journal import Commit, CommitRow, Head, InputRange, Journal, Journals
+from observer_core.storage.journal import Commit, CommitRow, Head, Journal, Journals
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
 from observer_core.storage.verify import verify
 
@@ -36,7 +37,7 @@ def recover(journals: Journals, clock: Clock) -> list[Cut]:
     if not journals.storage.volatile:
         return []
     names = journals.names()
-    rows = {name: list(journals.open(name).rows()) for name in names}
+    rows = {name: _recent(journals, name) for name in names}
     keep: dict[str, CommitRow | None] = {}
     reasons: dict[str, str] = {}
     for name in names:
@@ -52,11 +53,29 @@ def recover(journals: Journals, clock: Clock) -> list[Cut]:
             if reason is not None:
                 keep[name], reasons[name] = last, reason
                 changed = True
-    cuts = [_cut(journals, name, rows[name], keep[name], reasons[name]) for name in sorted(keep)]
-    journals.forget()
+    cuts = [
+        Cut(name, journals.open(name).head().position, _position(kept), reasons[name])
+        for name, kept in sorted(keep.items())
+    ]
+    # Recorded first: when this stops half way, the next start cuts (and records) again.
+    if OPERATIONS in keep:
+        _cut(journals, OPERATIONS, rows[OPERATIONS], keep[OPERATIONS])
+        journals.forget()
     if cuts:
         _record(journals, clock, cuts)
+    for name in sorted(keep.keys() - {OPERATIONS}):
+        _cut(journals, name, rows[name], keep[name])
+    journals.forget()
     return cuts
+
+
+def _recent(journals: Journals, name: str) -> list[CommitRow]:
+    """The commits since the one that is known to be durable, that one included."""
+    return list(journals.open(name).rows(from_position=journals.durable_position(name)))
+
+
+def _position(kept: CommitRow | None) -> int:
+    return kept.last if kept else 0
 
 
 def _unproved(journals: Journals, name: str, rows: list[CommitRow]) -> tuple[CommitRow | None, str] | None:
@@ -78,9 +97,9 @@ def _unproved(journals: Journals, name: str, rows: list[CommitRow]) -> tuple[Com
 
 def _commit_ends(rows: list[CommitRow]) -> Iterator[CommitRow]:
     """The last row of each commit: one commit may have a row for each of several hours."""
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        if following is None or following.commit != row.commit:
-            yield row
+    for _, commit in groupby(rows, key=lambda row: row.commit):
+        *_, last = commit
+        yield last
 
 
 def _first_orphan(
@@ -91,38 +110,40 @@ def _first_orphan(
         if kept is None or row.seq > kept.seq:
             break
         for item in row.inputs:
-            if item.journal in keep:
-                limit = keep[item.journal]
-                if item.last > (limit.last if limit else 0):
-                    return f"its input {item.journal} was cut to {limit.last if limit else 0}", last
+            # Not only what is cut now: the recovery before this one may have stopped half way.
+            if item.journal in rows:
+                ends = rows[item.journal][-1:]
+                limit = _position(keep.get(item.journal, ends[0] if ends else None))
+                if item.last > limit:
+                    return f"its input {item.journal} was cut to {limit}", last
         last = row
     return None, kept
 
 
-def _cut(journals: Journals, name: str, rows: list[CommitRow], last: CommitRow | None, reason: str) -> Cut:
+def _cut(journals: Journals, name: str, rows: list[CommitRow], last: CommitRow | None) -> None:
     storage, journal = journals.storage, journals.open(name)
-    was = journal.head()
-    kept = [row for row in rows if last is not None and row.seq <= last.seq]
     seq, epoch = (last.seq, last.epoch) if last else (0, 0)
-    # From the newest to the oldest, the head last: whenever this stops, the next start finishes it.
-    ops = [Op("delete", row.key) for row in reversed(rows) if row.seq > seq]
+    lost = [row for row in rows if row.seq > seq]
+    # What follows from the lost rows, then these from the newest to the oldest, then the head:
+    # whenever this stops, the next start finds the rest and finishes it.
+    ops = list(_checkpoints(journal, lost))
+    ops += list(_pushes_after(storage, name, _position(last)))
     ops += [Op("delete", row.key) for row in journal.states() if row.seq > seq]
     ops += [Op("delete", f"v.{key}") for key in journal.views() if not key.startswith("quarantined.")]
-    ops += [Op("delete", row.key) for row in storage.tables.query(name, f"e.{epoch + 1:06d}", "e.~")]
-    ops += list(_pushes_after(storage, name, last.last if last else 0))
-    ops += list(_checkpoints(journal, kept))
+    for low, high in (("a.", "a.~"), (f"e.{epoch + 1:06d}", "e.~")):
+        ops += [Op("delete", row.key) for row in storage.tables.query(name, low, high)]
+    ops += [Op("delete", row.key) for row in reversed(lost)]
     for start in range(0, len(ops), ROWS_PER_TRANSACTION):
         storage.tables.commit(name, ops[start : start + ROWS_PER_TRANSACTION])
-    states = [row.seq for row in journal.states() if row.seq <= seq]
     if last is None:
         storage.tables.commit(name, [Op("delete", "head")])
-    else:
-        head = Head(
-            position=last.last, hash=last.hash, time_ns=last.last_ns, through_ns=last.through_ns,
-            epoch=last.epoch, seq=last.seq, state=max(states, default=0), commit=last.commit,
-        )  # fmt: skip
-        storage.tables.commit(name, [Op("upsert", "head", head.value())])
-    return Cut(name, was.position, last.last if last else 0, reason)
+        return
+    states = [row.seq for row in journal.states() if row.seq <= seq]
+    head = Head(
+        position=last.last, hash=last.hash, time_ns=last.last_ns, through_ns=last.through_ns,
+        epoch=last.epoch, seq=last.seq, state=max(states, default=0), commit=last.commit,
+    )  # fmt: skip
+    storage.tables.commit(name, [Op("upsert", "head", head.value())])
 
 
 def _pushes_after(storage: Storage, name: str, position: int) -> Iterator[Op]:
@@ -131,20 +152,20 @@ def _pushes_after(storage: Storage, name: str, position: int) -> Iterator[Op]:
             yield Op("delete", row.key)
 
 
-def _checkpoints(journal: Journal, kept: list[CommitRow]) -> Iterator[Op]:
-    reached: dict[str, InputRange] = {}
-    for row in kept:
+def _checkpoints(journal: Journal, lost: list[CommitRow]) -> Iterator[Op]:
+    """Each input goes back to before the first of it that a lost commit consumed."""
+    first: dict[str, int] = {}
+    for row in lost:
         for item in row.inputs:
-            reached[item.journal] = item
+            first.setdefault(item.journal, item.first)
     for name, value in journal.checkpoints().items():
         if "total" in value:  # a completely ingested file: only as long as its load is complete
-            load = reached.get(value["load"])
-            if load is None or load.last < value["total"]:
+            if value["load"] in first:
                 yield Op("delete", f"c.{name}")
-        elif name in reached:
-            yield Op("upsert", f"c.{name}", encode({**value, "position": reached[name].last}))
-        else:
+        elif first.get(name, 0) == 1:
             yield Op("delete", f"c.{name}")
+        elif name in first:
+            yield Op("upsert", f"c.{name}", encode({**value, "position": first[name] - 1}))
 
 
 def _record(journals: Journals, clock: Clock, cuts: list[Cut]) -> None:

@@ -27,7 +27,7 @@ class Verified:
 
     journal: str
     records: int
-    bytes: int
+    size: int
     head: bytes
     fault: Fault | None = None
 

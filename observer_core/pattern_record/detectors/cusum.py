@@ -20,10 +20,10 @@ with long memory alarm more often, and `limits` keeps them apart. The level adap
 Source: Page, "Continuous inspection schemes", Biometrika 41 (1954).
 
 >>> from observer_core.pattern_record.config import LevelShift
->>> window, config = Window.fresh(1), LevelShift()
+>>> window, detector = Window.fresh(1), Cusum(LevelShift())
 >>> for minute, z in enumerate([0.3, -0.2, 3.0, 2.5, 9.0]):
 ...     window.residual[0], window.z[0] = z, abs(z)
-...     observe(window, config, now_ns=minute)
+...     detector.observe(window, now=float(minute))
 >>> float(window.shift_up[0]), int(window.onsets[0, 0]), int(window.steps[0, 0])
 (6.5, 2, 3)
 """
@@ -33,32 +33,46 @@ from __future__ import annotations
 import numpy as np
 
 from observer_core.pattern_record.config import LevelShift
-from observer_core.pattern_record.window import SHIFT_UP, Window
+from observer_core.pattern_record.window import SHIFT_UP, Window, constant
+
+_FAR, _ONE, _ZERO = constant(1e300), constant(1.0), constant(0.0)
 
 
-def observe(w: Window, config: LevelShift, now_ns: int) -> None:
-    """Adds the step's residual (`residual`, `z`) to both sums; keeps when and how long ago they left zero."""
-    signed, sums, work = w.signed, w.shifts, w.work2
-    np.minimum(w.z, config.clip, out=signed)
-    np.copysign(signed, w.residual, out=signed)
-    np.equal(sums, 0.0, out=w.zero)
-    np.positive(np.int64(now_ns), out=w.onsets, where=w.zero)
-    np.multiply(w.steps, 0.0, out=w.steps, where=w.zero)
-    np.add(w.steps, 1.0, out=w.steps)
-    np.subtract(signed, config.drift, out=work[0])
-    np.subtract(-config.drift, signed, out=work[1])
-    np.add(sums, work, out=sums)
-    np.maximum(sums, 0.0, out=sums)
+class Cusum:
+    """`observe` at every observation, `restart` after an alarm."""
 
+    __slots__ = ("_back", "_clip", "_drift", "_now")
 
-def restart(w: Window, config: LevelShift, row: int, at: int) -> None:
-    """Begins anew after the alarm of statistic `row` in series `at`."""
-    sign = 1.0 if row == SHIFT_UP else -1.0
-    side = row - SHIFT_UP
-    if w.z[at] > config.clip:
-        w.level[at] = w.u[at]
-    else:
-        excess = w.shifts[side, at] / w.steps[side, at] + config.drift
-        w.level[at] += sign * excess * w.scale[at]
-    w.shifts[:, at] = 0.0
-    w.steps[:, at] = 0.0
+    def __init__(self, config: LevelShift) -> None:
+        self._clip, self._drift = constant(config.clip), constant(config.drift)
+        self._back, self._now = constant(-config.drift), constant(0.0)
+
+    def observe(self, w: Window, now: float) -> None:
+        """Adds the step's residual (`residual`, `z`) to both sums; keeps when they left zero, and steps since."""
+        self._now[()] = now
+        signed, sums, work = w.signed, w.shifts, w.work2
+        np.minimum(w.z, self._clip, out=signed)
+        np.copysign(signed, w.residual, out=signed)
+        # Where a sum is zero, onset = now and steps = 0, else both stay: in arithmetic, because a
+        # masked copy costs ten times as much where the mask cannot be foretold.
+        np.multiply(sums, _FAR, out=work)
+        np.minimum(w.steps, work, out=w.steps)
+        np.add(w.steps, _ONE, out=w.steps)
+        np.subtract(self._now, work, out=work)
+        np.maximum(w.onsets, work, out=w.onsets)
+        np.subtract(signed, self._drift, out=work[0])
+        np.subtract(self._back, signed, out=work[1])
+        np.add(sums, work, out=sums)
+        np.maximum(sums, _ZERO, out=sums)
+
+    def restart(self, w: Window, row: int, at: int) -> None:
+        """Begins anew after the alarm of statistic `row` in series `at`."""
+        sign = 1.0 if row == SHIFT_UP else -1.0
+        side = row - SHIFT_UP
+        if w.z[at] > self._clip:
+            w.level[at] = w.u[at]
+        else:
+            excess = w.shifts[side, at] / w.steps[side, at] + self._drift
+            w.level[at] += sign * excess * w.scale[at]
+        w.shifts[:, at] = 0.0
+        w.steps[:, at] = 0.0

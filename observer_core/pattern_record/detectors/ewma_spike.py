@@ -23,17 +23,16 @@ Sources: Roberts, "Control chart tests based on geometric moving averages", Tech
 (1959); Gelper, Fried & Croux, "Robust forecasting with exponential and Holt-Winters
 smoothing", Journal of Forecasting 29 (2010).
 
->>> import numpy as np
 >>> from observer_core.pattern_record.config import Baseline
->>> window, config = Window.fresh(1), Baseline(span=10, slow_span=20, warm_up=10)
+>>> window, detector = Window.fresh(1), EwmaSpike(Baseline(span=10, slow_span=20, warm_up=10))
 >>> for step in range(40):
 ...     window.u[0] = 5.0 + step % 2
-...     begin(window, config)
-...     observe(window, config)
+...     detector.begin(window)
+...     detector.observe(window)
 >>> window.u[0] = 17.5
->>> begin(window, config); observe(window, config)
+>>> detector.begin(window); detector.observe(window)
 >>> print(f"{window.z[0]:.1f} sigmas")
-19.1 sigmas
+18.1 sigmas
 """
 
 from __future__ import annotations
@@ -41,50 +40,55 @@ from __future__ import annotations
 import numpy as np
 
 from observer_core.pattern_record.config import Baseline
-from observer_core.pattern_record.window import SMALLEST, Window
+from observer_core.pattern_record.window import SMALLEST, Window, constant
 
 SIGMA_OF_ABSOLUTE = 1.2533141373155001
 """√(π/2): the standard deviation of a normal variable over its mean absolute deviation."""
 ENDLESS = 1e9
 """More sigmas than this are reported as this."""
+_SIGMA, _TINY = constant(SIGMA_OF_ABSOLUTE), constant(SMALLEST)
 
 
-def maturity(config: Baseline) -> int:
-    """From how many observations on all gains stand still (and counting ends)."""
-    return max(config.warm_up + 1, config.slow_span)
+class EwmaSpike:
+    """`begin`, then `observe`, at every observation. `maturity`: observations until gains stand still."""
 
+    __slots__ = ("_clip", "_floor", "_gain", "_gain_slow", "_warm_up", "maturity")
 
-def begin(w: Window, config: Baseline) -> None:
-    """Counts the observation and sets the gains. The first observation of a series is its level."""
-    if w.mature:
-        w.gain, w.gain_slow = 1.0 / config.span, 1.0 / config.slow_span
-        w.gains = np.array([[w.gain], [w.gain_slow]])
-        return
-    np.copyto(w.level, w.u, where=w.count == 0.0)
-    np.minimum(np.add(w.count, 1.0, out=w.count), float(maturity(config)), out=w.count)
-    gain = 1.0 / w.count
-    w.gains = np.stack((np.maximum(gain, 1.0 / config.span), np.maximum(gain, 1.0 / config.slow_span)))
-    w.gain, w.gain_slow = w.gains
+    def __init__(self, config: Baseline) -> None:
+        self._clip, self._floor, self._warm_up = constant(config.clip), constant(config.floor), config.warm_up
+        self._gain, self._gain_slow = constant(1.0 / config.span), constant(1.0 / config.slow_span)
+        self.maturity = max(config.warm_up + 1, config.slow_span)
 
+    def begin(self, w: Window) -> None:
+        """Counts the observation and sets the gains. The first observation of a series is its level."""
+        if w.mature:
+            w.gain, w.gain_slow = self._gain, self._gain_slow
+            return
+        np.copyto(w.level, w.u, where=w.count == 0.0)
+        np.minimum(np.add(w.count, 1.0, out=w.count), float(self.maturity), out=w.count)
+        gain = 1.0 / w.count
+        w.gain, w.gain_slow = np.maximum(gain, self._gain), np.maximum(gain, self._gain_slow)
 
-def observe(w: Window, config: Baseline) -> None:
-    """Scores `u` against what was learnt before it, then learns from it."""
-    residual, distance, clipped, work = w.residual, w.distance, w.clipped, w.work
-    np.subtract(w.u, w.level, out=residual)
-    np.abs(residual, out=distance)
-    np.divide(distance, w.scale, out=w.z)
-    np.multiply(w.scale, config.clip, out=clipped)
-    np.minimum(distance, clipped, out=clipped)
-    if not w.mature:
-        np.copyto(clipped, distance, where=w.count <= config.warm_up)
-    np.copysign(clipped, residual, out=work)
-    np.multiply(work, w.gain, out=work)
-    np.add(w.level, work, out=w.level)
-    np.multiply(clipped, SIGMA_OF_ABSOLUTE, out=clipped)
-    np.subtract(clipped, w.scales, out=w.work2)
-    np.multiply(w.work2, w.gains, out=w.work2)
-    np.add(w.scales, w.work2, out=w.scales)
-    np.abs(w.level, out=work)
-    np.multiply(work, config.floor, out=work)
-    np.add(work, SMALLEST, out=work)
-    np.maximum(w.scales, work, out=w.scales)
+    def observe(self, w: Window) -> None:
+        """Scores `u` against what was learnt before it, then learns from it."""
+        residual, distance, clipped, work = w.residual, w.distance, w.clipped, w.work
+        np.subtract(w.u, w.level, out=residual)
+        np.abs(residual, out=distance)
+        np.divide(distance, w.scale, out=w.z)
+        np.multiply(w.scale, self._clip, out=clipped)
+        np.minimum(distance, clipped, out=clipped)
+        if not w.mature:
+            np.copyto(clipped, distance, where=w.count <= self._warm_up)
+        np.copysign(clipped, residual, out=work)
+        np.multiply(work, w.gain, out=work)
+        np.add(w.level, work, out=w.level)
+        np.multiply(clipped, _SIGMA, out=clipped)
+        for scale, gain in ((w.scale, w.gain), (w.slow_scale, w.gain_slow)):
+            np.subtract(clipped, scale, out=work)
+            np.multiply(work, gain, out=work)
+            np.add(scale, work, out=scale)
+        np.abs(w.level, out=work)
+        np.multiply(work, self._floor, out=work)
+        np.add(work, _TINY, out=work)
+        np.maximum(w.scale, work, out=w.scale)
+        np.maximum(w.slow_scale, work, out=w.slow_scale)

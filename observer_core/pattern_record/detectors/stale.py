@@ -5,7 +5,7 @@ snapshots, at most `floor` cadences a step, and not across an outage of the sour
 a weekend or a stopped Observer is not a silence of its series. For every series, in
 nanoseconds of observed time:
 
-    longest = max(longest − longest // 1024, gap)         at every arrival
+    longest = max(longest · 1023/1024, gap)         at every arrival
     allowed = max(multiple · longest, floor · cadence)
     feed_stale    when silence > allowed, after `min_arrivals` arrivals
     feed_resumed  at the next arrival; the silence then counts as a gap of `allowed` at most
@@ -31,11 +31,11 @@ Source: the decayed maximum is the peak-hold of Welford-style online estimates; 
 accrual failure detector of Hayashibara et al., SRDS 2004, learns intervals likewise. The
 run test is the geometric distribution's.
 
->>> times = np.zeros((3, 1), np.int64)
+>>> times = np.zeros((3, 1))
 >>> stale = np.zeros(1, np.uint8)
 >>> for minute in (0, 1, 2, 9, 10):
 ...     arrive(times, slice(0, 1), minute * 60, Stale(min_arrivals=5))
->>> [silent(times, stale, minute * 60, 300, Stale(min_arrivals=5))[0].tolist() for minute in (31, 32)]
+>>> [silent(times, stale, minute * 60, 300, Stale(min_arrivals=5))[0].tolist() for minute in (30, 31)]
 [[], [0]]
 """
 
@@ -44,17 +44,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from observer_core.pattern_record.config import Stale
-from observer_core.pattern_record.window import Bytes, Ints, Window
+from observer_core.pattern_record.window import Bytes, Floats, Window
 
 LAST, LONGEST, ARRIVALS = range(3)
 TIME_ROWS = 3
-NEVER = 2**62
-_FADE = 10
+NEVER = 1e300
+_FADE = 1023.0 / 1024.0
 
 
-def arrive(times: Ints, at: Any, now: int, config: Stale, *, familiar: bool = False) -> None:
+def arrive(times: Floats, at: Any, now: float, config: Stale, *, familiar: bool = False) -> None:
     """Learns the gaps that end now, in the columns `at` of `times` (3, n): last, longest, arrivals.
 
     Arrivals are counted up to `min_arrivals`; `familiar`: all of them are there already.
@@ -63,42 +64,44 @@ def arrive(times: Ints, at: Any, now: int, config: Stale, *, familiar: bool = Fa
     gap = np.subtract(now, last)
     if not familiar:
         arrivals = times[ARRIVALS, at]
-        gap[arrivals == 0] = 0
-        times[ARRIVALS, at] = np.minimum(arrivals + 1, config.min_arrivals)
-    faded = np.right_shift(longest, _FADE)
-    np.subtract(longest, faded, out=faded)
-    times[LONGEST, at] = np.maximum(faded, gap, out=gap)
+        gap[arrivals == 0.0] = 0.0
+        times[ARRIVALS, at] = np.minimum(arrivals + 1.0, config.min_arrivals)
+    times[LONGEST, at] = np.maximum(np.multiply(longest, _FADE), gap, out=gap)
     times[LAST, at] = now
 
 
-def allowed(times: Ints, at: Any, floor_ns: int, config: Stale) -> Ints:
+def allowed(times: Floats, at: Any, floor_ns: float, config: Stale) -> Floats:
     """How long these series may be silent."""
-    return np.maximum(times[LONGEST, at] * config.multiple, floor_ns)
+    patience: Floats = np.maximum(times[LONGEST, at] * config.multiple, floor_ns)
+    return patience
 
 
-def silent(times: Ints, stale: Bytes, now: int, floor_ns: int, config: Stale) -> tuple[Ints, int]:
-    """Series that became stale by `now`, and the earliest moment at which another one can."""
+def silent(
+    times: Floats, stale: Bytes, now: float, floor_ns: float, config: Stale
+) -> tuple[NDArray[np.intp], float]:
+    """Series that became stale by `now`, and the moment after which another one can."""
     due = times[LAST] + allowed(times, slice(None), floor_ns, config)
     due[(times[ARRIVALS] < config.min_arrivals) | (stale != 0)] = NEVER
     late = due < now
     if not late.any():
-        return _NONE, int(due.min(initial=NEVER)) + 1
+        return _NONE, float(due.min(initial=NEVER))
     found = np.flatnonzero(late)
     due[found] = NEVER
-    return found, int(due.min()) + 1
+    return found, float(due.min())
 
 
-_NONE = np.empty(0, np.int64)
+_NONE = np.empty(0, np.intp)
 
 
 def observe_run(w: Window) -> None:
     """Counts the changes that were to be expected since the value last changed (`feed_flat`)."""
-    np.not_equal(w.x, w.previous, out=w.changed)
-    np.multiply(w.change_rate, w.gain_slow, out=w.work)
-    np.subtract(w.change_rate, w.work, out=w.change_rate)
-    np.add(w.change_rate, w.gain_slow, out=w.change_rate, where=w.changed)
+    np.not_equal(w.x, w.previous, out=w.same)
+    np.subtract(w.same, w.change_rate, out=w.work)
+    np.multiply(w.work, w.gain_slow, out=w.work)
+    np.add(w.change_rate, w.work, out=w.change_rate)
     np.add(w.expected_changes, w.change_rate, out=w.expected_changes)
-    np.multiply(w.expected_changes, 0.0, out=w.expected_changes, where=w.changed)
+    np.logical_not(w.same, out=w.same)
+    np.multiply(w.expected_changes, w.same, out=w.expected_changes)
     np.copyto(w.previous, w.x)
 
 

@@ -8,16 +8,19 @@ Both are exponentially weighted, winsorised deviations (see `ewma_spike`), one o
 An alarm when one exceeds `ratio`. After it the slow scale starts anew at the scale of now:
 a regime that lasts alarms once, and the way back needs the whole ratio again (hysteresis).
 
+Sensitivity: while the scale grows to k times itself the slow one follows, so the ratio peaks
+at 2.0 for k = 3 and 2.8 for k = 6, some 100 observations after the shift.
+
 False alarms: the scale over 50 observations of a normal series varies by 8 %, so a ratio of
-3 is out of reach; what reaches it is volatility that clusters, which is what it is for.
-A single observation moves the scale by 20 % at most (see `ewma_spike`): the least number of
-wild observations that can alarm is six.
+2 is out of reach; what reaches it is volatility that clusters, which is what it is for
+(about one alarm a day in a series of one-minute market data). One observation moves the
+ratio by the factor 1.2/1.02 at most (see `ewma_spike`): five wild ones must agree.
 
 Source: MacGregor & Harris, "The exponentially weighted moving variance", Journal of Quality
 Technology 25 (1993), with absolute instead of squared deviations.
 
 >>> window = Window.fresh(1)
->>> window.scales[:, 0] = 6.0, 2.0
+>>> window.scale[0], window.slow_scale[0] = 6.0, 2.0
 >>> observe(window)
 >>> float(window.variance_up[0]), round(float(window.variance_down[0]), 3)
 (3.0, 0.333)

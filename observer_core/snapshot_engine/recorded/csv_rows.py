@@ -93,8 +93,8 @@ class CsvRows:
         for place, name in enumerate(columns):
             if name in (config.time, config.subject):
                 continue
-            cells = [row[place] for row in sample if place < len(row)]
-            if not all(_is_number(cell) for cell in cells):
+            first = next((row[place] for row in sample if place < len(row) and row[place].strip()), "0")
+            if not _is_number(first):
                 left_out.append(name)
                 continue
             if not name:
@@ -225,7 +225,7 @@ def _number(cell: str) -> float:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell or "0")
+        float(cell)
     except ValueError:
-        return not cell.strip()
+        return False
     return True

@@ -19,8 +19,9 @@ class RecordingConfig(Config):
 
     `zone` is what naive times are in. Rows belong to the subject named in the column
     `subject`, or all to `subject_name`, which is the source's name unless given.
-    `fields` are the number columns to take (default: all). With `bar`, a row stamped at
-    its `open` is knowable at stamp + bar, one stamped at its `close` at its stamp.
+    `fields` are the number columns to take (default: those whose first cell is a
+    number). With `bar`, a row stamped at its `open` is knowable at stamp + bar, one
+    stamped at its `close` at its stamp.
     """
 
     time: str = "time"

@@ -146,3 +146,11 @@ def test_incidents_due_together_end_in_order_of_time_then_source() -> None:
         run.take(pattern(at, series=((source, "X", "price"),)), f"patterns.{source}")
     ended = run.tick(T0 + 60 * MINUTE)
     assert [event.subject for event in ended] == ["coinbase", "kraken", "binance"]
+
+
+def test_a_recovery_from_nothing_belongs_to_no_incident_and_opens_none() -> None:
+    run = Run()
+    assert [e.correlationid for e in run.take(pattern(kind="feed_resumed"))] == [""]
+    run.take(pattern())
+    assert [e.correlationid for e in run.take(pattern(T0 + MINUTE, kind="feed_resumed"))] == [""]
+    assert run.tick(T0 + 60 * MINUTE)[0].time_ns == T0 + 15 * MINUTE

@@ -30,37 +30,39 @@ def error_of(path: Path, data: str | bytes, config: RecordingConfig = CONFIG) ->
         ("\n \n", ": is empty; expected a header line and rows"),
         (HEADER, ": has a header but no rows; expected at least one row"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,abc,2\n",
-         ", line 3, column 'close': found 'abc', expected a number (or nothing); mend the cell, or leave the "
-         "column out by saying which fields to take"),
+         ", line 3, column 'close': found 'abc', expected a number (or nothing); mend the cell, or leave"),
         (HEADER + GOOD + "\n" + "2018-04-05T00:01:00Z,X,inf,2\n",
          ", line 4, column 'close': found 'inf', expected a finite number (or nothing)"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,1e999,2\n", ", line 3, column 'close': found '1e999'"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,true,2\n", ", line 3, column 'close': found 'true'"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,1\n",
-         ", line 3: has 3 cells, expected 4 as in the header; a cell may be torn, or hold an unquoted delimiter"),
+         ", line 3: has 3 cells, expected 4 as in the header; a cell may be torn, or hold"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,1,2,3\n", ", line 3: has 5 cells, expected 4"),
         (HEADER + GOOD + "2018-04-05T00:01:00,X,1,2\n",
          ", line 3, column 'ts': '2018-04-05T00:01:00' has no zone; say which one it is in"),
         (HEADER + "yesterday,X,1,2\n", ", line 2, column 'ts': 'yesterday' is not a time"),
         (HEADER + "0001-01-01T00:00:00Z,X,1,2\n", ", line 2, column 'ts': '0001-01-01T00:00:00Z' is outside"),
-        (HEADER + GOOD + "2018-04-05T00:01:00Z,,1,2\n", ", line 3, column 'series': the subject's name is empty"),
-        (HEADER + "2018-04-05T00:01:00Z,a\x00b,1,2\n", ", line 2, column 'series': the subject's name holds the "
-         "character '\\x00', which cannot be shown"),
+        (HEADER + GOOD + "2018-04-05T00:01:00Z,,1,2\n",
+         ", line 3, column 'series': the subject's name is empty"),
+        (HEADER + "2018-04-05T00:01:00Z,a\x00b,1,2\n",
+         ", line 2, column 'series': the subject's name holds the character '\\x00', which cannot be shown"),
         (HEADER + f"2018-04-05T00:01:00Z,{'a' * 300},1,2\n",
          ", line 2, column 'series': the subject's name has 300 characters, at most 256 were expected"),
-        (HEADER + GOOD + '2018-04-05T00:01:00Z,"X,1,2\n' + GOOD, ", line 3: is not CSV: unexpected end of data; "
-         "a quote that is opened must be closed in its row"),
+        (HEADER + GOOD + '2018-04-05T00:01:00Z,"X,1,2\n' + GOOD,
+         ", line 3: is not CSV: unexpected end of data; a quote that is opened must be closed in its row"),
         (HEADER + '"2018-04-05T00:01:00Z"x,X,1,2\n', ", line 2: is not CSV: ',' expected after '\"'"),
         ('ts,series,close\n"2018-04-05T00:00:00Z","X\n","1"\n2018-04-05T00:00:00Z,X,y\n',
          ", line 4, column 'close': found 'y'"),
-        (b"ts,series,close\n2018-04-05T00:00:00Z,X\xff,1\n", ", line 2: holds the bytes b'\\xff,1\\n', which are "
-         "not UTF-8 text; expected CSV: is this file binary, or in another encoding?"),
-        (b"\x00\x01\x02\x03\n\x00\n", ", line 1: found '\\x00\\x01\\x02\\x03' as a column's name; expected text: "
-         "is this file binary?"),
+        (b"ts,series,close\n2018-04-05T00:00:00Z,X\xff,1\n",
+         ", line 2: holds the bytes b'\\xff,1\\n', which are not UTF-8 text; expected CSV"),
+        (b"\x00\x01\x02\n\x00\n",
+         ", line 1: found '\\x00\\x01\\x02' as a column's name; expected text: is this file binary?"),
         (b"PK\x03\x04zip", ": is packed with zip; unpack it, or pack it with gzip"),
         (b"PAR1 but nothing else", ": is not a readable Parquet file"),
-        ("time,series,close\n", ": has no time column 'ts'; it has: time, series, close. Name one of these"),
-        ("ts,symbol,close\n", ": has no subject column 'series'; it has: ts, symbol, close. Name one of these"),
+        ("time,series,close\n",
+         ": has no time column 'ts'; it has: time, series, close. Name one of these"),
+        ("ts,symbol,close\n",
+         ": has no subject column 'series'; it has: ts, symbol, close. Name one of these"),
         ("ts,series,a,a\n" + GOOD, ": has 2 columns named 'a'; the field must be one of them"),
         ("ts,series,close,\n" + GOOD, ": column 4 has no name; name it, or say which fields to take"),
     ],
@@ -75,7 +77,10 @@ def test_bad_csv(tmp_path: Path, data: str | bytes, message: str) -> None:
     [
         ("{", ", line 2: is not JSON: unexpected end of data"),
         ("[1]", ", line 2: found [1], expected one JSON object a line, such as"),
-        ('{"ts":1522886400,"series":"X","close":"1"}', ", line 2, column 'close': found '1', expected a number"),
+        (
+            '{"ts":1522886400,"series":"X","close":"1"}',
+            ", line 2, column 'close': found '1', expected a number",
+        ),
         ('{"series":"X","close":1}', ", line 2: has no time in the key 'ts'; it has the keys: series, close"),
         ('{"ts":"soon","series":"X"}', ", line 2, column 'ts': 'soon' is not a time"),
         ('{"ts":1522886400,"series":7}', ", line 2, column 'series': found 7 as the subject, expected text"),
@@ -87,6 +92,17 @@ def test_bad_csv(tmp_path: Path, data: str | bytes, message: str) -> None:
 def test_bad_ndjson(tmp_path: Path, line: str, message: str) -> None:
     good = '{"ts":1522886400,"series":"X","close":1}\n'
     assert error_of(tmp_path / "a.ndjson", good + line + "\n").startswith(message)
+
+
+def test_the_line_is_right_far_into_a_file_and_after_growth(tmp_path: Path) -> None:
+    rows = HEADER + GOOD * 10_000
+    assert error_of(tmp_path / "a.csv", rows + "\n" + GOOD + "bad\n").startswith(", line 10004: has 1 cells")
+    path = tmp_path / "b.csv"
+    path.write_text(rows)
+    known = plan([str(path)], "m", CONFIG).known_after()
+    path.write_text(rows + GOOD * 5_000 + "bad\n")
+    with pytest.raises(RecordingError, match="line 15002: has 1 cells"):
+        plan([str(path)], "m", CONFIG, known)
 
 
 def test_unknown_fields_are_named_beside_those_there_are(tmp_path: Path) -> None:
@@ -114,9 +130,7 @@ def test_a_million_columns_are_refused(tmp_path: Path) -> None:
     assert error_of(tmp_path / "b.csv", wide).startswith(", line 3: has 1,000,001 cells, expected 4")
 
 
-def test_ndjson_with_endlessly_many_keys_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ndjson_with_endlessly_many_keys_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from observer_core.snapshot_engine.recorded import ndjson_rows
 
     monkeypatch.setattr(ndjson_rows, "MAX_COLUMNS", 10)

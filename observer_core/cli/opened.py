@@ -1,0 +1,117 @@
+"""The data folder, opened for a command: to read what is there, or to act on it."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from observer_core.cli.invocation import Invocation
+from observer_core.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from observer_core.runtime.gate import Gate
+    from observer_core.runtime.observer import Observer
+    from observer_core.runtime.settings import Settings
+    from observer_core.storage.journal import Journals
+
+STAGES = ("snapshots", "patterns", "events", "decisions")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Journals to look at. Nothing is created or registered, and a running Observer is not disturbed."""
+
+    settings: Settings
+    journals: Journals
+    gate: Gate
+
+    def domains(self, chosen: str | None = None) -> list[str]:
+        """Domains with sources, live first; `InputError` when `chosen` is not one of them."""
+        known = self.gate.domains()
+        if chosen is None:
+            return known
+        if chosen not in known:
+            raise InputError(f"there is no domain {chosen!r}; known are {', '.join(known) or 'none yet'}")
+        return [chosen]
+
+    def one_domain(self, chosen: str | None, why: str) -> str:
+        """`chosen`, or the only one there is; `InputError` asks for one, because of `why`."""
+        found = self.domains(chosen)
+        if len(found) != 1:
+            raise InputError(f"{why}; say --domain, one of {', '.join(found) or 'none yet'}")
+        return found[0]
+
+    def mode(self, domain: str) -> str:
+        """`live`, `recorded`, or `?` before anybody has said so."""
+        journal = self.journals.open(f"clock.{domain}")
+        if not journal.head().position:
+            return "?"
+        note = journal.entry(1).record
+        return str(getattr(note, "body", {}).get("mode", "?"))
+
+    def newest_ns(self, domain: str) -> int:
+        """The time of the domain's newest record."""
+        names = [name for kind in STAGES for name in self.journals.names(kind, domain)]
+        return max((self.journals.open(name).head().time_ns for name in names), default=0)
+
+    def named(self, journals: list[str] | None) -> list[str]:
+        """All journals, or `journals`; `InputError` when one of them does not exist."""
+        known = self.journals.names()
+        for name in journals or ():
+            if name not in known:
+                raise InputError(f"there is no journal {name!r}; known are {', '.join(known) or 'none yet'}")
+        return journals or known
+
+
+@contextmanager
+def reading(ctx: typer.Context) -> Iterator[Reader]:
+    """The stored journals; `InputError` where there are none yet."""
+    from observer_core.runtime.gate import Gate
+    from observer_core.shared.clock import SystemClock
+    from observer_core.storage.journal import Journals
+    from observer_core.storage.local import LocalStorage
+
+    settings = Invocation.of(ctx).settings()
+    data = settings.paths.data
+    if not (data / "journal.db").is_file():
+        raise InputError(f"no Observer data in {data}; run `observer ingest` or `observer run` first")
+    storage = LocalStorage(data, durability=settings.durability)
+    try:
+        journals = Journals(storage, worker="reader")
+        yield Reader(settings, journals, Gate(journals, settings, SystemClock()))
+    finally:
+        storage.close()
+
+
+@contextmanager
+def observing(settings: Settings) -> Iterator[Observer]:
+    """An Observer to write with. Pending work is committed when all went well, and left alone when not."""
+    from observer_core.runtime.observer import Observer
+
+    observer = Observer.local(settings)
+    try:
+        yield observer
+    except BaseException:
+        # A stage may have stopped half way: only what is committed counts, and that is kept.
+        observer.storage.close()
+        raise
+    observer.close()
+
+
+def running(data: Path) -> str | None:
+    """The process that runs an Observer on `data`, None when there is none."""
+    try:
+        with (data / ".lock").open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except OSError:
+                return file.read().strip() or "?"
+    except FileNotFoundError:
+        pass
+    return None

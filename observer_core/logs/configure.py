@@ -1,0 +1,170 @@
+"""Where log lines go. Logging never raises into the caller and never waits for space on a disk.
+
+| file | holds |
+|---|---|
+| `snapshot.log` | loggers `observer.snapshot…` |
+| `pattern.log` | loggers `observer.pattern…` |
+| `decision.log` | loggers `observer.decision…` |
+| `observer.log` | all other loggers, and every warning and error, whoever wrote it |
+
+A line is one JSON object: `timestamp` (RFC 3339, UTC), `level`, `logger`, `event`, then the
+fields. Warnings and errors of libraries (the standard `logging`) arrive in `observer.log`
+too. Secrets are masked on the way (`redaction`).
+
+    log = structlog.get_logger("observer.snapshot")
+    log.info("collected", source="host", snapshots=60)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO
+
+import orjson
+import structlog
+
+from observer_core.logs.files import LogFile, make_folder
+from observer_core.logs.redaction import redact
+
+Level = Literal["debug", "info", "warning", "error"]
+MAIN: Final = "observer.log"
+ROUTES: Final = {
+    "observer.snapshot": "snapshot.log",
+    "observer.pattern": "pattern.log",
+    "observer.decision": "decision.log",
+}
+_FIRST: Final = ("timestamp", "level", "logger", "event")
+_GRAVE: Final = frozenset(("warning", "error", "critical"))
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+
+
+def configure(
+    log_dir: Path | None,
+    *,
+    level: Level = "info",
+    max_bytes: int = 10_000_000,
+    files: int = 5,
+    console: bool = False,
+    stream: TextIO | None = None,
+) -> Logs:
+    """Sends the process's log lines to files under `log_dir` (None: to none), from `level` up.
+
+    `console` writes a line for people to `stream` (standard error) as well. `ConfigError`
+    when the folder cannot be written. Call it once at start and `close` what it gives.
+    """
+    if log_dir is not None:
+        make_folder(log_dir)
+    names = (MAIN, *ROUTES.values()) if log_dir is not None else ()
+    opened = {name: LogFile(log_dir / name, max_bytes, files) for name in names if log_dir is not None}
+    logs = Logs(opened, (stream or sys.stderr) if console else None)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            logs.take,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=_Named,
+        cache_logger_on_first_use=False,
+    )
+    logging.getLogger().addHandler(logs.libraries)
+    return logs
+
+
+class Logs:
+    """What `configure` gives: the open files. `lost` counts the lines that could not be written."""
+
+    def __init__(self, files: dict[str, LogFile], console: TextIO | None) -> None:
+        self._files = files
+        self._console = console
+        self._closed = False
+        self._unfit = 0
+        self._for_people = structlog.dev.ConsoleRenderer(
+            colors=console is not None and console.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        self.libraries = _Libraries(self)
+
+    @property
+    def lost(self) -> int:
+        return self._unfit + sum(file.lost for file in self._files.values())
+
+    def take(self, logger: Any, method: str, event: structlog.types.EventDict) -> str:
+        """Writes one line; whatever goes wrong is counted, not raised."""
+        try:
+            event.setdefault("logger", getattr(logger, "name", "observer"))
+            if not self._closed:
+                self._write(event)
+        except Exception:
+            self._unfit += 1
+        return ""
+
+    def close(self) -> None:
+        """Ends it: files are closed, later lines go nowhere. Safe to repeat."""
+        self._closed = True
+        logging.getLogger().removeHandler(self.libraries)
+        for file in self._files.values():
+            file.close()
+
+    def _write(self, event: structlog.types.EventDict) -> None:
+        if event.get("exc_info"):
+            event = structlog.processors.format_exc_info(None, "", event)
+        masked = {name: redact(name, event[name]) for name in _FIRST if name in event}
+        masked.update((name, redact(str(name), value)) for name, value in event.items() if name not in masked)
+        line = _line(masked)
+        for name in self._targets(masked["logger"], masked["level"]):
+            self._files[name].write(line)
+        if self._console is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._console.write(str(self._for_people(None, "", masked)) + "\n")
+                self._console.flush()
+
+    def _targets(self, logger: str, level: str) -> list[str]:
+        if not self._files:
+            return []
+        own = next((file for prefix, file in ROUTES.items() if f"{logger}.".startswith(f"{prefix}.")), MAIN)
+        return [own, MAIN] if own != MAIN and level in _GRAVE else [own]
+
+
+class _Named:
+    """A logger is its name; `Logs.take` has written the line before it is asked to."""
+
+    def __init__(self, name: str = "observer", *_: Any) -> None:
+        self.name = name
+
+    def _done(self, *_: Any, **__: Any) -> None:
+        return None
+
+    debug = info = warning = error = critical = msg = _done
+
+
+class _Libraries(logging.Handler):
+    """Warnings and errors of libraries, as lines of `observer.log`."""
+
+    def __init__(self, logs: Logs) -> None:
+        super().__init__(logging.WARNING)
+        self._logs = logs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            event: structlog.types.EventDict = {
+                "logger": record.name, "level": record.levelname.lower(), "event": record.getMessage(),
+                "timestamp": structlog.processors.TimeStamper(fmt="iso", utc=True)(None, "", {})["timestamp"],
+            }  # fmt: skip
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+        except Exception as error:
+            event = {"logger": record.name, "level": "warning", "event": f"a malformed log line: {error!r}"}
+        self._logs.take(None, "", event)
+
+
+def _line(event: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(event, default=repr, option=_OPTIONS).decode()
+    except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate
+        return json.dumps({str(name): value for name, value in event.items()}, default=repr)

@@ -1,0 +1,128 @@
+"""What a person sees in the terminal: what happens, line by line, and where everything stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console as Terminal
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from observer_core.runtime.gate import Gate
+from observer_core.runtime.observer import Observer
+from observer_core.shared.clock import SECOND, format_duration, format_time
+from observer_core.shared.records import Decision, Event
+from observer_core.storage.journal import Journal
+
+_REFRESH_SECONDS = 0.5
+_LINES_A_REFRESH = 12
+_STYLES = {"info": "dim", "warning": "yellow", "critical": "bold red"}
+
+
+class Console:
+    """Follows incidents and decisions of all domains. On a terminal a table stands below; elsewhere only lines."""
+
+    def __init__(self, observer: Observer, gate: Gate, *, enabled: bool = True) -> None:
+        self._observer = observer
+        self._gate = gate
+        self._terminal = Terminal(quiet=not enabled, soft_wrap=True, highlight=False)
+        self._live: Live | None = None
+        self._seen: dict[str, int] = {}
+        self._next = 0.0
+        self._fresh_subjects = 0.0
+        self._subjects: dict[str, list[str]] = {}
+
+    def start(self, port: int) -> None:
+        """Says where to look, then follows."""
+        paths = self._observer.settings.paths
+        say = self._terminal.print
+        say("[bold]QTS Observer[/] is running. It watches and records; it never places an order.")
+        say(f"  health   http://127.0.0.1:{port}/health   (also /livez /readyz /metrics)")
+        say(f"  gate     http://127.0.0.1:{port}/v1/gate/SUBJECT   or: observer gate check SUBJECT")
+        say(f"  records  {paths.data}   or: observer status, observer decisions ls, observer explain ID")
+        say(f"  logs     {paths.logs}   stop with Ctrl-C; it goes on where it was")
+        for journal in self._journals():
+            self._seen[journal.name] = journal.head().position
+        if self._terminal.is_terminal and not self._terminal.quiet:
+            self._live = Live(self._table(), console=self._terminal, auto_refresh=False, transient=True)
+            self._live.start()
+
+    def beat(self) -> None:
+        """Called by the loop as often as it likes; looks twice a second."""
+        if self._terminal.quiet or time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + _REFRESH_SECONDS
+        for journal in self._journals():
+            self._follow(journal)
+        if self._live is not None:
+            self._live.update(self._table(), refresh=True)
+
+    def stop(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+        self._terminal.print("QTS Observer has stopped.")
+
+    def _journals(self) -> Iterator[Journal]:
+        for kind in ("events", "decisions"):
+            for name in self._observer.journals.names(kind):
+                yield self._observer.journals.open(name)
+
+    def _follow(self, journal: Journal) -> None:
+        head = journal.head(refresh=False).position
+        first = self._seen.get(journal.name, 0) + 1
+        self._seen[journal.name] = head
+        if head < first:
+            return
+        lines = [line for entry in journal.read(first - 1) if (line := _line(journal.name, entry.record))]
+        for line in lines[:_LINES_A_REFRESH]:
+            self._terminal.print(line)
+        if len(lines) > _LINES_A_REFRESH:
+            self._terminal.print(f"  … and {len(lines) - _LINES_A_REFRESH} more in {journal.name}", style="dim")
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 2), header_style="dim")
+        for name in ("domain", "source", "snapshots", "patterns", "newest data", "gate"):
+            table.add_column(name)
+        for domain in self._gate.domains():
+            now = self._gate.now_ns(domain)
+            for name in self._observer.journals.names("snapshots", domain):
+                source = name.partition(".")[2]
+                head = self._observer.journals.open(name).head(refresh=False)
+                patterns = self._observer.journals.open(f"patterns.{source}").head(refresh=False)
+                age = max(0, now - head.time_ns) // (SECOND // 10) * (SECOND // 10)
+                newest = format_time(head.time_ns // SECOND * SECOND) + (
+                    f" ({format_duration(age)} ago)" if age else ""
+                )
+                table.add_row(
+                    domain, source, f"{head.position:,}", f"{patterns.position:,}", newest, self._gates(domain)
+                )
+        return table
+
+    def _gates(self, domain: str) -> Text:
+        if time.monotonic() > self._fresh_subjects:
+            self._subjects = {name: self._gate.subjects(name) for name in self._gate.domains()}
+            self._fresh_subjects = time.monotonic() + 5.0
+        subjects = self._subjects.get(domain, [])[:20]
+        shut = [s for s in subjects if self._gate.check(s, domain=domain).decision == "deny"]
+        if not shut:
+            return Text(f"open for {len(subjects)}", style="green") if subjects else Text("no subject yet")
+        return Text(f"closed for {', '.join(shut[:3])}{' …' if len(shut) > 3 else ''}", style="bold red")
+
+
+def _line(journal: str, record: Any) -> Text | None:
+    domain = journal.partition(".")[2]
+    if isinstance(record, Event):
+        kind = record.type.removeprefix("io.qts.observer.")
+        if kind.startswith("pattern.") and record.severitytext == "info":
+            return None
+        what, who, style = kind, record.subject, _STYLES[record.severitytext]
+    elif isinstance(record, Decision):
+        what, who = record.verdict, record.scope
+        style = "bold red" if record.verdict == "block" else "green" if record.verdict == "release" else "cyan"
+        who += f"  {record.reasons[0].get('text') or record.reasons[0].get('code', '')}"
+    else:
+        return None
+    return Text(f"{format_time(record.time_ns // SECOND * SECOND)}  {domain:8} {what:24} {who}", style=style)

@@ -1,0 +1,271 @@
+"""The Observer by itself on one machine: collect, recognise, publish, decide, deliver, answer.
+
+One loop owns the stages; collections, deliveries, the web server and the moving of rows
+out of SQLite's log have threads of their own. Whatever way it ends, it goes on exactly
+where it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from observer_core import logs
+from observer_core.runtime.console import Console
+from observer_core.runtime.deliveries import Deliveries
+from observer_core.runtime.gate import Gate
+from observer_core.runtime.health import Health
+from observer_core.runtime.ingest import RecordingFeed
+from observer_core.runtime.metrics import Metrics
+from observer_core.runtime.observer import Observer
+from observer_core.runtime.paths import check_deployment
+from observer_core.runtime.schedule import Collector
+from observer_core.runtime.settings import (
+    LIVE,
+    RecordingSourceConfig,
+    Settings,
+    SystemSourceConfig,
+)
+from observer_core.shared.clock import SECOND
+from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
+from observer_core.shared.records import Snapshot
+from observer_core.snapshot_engine.source import Source, unavailable
+
+_RECORDING_STEP_SECONDS = 0.1
+_SYNC_SECONDS = 2.0
+_WAITING = 10_000
+_log = structlog.get_logger("observer.run")
+
+
+class Server(Protocol):
+    """What answers on the port while the Observer runs."""
+
+    def start(self) -> int:
+        """Begins to answer; gives the port."""
+
+    def stop(self) -> None: ...
+
+
+Serve = Callable[["Standalone"], Server]
+"""The web layer stands above this one, so whoever starts the Observer brings it along."""
+
+
+def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: float | None = None) -> None:
+    """Runs until SIGTERM or SIGINT (or for `seconds`), and stops gracefully."""
+    differences = []
+    declared = settings.paths.root / "deployment_config.json"
+    if declared.is_file():
+        differences = check_deployment(declared, settings.paths, settings.web.port)
+    if differences:
+        raise ConfigError("; ".join(differences) + ". Correct the file, or the settings, so that they agree")
+    with single_instance(settings.paths.data):
+        logging = logs.configure(
+            settings.paths.logs, level=settings.log.level, max_bytes=settings.log.max_bytes,
+            files=settings.log.files, console=False,
+        )  # fmt: skip
+        try:
+            standalone = Standalone(settings)
+            with _stop_signals(standalone):
+                standalone.run(Console(standalone.observer, standalone.gate, enabled=console), serve, seconds)
+        finally:
+            logging.close()
+
+
+class Standalone:
+    """Everything that runs. `stop` may be called from any thread, and from a signal handler."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.observer = Observer.local(settings)
+        self.gate = Gate(self.observer.journals, settings, self.observer.clock)
+        self.health = Health(self.observer, self.gate)
+        self.metrics = Metrics(self.observer)
+        self.port: int | None = None
+        self._stop = threading.Event()
+        self._waiting: deque[tuple[str, Snapshot]] = deque()
+        self._feeds: dict[str, tuple[RecordingSourceConfig, RecordingFeed]] = {}
+        self._storage_failed = False
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def run(self, console: Console, serve: Serve, seconds: float | None = None) -> None:
+        """The whole life: start, loop, graceful stop."""
+        settings = self.settings
+        collector = Collector(self._live_sources(), self.observer.clock)
+        deliveries = Deliveries(self.observer, self._domains())
+        server = serve(self)
+        keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
+        try:
+            self.port = server.start()
+            self.observer.domain(LIVE).declare("live", self.observer.clock.now_ns())
+            self._open_feeds()
+            console.start(self.port)
+            _log.info("started", port=self.port, sources=[item.name for item in settings.source])
+            collector.start()
+            deliveries.start()
+            keeper.start()
+            self._loop(collector, deliveries, console, seconds)
+        finally:
+            self._stop.set()
+            server.stop()
+            collector.stop()
+            deliveries.stop()
+            if keeper.is_alive():
+                keeper.join()
+            console.stop()
+            self.observer.close()
+            _log.info("stopped")
+
+    # ------------------------------------------------------------------ the loop
+
+    def _loop(
+        self, collector: Collector, deliveries: Deliveries, console: Console, seconds: float | None
+    ) -> None:
+        end = None if seconds is None else time.monotonic() + seconds
+        tick_every = self.settings.clock_interval / SECOND
+        next_tick = next_step = time.monotonic()
+        while not self._stop.is_set():
+            wait = max(0.0, min(next_tick, next_step if self._feeds else next_tick) - time.monotonic())
+            self._waiting.extend(collector.results(min(wait, 0.5)))
+            try:
+                moved = self._take_in()
+                now = time.monotonic()
+                if now >= next_tick:
+                    next_tick = max(next_tick + tick_every, now)
+                    moved += self._tick()
+                if self._feeds and now >= next_step:
+                    next_step = now + _RECORDING_STEP_SECONDS
+                    moved += self._replay()
+                if self._storage_failed:
+                    self._storage_failed = False
+                    _log.info("storage is back")
+            except StorageUnavailable as error:
+                self._wait_for_storage(error)
+                continue
+            if moved:
+                deliveries.wake()
+            self.health.beat()
+            console.beat()
+            if end is not None and time.monotonic() >= end:
+                return
+
+    def _take_in(self) -> int:
+        """Commits what was collected and brings its stages up to date; keeps what could not be written."""
+        moved = 0
+        while self._waiting:
+            source, snapshot = self._waiting[0]
+            started = time.perf_counter()
+            self._write(source, snapshot)
+            self._waiting.popleft()
+            moved += self.observer.domain(LIVE).work(source)
+            values = sum(column.size for column in snapshot.fields.values())
+            self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
+        return moved
+
+    def _write(self, source: str, snapshot: Snapshot) -> None:
+        writer = self.observer.writer(source, LIVE, "live", snapshot.ingest_ns)
+        try:
+            writer.write([snapshot])
+        except InputError as error:
+            _log.warning("snapshot refused", source=source, error=str(error))
+            writer.write([unavailable(source, snapshot.ingest_ns, error)])
+
+    def _tick(self) -> int:
+        domain = self.observer.domain(LIVE)
+        domain.tick()
+        domain.refresh()
+        return domain.work(refresh=True)
+
+    def _replay(self) -> int:
+        moved = 0
+        for name, (config, feed) in list(self._feeds.items()):
+            started = time.perf_counter()
+            count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
+            if not count:
+                del self._feeds[name]
+                _log.info("recording is at its end", source=name, domain=config.domain)
+                continue
+            moved += self.observer.domain(config.domain).work(name, flush=True)
+            self.metrics.tick(name, "ok", values, time.perf_counter() - started)
+        return moved
+
+    def _wait_for_storage(self, error: StorageUnavailable) -> None:
+        """Nothing is dropped while it lasts, up to a bound that is recorded in the log."""
+        if not self._storage_failed:
+            _log.error("storage failed; collecting goes on in memory, the gate closes by age", error=str(error))
+            self._storage_failed = True
+        while len(self._waiting) > _WAITING:
+            source, snapshot = self._waiting.popleft()
+            _log.error("snapshot lost: storage is still failing", source=source, event_ns=snapshot.event_ns)
+        self._stop.wait(0.5)
+
+    def _keep(self) -> None:
+        while not self._stop.wait(_SYNC_SECONDS):
+            try:
+                self.observer.journals.sync()
+            except StorageUnavailable as error:
+                _log.error("sync failed", error=str(error))
+
+    # ------------------------------------------------------------------ what runs
+
+    def _domains(self) -> list[str]:
+        return sorted({LIVE, *(item.domain for item in self.settings.source)})
+
+    def _live_sources(self) -> list[tuple[Source, int]]:
+        found: list[tuple[Source, int]] = []
+        for item in self.settings.source:
+            if isinstance(item, SystemSourceConfig):
+                from observer_core.snapshot_engine.sources.system import SystemSource
+
+                found.append((SystemSource(item.name, item.system()), item.deadline))
+        return found
+
+    def _open_feeds(self) -> None:
+        for item in self.settings.source:
+            if isinstance(item, RecordingSourceConfig):
+                paths = [self.settings.paths.root / path for path in item.paths]
+                feed = RecordingFeed(self.observer, item.name, item.domain, paths, item.mapping)
+                self._feeds[item.name] = (item, feed)
+
+
+@contextlib.contextmanager
+def single_instance(data: Path) -> Iterator[None]:
+    """One Observer a data folder: `ConfigError` while another process holds it."""
+    data.mkdir(parents=True, exist_ok=True)
+    with (data / ".lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ConfigError(
+                f"another Observer (process {file.read().strip() or '?'}) runs on {data}; "
+                "stop it, or give this one another --data-dir"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _stop_signals(standalone: Standalone) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: standalone.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,195 @@
+"""Operators: block, release, override, rearm; each with author and reason, or refused."""
+
+from typing import Any
+
+import pytest
+from desk import DAY, MINUTE, T0, Desk, event, policy, said
+
+from observer_core.shared.records import Note
+
+BTC = "subject:BTC/USDT"
+STALE = {"name": "stale", "match": {"types": ["feed.stale"]}, "until": "resumed"}
+
+
+def test_a_kill_switch_closes_everything_until_it_is_released_by_hand() -> None:
+    desk = Desk(policy())
+    (block,) = desk.command("block", "*")
+    assert said([block]) == [("block", "operator", "*", "command")]
+    assert block.reasons[0]["text"] == "blocked by kim: drill"
+    assert block.until_ns is None
+    assert desk.tick(T0 + 100 * DAY) == []
+    (release,) = desk.command("release", "*", T0 + 101 * DAY, author="lee", reason="over")
+    assert release.reasons[0]["text"] == "released by lee: over"
+    assert release.causation == ("commands.live@3",)
+    assert desk.blocked() == {}
+
+
+def test_an_operators_block_may_have_an_end_and_be_lengthened_only() -> None:
+    desk = Desk()
+    desk.command("block", BTC, until_ns=T0 + 10 * MINUTE)
+    assert said(desk.command("block", BTC, until_ns=T0 + 5 * MINUTE)) == [
+        ("non_execution", "operator", BTC, "duplicate")
+    ]
+    assert desk.command("block", BTC, until_ns=T0 + 20 * MINUTE)[0].verdict == "block"
+    assert desk.tick(T0 + 20 * MINUTE - 1) == []
+    assert said(desk.tick(T0 + 20 * MINUTE)) == [("release", "operator", BTC, "expired")]
+
+
+def test_a_block_without_end_replaces_one_with_an_end() -> None:
+    desk = Desk()
+    desk.command("block", BTC, until_ns=T0 + 10 * MINUTE)
+    desk.command("block", BTC)
+    assert desk.tick(T0 + DAY) == []
+    assert desk.command("block", BTC, T0 + DAY, until_ns=T0 + 2 * DAY)[0].reasons[0]["code"] == "duplicate"
+
+
+def test_a_release_ends_all_blocks_of_its_scope_or_the_named_policys() -> None:
+    desk = Desk(policy(), policy(name="other"))
+    desk.take(event())
+    assert said(desk.command("release", BTC, policy="other")) == [("release", "other", BTC, "command")]
+    desk.take(event(at=T0 + 1))
+    assert [d.policy for d in desk.command("release", BTC)] == ["halt", "other"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("release", "nothing_to_release"), ("rearm", "nothing_to_rearm")]
+)
+def test_a_command_that_changes_nothing_is_recorded(command: str, code: str) -> None:
+    desk = Desk(policy())
+    desk.take(event())
+    assert said(desk.command(command, "*")) == [("non_execution", "operator", "*", code)]
+    assert desk.blocked() == {BTC: ["halt"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"author": ""}, "author: expected who or why in words, found ''"),
+        ({"author": None}, "author"),
+        ({"reason": "  "}, "reason"),
+        ({"command": "explode"}, "command: expected one of block, release, override, rearm, found 'explode'"),
+        ({"scope": "pair:BTC"}, "scope: expected subject:NAME, source:NAME or *, found 'pair:BTC'"),
+        ({"scope": "subject:"}, "scope"),
+        ({"scope": 7}, "scope"),
+        ({"until_ns": T0}, "until_ns: expected nanoseconds after"),
+        ({"until_ns": "tomorrow"}, "until_ns"),
+        ({"until_ns": True}, "until_ns"),
+        ({"policy": 7}, "policy"),
+        ({"command": "override"}, "until_ns: an override needs an end"),
+    ],
+)
+def test_a_command_without_what_it_needs_is_refused_and_recorded(given: dict[str, Any], message: str) -> None:
+    desk = Desk()
+    body = {"command": "block", "scope": "*", "author": "kim", "reason": "drill", "until_ns": None, **given}
+    (refused,) = desk.take(Note(kind="command", time_ns=T0, body=body), "commands.live")
+    assert (refused.verdict, refused.reasons[0]["code"]) == ("non_execution", "invalid_command")
+    assert message in refused.reasons[0]["text"]
+    assert desk.blocked() == {}
+
+
+def test_an_override_lifts_blocks_withholds_new_ones_and_sets_them_again_at_its_end() -> None:
+    desk = Desk(policy(**STALE), policy())
+    desk.take(event("feed.stale"))
+    end = T0 + 30 * MINUTE
+    made = desk.command("override", BTC, until_ns=end)
+    assert said(made) == [("release", "override", BTC, "override"), ("release", "stale", BTC, "override")]
+    assert made[0].until_ns == end
+    assert "kim" in made[1].reasons[0]["text"]
+    assert desk.blocked() == {}
+    assert said(desk.take(event(at=T0 + 20 * MINUTE))) == [("non_execution", "halt", BTC, "overridden")]
+    again = desk.tick(end)
+    assert said(again) == [
+        ("judgment", "override", BTC, "override_ended"),
+        ("block", "halt", BTC, "matched"),
+        ("block", "stale", BTC, "matched"),
+    ]
+    assert [d.until_ns for d in again] == [None, T0 + 35 * MINUTE, None]
+    assert {d.time_ns for d in again} == {end}
+    assert again[2].causation == ("events.live@1", "commands.live@2")
+    desk.take(event("feed.resumed", end + 1, severity="info"))
+    assert desk.blocked() == {BTC: ["halt"]}
+
+
+def test_what_ended_during_an_override_is_not_set_again() -> None:
+    desk = Desk(policy(**STALE), policy())
+    desk.take(event("feed.stale"))
+    desk.take(event())
+    desk.command("override", "*", until_ns=T0 + 30 * MINUTE)
+    assert desk.take(event("feed.resumed", T0 + MINUTE, severity="info")) == []
+    assert said(desk.tick(T0 + DAY)) == [("judgment", "override", "*", "override_ended")]
+    assert desk.blocked() == {}
+
+
+def test_a_lifted_block_that_is_released_does_not_come_back() -> None:
+    desk = Desk(policy(**STALE))
+    desk.take(event("feed.stale"))
+    desk.command("override", "*", until_ns=T0 + 30 * MINUTE)
+    assert said(desk.command("release", BTC)) == [("release", "stale", BTC, "command")]
+    assert said(desk.tick(T0 + DAY)) == [("judgment", "override", "*", "override_ended")]
+
+
+def test_rearming_ends_an_override_at_once() -> None:
+    desk = Desk(policy(**STALE))
+    desk.take(event("feed.stale"))
+    desk.command("override", "*", until_ns=T0 + 30 * MINUTE)
+    assert said(desk.command("rearm", "*", T0 + 1)) == [
+        ("judgment", "override", "*", "override_ended"),
+        ("block", "stale", BTC, "matched"),
+    ]
+    assert desk.tick(T0 + DAY) == []
+
+
+def test_overlapping_overrides_hold_until_the_last_one_ends() -> None:
+    desk = Desk(policy(**STALE))
+    desk.take(event("feed.stale"))
+    desk.command("override", "*", until_ns=T0 + 10 * MINUTE)
+    desk.command("override", BTC, until_ns=T0 + 20 * MINUTE)
+    desk.tick(T0 + 10 * MINUTE)
+    assert desk.blocked() == {}
+    desk.tick(T0 + 20 * MINUTE)
+    assert desk.blocked() == {BTC: ["stale"]}
+
+
+def test_an_override_never_lifts_an_operators_block() -> None:
+    desk = Desk()
+    desk.command("block", BTC)
+    assert len(desk.command("override", "*", until_ns=T0 + DAY)) == 1
+    assert desk.blocked() == {BTC: ["operator"]}
+    assert desk.command("block", "source:binance")[0].verdict == "block"
+
+
+def test_an_override_of_a_source_leaves_what_another_source_asks_for() -> None:
+    desk = Desk(policy(**STALE))
+    desk.command("override", "source:binance", until_ns=T0 + 10 * MINUTE)
+    assert said(desk.take(event("feed.stale"))) == [("non_execution", "stale", BTC, "overridden")]
+    assert said(desk.take(event("feed.stale", source="kraken"))) == [("block", "stale", BTC, "matched")]
+    desk.take(event("feed.resumed", source="kraken", severity="info"))
+    assert desk.blocked() == {BTC: ["stale"]}
+    desk.take(event("feed.resumed", severity="info"))
+    assert desk.blocked() == {}
+
+
+def test_a_quarantine_note_of_the_events_journal_closes_what_it_names_or_everything() -> None:
+    desk = Desk()
+    body = {"input": "patterns.binance", "position": 4, "error": "x", "attempts": 3}
+    desk.take(Note(kind="quarantine", time_ns=T0, body={**body, "scopes": ["source:binance"]}))
+    assert desk.blocked() == {"source:binance": ["quarantine"]}
+    desk.take(Note(kind="redrive", time_ns=T0, body=body))
+    assert desk.blocked() == {}
+    desk.take(Note(kind="quarantine", time_ns=T0, body=body))
+    assert desk.blocked() == {"*": ["quarantine"]}
+
+
+def test_a_released_block_does_not_end_a_second_time() -> None:
+    desk = Desk(policy())
+    desk.take(event())
+    desk.command("release", BTC)
+    assert desk.tick(T0 + DAY) == []
+
+
+def test_an_override_of_one_source_leaves_a_block_that_two_asked_for() -> None:
+    desk = Desk(policy(**STALE))
+    desk.take(event("feed.stale"))
+    desk.take(event("feed.stale", source="kraken"))
+    assert len(desk.command("override", "source:binance", until_ns=T0 + DAY)) == 1
+    assert desk.blocked() == {BTC: ["stale"]}
