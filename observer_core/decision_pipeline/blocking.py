@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from observer_core.decision_pipeline.ruling import rule
-from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, view_key
+from observer_core.decision_pipeline.scopes import DOMAIN, source_scope
 from observer_core.decision_pipeline.timers import Timers
 from observer_core.decision_pipeline.views import block_entry, block_row
 from observer_core.shared.clock import format_time
@@ -244,9 +244,9 @@ class Blocks:
         entries = [block.entry for block in self.at(scope) if not block.lifted]
         self.version += 1
         if entries:
-            self.rows[view_key(scope)] = block_row(scope, entries)
+            self.rows[scope] = block_row(scope, entries)
         else:
-            self.rows.pop(view_key(scope), None)
+            self.rows.pop(scope, None)
 
 
 def _plain(value: Any) -> Json:

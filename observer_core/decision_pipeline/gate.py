@@ -82,7 +82,12 @@ class GateInputs:
                 closed.update(body.get("scopes") or (DOMAIN,))
         return GateInputs(
             sources=sources, stages=stages, risk=views.get("risk", {}),
-            blocks=[row for key, row in sorted(views.items()) if key.startswith("block.")],
+            blocks=[
+                row
+                for key, view in sorted(views.items())
+                if key.startswith("block.")
+                for row in view["rows"]
+            ],
             quarantined=frozenset(closed),
         )  # fmt: skip
 

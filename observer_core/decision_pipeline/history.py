@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from observer_core.decision_pipeline.scopes import view_key
 from observer_core.decision_pipeline.views import RiskLevel, all_rows, block_entry, block_row
 from observer_core.shared.records import Decision, Json
 
@@ -34,7 +33,7 @@ class Standing:
                 self.levels[decision.scope] = decision.reasons[0]["level"]
 
     def views(self) -> dict[str, Json]:
-        rows = {view_key(scope): block_row(scope, found.values()) for scope, found in self.blocks.items()}
+        rows = {scope: block_row(scope, found.values()) for scope, found in self.blocks.items()}
         return all_rows(rows, self.levels)
 
 

@@ -79,7 +79,7 @@ class DecisionPipeline:
         return self._fire(state, through_ns)
 
     def views(self, state: PipelineState) -> Mapping[str, Any]:
-        """A `block.<hash>` row for each blocked scope, `risk`, and `quarantine` if anything is."""
+        """`block.<number>` rows with the blocked scopes, `risk`, and `quarantine` if anything is."""
         return all_rows(state.blocks.rows, state.risks.levels)
 
     def views_version(self, state: PipelineState) -> int:

@@ -1,4 +1,4 @@
-"""What readers look up: one row a block scope, one for risk, one for quarantine.
+"""What readers look up: the blocks of scopes in a bounded number of rows, risk, quarantine.
 
 The pipeline's state and the fold of its records (`history`) spell them with the same
 functions, so that the two can be compared.
@@ -40,13 +40,15 @@ def risk_row(levels: Mapping[str, RiskLevel]) -> Json:
 
 
 def all_rows(rows: Mapping[str, Json], levels: Mapping[str, RiskLevel]) -> dict[str, Json]:
-    """`rows` (block rows by view key) with what follows from them and from the levels."""
+    """`rows` (block rows by scope), gathered, with what follows from them and from the levels."""
     closed = sorted(
         row["scope"]
         for row in rows.values()
         if any(entry["policy"] == "quarantine" for entry in row["blocks"])
     )
-    views = {**rows, "risk": risk_row(levels)}
+    views: dict[str, Json] = {"risk": risk_row(levels)}
+    for scope in sorted(rows):
+        views.setdefault(view_key(scope), {"rows": []})["rows"].append(rows[scope])
     if closed:
         views["quarantine"] = {"scopes": closed}
     return views

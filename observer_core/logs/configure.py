@@ -37,7 +37,7 @@ ROUTES: Final = {
     "observer.pattern": "pattern.log",
     "observer.decision": "decision.log",
 }
-_FIRST: Final = ("timestamp", "level", "logger", "event")
+_FIRST: Final = ("timestamp", "level", "logger")
 _GRAVE: Final = frozenset(("warning", "error", "critical"))
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
@@ -114,7 +114,8 @@ class Logs:
     def _write(self, event: structlog.types.EventDict) -> None:
         if event.get("exc_info"):
             event = structlog.processors.format_exc_info(None, "", event)
-        masked = {name: redact(name, event[name]) for name in _FIRST if name in event}
+        masked = {name: event[name] for name in _FIRST if name in event}
+        masked["event"] = redact("event", event.get("event", ""))
         masked.update((name, redact(str(name), value)) for name, value in event.items() if name not in masked)
         line = _line(masked)
         for name in self._targets(masked["logger"], masked["level"]):

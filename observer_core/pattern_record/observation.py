@@ -19,7 +19,7 @@ from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.limits import LimitRule
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Floats, Ints, Window, constant
+from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Flags, Floats, Ints, Window, constant
 from observer_core.shared.records import Snapshot
 
 NOT_NEW = frozenset(("duplicate", "out_of_order", "stale"))
@@ -46,8 +46,8 @@ class Observation:
 
     def observe(
         self, state: RecogniserState, plan: Plan, snapshot: Snapshot
-    ) -> tuple[list[Finding], slice | Columns]:
-        """What was found, and the series that arrived (columns of the state)."""
+    ) -> tuple[list[Finding], Flags | None]:
+        """What was found, and which cells arrived (None: all, and they lie side by side)."""
         now = float(snapshot.ingest_ns - (state.origin_ns or 0))
         if state.tick >= state.next_release:
             state.next_release = self._limits.lower(*_limit_arrays(state), state.tick)
@@ -58,7 +58,7 @@ class Observation:
             w = plan.window
             _judge(plan, snapshot, w.previous, w)
             if not snapshot.quality and np.count_nonzero(w.valid) == plan.size:
-                return self._all(state, plan, w, now), plan.span
+                return self._all(state, plan, w, now), None
         fresh = _use(plan, snapshot, w)
         unjudged = np.flatnonzero(fresh & ~w.valid & np.isfinite(w.x))
         state.values[PREVIOUS, plan.columns[unjudged]] = w.x[unjudged]
@@ -69,10 +69,9 @@ class Observation:
             found = self._only(state, plan, w, now)
         else:
             found = []
-        return found, plan.columns[fresh]
+        return found, fresh
 
     def _all(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
-        w.mature = w.mature or bool(w.count.min() >= self._spike.maturity)
         self._step(w, now)
         if not np.count_nonzero(w.fire):
             return []
@@ -104,6 +103,7 @@ class Observation:
         return found
 
     def _step(self, w: Window, now: float) -> None:
+        w.mature = w.mature or bool(w.count.min() >= self._spike.maturity)
         self._spike.begin(w)
         if not w.mature:
             w.limits[:, w.count == self._warm_up] = self._limits.thresholds
@@ -149,7 +149,7 @@ def _judge(plan: Plan, snapshot: Snapshot, previous: NDArray[np.float64], w: Win
     np.less(np.abs(w.u, out=w.work), _LARGEST, out=w.valid)
 
 
-def _use(plan: Plan, snapshot: Snapshot, w: Window) -> NDArray[np.bool_]:
+def _use(plan: Plan, snapshot: Snapshot, w: Window) -> Flags:
     """Applies the quality flags to `valid`; which cells are news at all."""
     fresh = np.isfinite(w.x)
     subjects = len(plan.row_of)

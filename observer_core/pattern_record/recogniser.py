@@ -83,8 +83,8 @@ class Recogniser:
         plan = plan_of(state, self._config, snapshot)
         if not plan.size:
             return []
-        found, arrived = self._observation.observe(state, plan, snapshot)
-        return found + silence.arrive(state, self._source, self._config.stale, arrived, plan)
+        found, fresh = self._observation.observe(state, plan, snapshot)
+        return found + silence.arrive(state, self._source, self._config.stale, plan, fresh)
 
     def _availability(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
         before, status = state.status, "unavailable" if snapshot.status == "unavailable" else "ok"

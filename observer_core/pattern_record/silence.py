@@ -11,37 +11,54 @@ from observer_core.pattern_record.detectors.stale import ARRIVALS, LAST, LONGEST
 from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.pattern_record.window import Floats
+from observer_core.pattern_record.window import Flags, Floats
 
 
 def arrive(
-    state: RecogniserState, source: str, config: Stale, arrived: slice | NDArray[np.intp], plan: Plan
+    state: RecogniserState, source: str, config: Stale, plan: Plan, fresh: Flags | None
 ) -> list[Finding]:
-    """Learns from the arrivals of a snapshot; a stale series that arrives has resumed."""
-    if not isinstance(arrived, slice) and not len(arrived):
+    """Learns from the arrivals of a snapshot; a stale series that arrives has resumed.
+
+    `fresh`: which cells of the plan arrived; None: all of them, and they lie side by side.
+    """
+    columns = plan.columns if fresh is None else plan.columns[fresh]
+    if not len(columns):
         return []
     state.next_silence = min(state.next_silence, state.clock + state.floor_ns)
-    times = state.times
-    if isinstance(arrived, slice) and not plan.familiar:
-        plan.familiar = bool(times[ARRIVALS, arrived].min() >= config.min_arrivals)
     if not state.silent_series:
-        familiar = isinstance(arrived, slice) and plan.familiar
-        stale.arrive(times, arrived, state.clock, config, familiar=familiar)
+        _learn(state, config, plan, columns, fresh)
         return []
-    columns = np.arange(arrived.start, arrived.stop) if isinstance(arrived, slice) else arrived
     back = columns[state.stale[0, columns] != 0]
-    patience = stale.allowed(times, back, state.floor_ns, config)
-    silence = state.clock - times[LAST, back]
-    stale.arrive(times, columns, state.clock, config)
-    if len(back):
-        times[LONGEST, back] = np.minimum(times[LONGEST, back], patience)
-        state.stale[0, back] = 0
-        state.silent_series -= len(back)
+    patience = stale.allowed(state.times, back, state.floor_ns, config)
+    silence = state.clock - state.times[LAST, back]
+    _learn(state, config, plan, columns, fresh)
+    state.times[LONGEST, back] = np.minimum(state.times[LONGEST, back], patience)
+    state.stale[0, back] = 0
+    state.silent_series -= len(back)
     state.find_stale_subjects()
     return [
         Finding("feed_resumed", "up", (source, *state.name(column)), 0.0, evidence)
         for column, evidence in _evidence(state, back, silence, patience)
     ]
+
+
+def _learn(
+    state: RecogniserState, config: Stale, plan: Plan, columns: NDArray[np.intp], fresh: Flags | None
+) -> None:
+    """In place where the cells lie side by side, with the few that did not arrive put back."""
+    times = state.times
+    if plan.span is None or 2 * len(columns) < plan.size:
+        stale.arrive(times, columns, state.clock, config)
+        return
+    if not plan.familiar:
+        plan.familiar = bool(times[ARRIVALS, plan.span].min() >= config.min_arrivals)
+    if fresh is None:
+        stale.arrive(times, plan.span, state.clock, config, familiar=plan.familiar)
+        return
+    absent = plan.columns[~fresh]
+    kept = times[:, absent]
+    stale.arrive(times, plan.span, state.clock, config, familiar=plan.familiar)
+    times[:, absent] = kept
 
 
 def notice(state: RecogniserState, source: str, config: Stale) -> list[Finding]:

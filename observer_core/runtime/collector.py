@@ -7,6 +7,7 @@ starts anew, or that lost a race, reads back what it has missed.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,7 +23,7 @@ _STATE_EVERY = 20_000
 
 
 class SnapshotWriter:
-    """The writer of `snapshots.<source>`. `write` commits all it is given, or nothing."""
+    """The writer of `snapshots.<source>`, for any thread. `write` commits all it is given, or nothing."""
 
     def __init__(
         self, journals: Journals, source: str, domain: str, normaliser: Normaliser, build: Build,
@@ -37,6 +38,7 @@ class SnapshotWriter:
         self._state: Any = None
         self._epoch: int | None = None
         self._since_state = 0
+        self._lock = threading.Lock()
 
     def write(
         self,
@@ -50,6 +52,23 @@ class SnapshotWriter:
 
         `ingest_ns` never decreases in the journal: what comes late is known late.
         """
+        with self._lock:
+            return self._commit(snapshots, inputs, checkpoints or {}, extra)
+
+    def checkpoint(self, name: str) -> Any:
+        return self.journal.checkpoint(name)
+
+    def close(self) -> None:
+        """Leaves the normaliser's state behind, so that the next start reads nothing back."""
+        with self._lock:
+            if self._head is not None and self._since_state:
+                self.journal.commit(self._head, Commit(state=self._write_state()))
+                self._head = None
+
+    def _commit(
+        self, snapshots: Sequence[Snapshot], inputs: Sequence[InputRange], checkpoints: Mapping[str, Any],
+        extra: Callable[[int], Sequence[Op]] | None,
+    ) -> Head:  # fmt: skip
         while True:
             head = self._load()
             records, rows, state_before = self._records(head, snapshots)
@@ -61,7 +80,7 @@ class SnapshotWriter:
                     Commit(
                         records=records, inputs=inputs, epoch=epoch,
                         through_ns=records[-1].time_ns if records else 0,
-                        checkpoints=checkpoints or {}, state=state_before,
+                        checkpoints=checkpoints, state=state_before,
                         extra=[*(extra(first) if extra else ()), *rows],
                     ),
                 )  # fmt: skip
@@ -76,15 +95,6 @@ class SnapshotWriter:
             if self._epoch is None and records:
                 self._epoch = epoch
             return self._head
-
-    def checkpoint(self, name: str) -> Any:
-        return self.journal.checkpoint(name)
-
-    def close(self) -> None:
-        """Leaves the normaliser's state behind, so that the next start reads nothing back."""
-        if self._head is not None and self._since_state:
-            self.journal.commit(self._head, Commit(state=self._write_state()))
-            self._head = None
 
     def _records(
         self, head: Head, snapshots: Sequence[Snapshot]

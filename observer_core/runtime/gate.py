@@ -37,9 +37,9 @@ class Gate:
     ) -> GateAnswer:
         """The answer for `subject`; without `domain`, of the one domain that observes it (live first)."""
         name = domain or self.find_domain(subject)
-        if name not in self._journals.domains():
-            known = ", ".join(self.domains()) or "none yet"
-            raise InputError(f"there is no domain {name!r}; known are {known}")
+        known = sorted({*self.domains(), *(item.domain for item in self._settings.source)})
+        if domain is not None and domain not in known:
+            raise InputError(f"there is no domain {domain!r}; known are {', '.join(known) or 'none yet'}")
         now = at_ns if at_ns is not None else self.now_ns(name)
         request = GateRequest(subject, now, name, on_unknown)
         return evaluate(request, self._inputs(name, at_ns))
@@ -62,7 +62,7 @@ class Gate:
 
     def now_ns(self, domain: str) -> int:
         """The domain's present: the clock (live), or as far as the recordings have been read."""
-        if self._is_live(domain):
+        if self.is_live(domain):
             return self._clock.now_ns()
         heads = [self._journals.open(name).head() for name in self._journals.names("snapshots", domain)]
         return max((head.time_ns for head in heads), default=0)
@@ -78,7 +78,8 @@ class Gate:
         first = next(journal.rows()).first_ns
         return max(5 * SECOND, 5 * (head.time_ns - first) // (head.position - 1))
 
-    def _is_live(self, domain: str) -> bool:
+    def is_live(self, domain: str) -> bool:
+        """Whether the domain keeps the clock's time."""
         journal = self._journals.open(f"clock.{domain}")
         if not journal.head().position:
             return domain == "live"

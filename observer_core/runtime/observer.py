@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
@@ -64,6 +65,7 @@ class Observer:
         self.decisions: DecisionConfig = settings.decisions()
         self._writers: dict[str, SnapshotWriter] = {}
         self._domains: dict[str, Domain] = {}
+        self._lock = threading.RLock()
 
     @staticmethod
     def local(settings: Settings, **options: Any) -> Observer:
@@ -73,21 +75,27 @@ class Observer:
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
         """The writer of a source; refuses to mix live and recorded time in a domain that begins at `time_ns`."""
-        writer = self._writers.get(source)
-        if writer is None:
-            self.domain(domain).declare(mode, time_ns)
-            config = self.settings.normaliser(source)
-            writer = self._writers[source] = SnapshotWriter(
-                self.journals, source, domain, Normaliser(config), self.build,
-                {"normalise": config.canonical()},
-            )  # fmt: skip
-        return writer
+        with self._lock:
+            writer = self._writers.get(source)
+            if writer is None:
+                self.domain(domain).declare(mode, time_ns)
+                config = self.settings.normaliser(source)
+                writer = self._writers[source] = SnapshotWriter(
+                    self.journals, source, domain, Normaliser(config), self.build,
+                    {"normalise": config.canonical()},
+                )  # fmt: skip
+            return writer
 
     def domain(self, name: str) -> Domain:
-        domain = self._domains.get(name)
-        if domain is None:
-            domain = self._domains[name] = Domain(self, name)
-        return domain
+        with self._lock:
+            domain = self._domains.get(name)
+            if domain is None:
+                domain = self._domains[name] = Domain(self, name)
+            return domain
+
+    def workers(self) -> list[Worker[Any]]:
+        """All that work in this process, of every domain."""
+        return [worker for domain in list(self._domains.values()) for worker in domain.workers()]
 
     def domain_of(self, source: str) -> str:
         """The domain a source writes in; `InputError` when there is no such source."""

@@ -235,7 +235,7 @@ class Journal:
     def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
         """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
         # Commits that only consumed, before there was a record, stand at position 0.
-        low = f"r.{from_position:020d}" if from_position > 1 else "r."
+        low = f"r.{from_position:020d}.{after_seq + 1:012d}" if from_position > 1 else "r."
         while True:
             page = self._storage.tables.query(self.name, low, "r.~", 1000)
             for row in page:

@@ -297,8 +297,16 @@ def test_views_version_grows_exactly_when_views_change(stream, unavailable_every
     for tick, (gap, (price, volume)) in enumerate(stream, start=1):
         now += gap * SECOND
         if unavailable_every and tick % (3 * unavailable_every) == 0:
-            taken = Snapshot(source="x", event_ns=now, ingest_ns=now, subjects=(), fields={}, status="unavailable",
-                             error=f"timeout {tick % 2}")  # fmt: skip
+            error = f"timeout {tick % 2}"
+            taken = Snapshot(
+                source="x",
+                event_ns=now,
+                ingest_ns=now,
+                subjects=(),
+                fields={},
+                status="unavailable",
+                error=error,
+            )
         else:
             taken = snapshot(now, {"price": price, "v": volume})
         recogniser.transition(state, Entry("j", tick, taken))

@@ -48,7 +48,7 @@ class Cusum:
         self._back, self._now = constant(-config.drift), constant(0.0)
 
     def observe(self, w: Window, now: float) -> None:
-        """Adds the step's residual (`residual`, `z`) to both sums; keeps when they left zero, and steps since."""
+        """Adds `residual` (in sigmas: `z`) to both sums; keeps when they left zero, and the steps since."""
         self._now[()] = now
         signed, sums, work = w.signed, w.shifts, w.work2
         np.minimum(w.z, self._clip, out=signed)

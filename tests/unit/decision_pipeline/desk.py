@@ -69,7 +69,7 @@ class Desk:
     def blocked(self) -> dict[str, list[str]]:
         """Scope → the policies that block it, as the views say."""
         views = self.stage.views(self.state)
-        rows = [row for key, row in views.items() if key.startswith("block.")]
+        rows = [row for key, view in views.items() if key.startswith("block.") for row in view["rows"]]
         return {row["scope"]: [entry["policy"] for entry in row["blocks"]] for row in rows}
 
 

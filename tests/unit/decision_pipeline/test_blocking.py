@@ -2,6 +2,7 @@
 
 from desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
+from observer_core.decision_pipeline.views import all_rows
 from observer_core.shared.records import Note
 
 BTC = "subject:BTC/USDT"
@@ -24,7 +25,7 @@ def test_a_matching_event_blocks_and_says_why() -> None:
         "cadence_ns": SECOND, "score": 0.9, "snapshot": "snapshots.binance@7", "incident": "i1",
     }  # fmt: skip
     views = desk.stage.views(desk.state)
-    (row,) = [row for key, row in views.items() if key.startswith("block.")]
+    (row,) = [row for key, view in views.items() if key.startswith("block.") for row in view["rows"]]
     assert row == {
         "scope": BTC,
         "blocks": [{"policy": "halt", "version": 3, "severity": "critical", "since_ns": T0,
@@ -192,3 +193,10 @@ def test_the_configuration_is_given_in_full() -> None:
     assert config["domain"] == "live"
     assert config["policies"][0]["until"] == "15m"
     assert config["judgment"]["weights"] == {"info": 0.0, "warning": 0.0, "critical": 0.0}
+
+
+def test_views_stay_within_one_transaction_however_many_scopes_are_blocked() -> None:
+    rows = {f"subject:S{n}": {"scope": f"subject:S{n}", "blocks": []} for n in range(5_000)}
+    views = all_rows(rows, {})
+    assert len(views) <= 33
+    assert sum(len(view["rows"]) for key, view in views.items() if key.startswith("block.")) == 5_000

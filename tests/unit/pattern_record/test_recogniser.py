@@ -53,8 +53,16 @@ class Feed:
 
     def unavailable(self, error="timeout") -> list[PatternRecord]:
         self.now += MINUTE
-        return self.take(Snapshot(source="coinbase", event_ns=self.now, ingest_ns=self.now, subjects=(), fields={},
-                                  status="unavailable", error=error))  # fmt: skip
+        failed = Snapshot(
+            source="coinbase",
+            event_ns=self.now,
+            ingest_ns=self.now,
+            subjects=(),
+            fields={},
+            status="unavailable",
+            error=error,
+        )
+        return self.take(failed)
 
     def take(self, record) -> list[PatternRecord]:
         self.position += 1

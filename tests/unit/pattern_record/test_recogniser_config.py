@@ -34,7 +34,7 @@ from observer_core.shared.config import explain
         ("spike.severity", {"warning": 0.9}, "warning (0.9) must not be above critical (0.8)"),
         ("transforms.x", "log", "Input should be 'value' or 'return'; found 'log'"),
         ("tags", [{"match": {}, "add": []}], "add must name at least one tag, and no tag may be empty"),
-        ("tags", [{"match": {"subjects": "*"}, "add": ["a"]}], "unknown key; remove it or check its spelling"),
+        ("tags", [{"match": {"subjects": "*"}, "add": ["a"]}], "unknown key; remove it"),
         ("group_over", 0, "must be between 1 and 1e+06 series; found 0"),
         ("spikes", {}, "unknown key; remove it or check its spelling"),
     ],

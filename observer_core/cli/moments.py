@@ -1,0 +1,28 @@
+"""Times as a person gives and reads them on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from observer_core.shared.clock import SECOND, format_duration, format_time, parse_duration, parse_time
+from observer_core.shared.errors import InputError
+
+
+def moment(text: str, newest: Callable[[], int]) -> int:
+    """Nanoseconds of RFC 3339 (UTC where no zone is given), epoch s/ms/us/ns, or `2h` before `newest()`."""
+    try:
+        back_ns = parse_duration(text)
+    except InputError:
+        return parse_time(text, "UTC")
+    return newest() - back_ns
+
+
+def span(ns: int) -> str:
+    """A duration for people, to the second (to the millisecond below one)."""
+    step = SECOND if ns >= SECOND else 1_000_000
+    return format_duration(max(0, ns) // step * step)
+
+
+def when(ns: int | None) -> str:
+    """RFC 3339, `-` for never."""
+    return format_time(ns) if ns else "-"

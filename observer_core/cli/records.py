@@ -1,0 +1,244 @@
+"""`snapshots`, `patterns`, `events`, `decisions`, `incidents`: list the newest, or follow.
+
+Annotations of commands are evaluated where they stand: each group has an option named after its kind.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from observer_core.cli.opened import Reader, reading
+from observer_core.cli.output import Lines, json_line, raw_line
+from observer_core.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from observer_core.cli.kinds import Filter, Kind
+    from observer_core.cli.stored import Match, Range, Stored
+    from observer_core.storage.journal import Journal
+
+SourceOption = Annotated[str | None, typer.Option(help="Only of this source.")]
+DomainOption = Annotated[str | None, typer.Option(help="Only of this domain.")]
+SubjectOption = Annotated[str | None, typer.Option(help="Only about subjects that match this glob.")]
+SeverityOption = Annotated[str | None, typer.Option(help="At least info, warning or critical.")]
+SinceOption = Annotated[
+    str | None,
+    typer.Option(help="From this time on: RFC 3339 (UTC without a zone), or 2h before the domain's newest."),
+]
+UntilOption = Annotated[str | None, typer.Option(help="Up to this time, given as for --since.")]
+LimitOption = Annotated[int, typer.Option(min=0, help="So many of the newest; 0: all.")]
+AllOption = Annotated[
+    bool, typer.Option("--all", help="The journal's own notes too: epochs, quarantines, redrives, …")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One record a line, exactly the stored bytes.")]
+FollowOption = Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what is committed next.")]
+
+
+def add_groups(app: typer.Typer) -> None:
+    """One group a kind of record."""
+    app.add_typer(_snapshots(), name="snapshots")
+    app.add_typer(_graded("patterns", "--kind", "Only patterns that match this glob (level_shift, feed_*)."))
+    app.add_typer(_graded("events", "--type", "Only types that match this glob (pattern.*, feed.stale)."))
+    app.add_typer(_graded("decisions", "--verdict", "Only judgment, block, release, non_execution (a glob)."))
+    app.add_typer(_incidents(), name="incidents")
+
+
+def _graded(kind: str, option: str, about: str) -> typer.Typer:
+    """Patterns, events and decisions: they have a severity, and a kind under a name of its own."""
+    app = _app(kind)
+    WhatOption = Annotated[str | None, typer.Option(option, help=about)]  # noqa: N806 - an annotation
+
+    @app.command()
+    def ls(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, what: WhatOption = None, severity: SeverityOption = None,
+        since: SinceOption = None, until: UntilOption = None, limit: LimitOption = 20,
+        notes: AllOption = False, as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        """Lists the newest records that match, oldest first."""
+        wanted = _filter(source, domain, subject, what, severity, notes)
+        _list(ctx, kind, wanted, (since, until), limit, as_json)
+
+    @app.command()
+    def tail(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, what: WhatOption = None, severity: SeverityOption = None,
+        limit: LimitOption = 10, notes: AllOption = False, follow: FollowOption = True,
+        as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        """Prints the last records that match, then each new one, until Ctrl-C."""
+        _tail(ctx, kind, _filter(source, domain, subject, what, severity, notes), limit, follow, as_json)
+
+    return app
+
+
+def _snapshots() -> typer.Typer:
+    """Snapshots have no severity, but quality flags."""
+    app = _app("snapshots")
+    FlagOption = Annotated[  # noqa: N806 - an annotation
+        str | None, typer.Option(help="Only with a quality flag that matches this glob (gap, duplicate, *).")
+    ]
+
+    @app.command()
+    def ls(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, flag: FlagOption = None, since: SinceOption = None,
+        until: UntilOption = None, limit: LimitOption = 20, notes: AllOption = False,
+        as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        """Lists the newest snapshots that match, oldest first."""
+        wanted = _filter(source, domain, subject, flag, None, notes)
+        _list(ctx, "snapshots", wanted, (since, until), limit, as_json)
+
+    @app.command()
+    def tail(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, flag: FlagOption = None, limit: LimitOption = 10,
+        notes: AllOption = False, follow: FollowOption = True, as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        """Prints the last snapshots that match, then each new one, until Ctrl-C."""
+        wanted = _filter(source, domain, subject, flag, None, notes)
+        _tail(ctx, "snapshots", wanted, limit, follow, as_json)
+
+    return app
+
+
+def _incidents() -> typer.Typer:
+    """Incidents are told by events; a listing shows each once, as it stands."""
+    app = _app("incidents")
+    KindOption = Annotated[  # noqa: N806 - an annotation
+        str | None, typer.Option(help="Only incidents with a pattern that matches this glob.")
+    ]
+    OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are not resolved.")]  # noqa: N806
+
+    @app.command()
+    def ls(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, kind: KindOption = None, severity: SeverityOption = None,
+        since: SinceOption = None, until: UntilOption = None, limit: LimitOption = 20,
+        only_open: OpenOption = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One incident a line.")] = False,
+    ) -> None:  # fmt: skip
+        """Lists incidents as their last event left them, the one that changed last at the end."""
+        from itertools import islice
+
+        from observer_core.cli.incidents import COLUMNS, cells, folded
+
+        wanted = _filter(source, domain, subject, kind, severity, False)
+        with reading(ctx) as reader:
+            ranges = _ranges(reader, _kind("events"), wanted, (since, until))
+            found = list(islice(folded(ranges, wanted, only_open=only_open), limit or None))
+        show = Lines(COLUMNS)
+        for incident in reversed(found):
+            json_line(incident) if as_json else show(cells(incident))
+
+    @app.command()
+    def tail(
+        ctx: typer.Context, source: SourceOption = None, domain: DomainOption = None,
+        subject: SubjectOption = None, severity: SeverityOption = None, limit: LimitOption = 10,
+        follow: FollowOption = True, as_json: JsonOption = False,
+    ) -> None:  # fmt: skip
+        """Prints the last changes of incidents, then each new one, until Ctrl-C."""
+        wanted = _filter(source, domain, subject, "incident.*", severity, False)
+        _tail(ctx, "events", wanted, limit, follow, as_json)
+
+    return app
+
+
+def _app(kind: str) -> typer.Typer:
+    return typer.Typer(name=kind, help=f"List or follow {kind}.", no_args_is_help=True)
+
+
+def _kind(name: str) -> "Kind":
+    from observer_core.cli.kinds import KINDS
+
+    return KINDS[name]
+
+
+def _filter(
+    source: str | None, domain: str | None, subject: str | None, what: str | None, severity: str | None,
+    notes: bool,
+) -> "Filter":  # fmt: skip
+    from observer_core.cli.kinds import Filter
+
+    return Filter(
+        source=source, domain=domain, subject=subject, what=what, severity=severity, notes=notes
+    )
+
+
+def _list(
+    ctx: typer.Context, name: str, wanted: "Filter", times: tuple[str | None, str | None], limit: int,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from observer_core.cli.stored import last_of
+
+    kind = _kind(name)
+    match = kind.match(wanted)
+    with reading(ctx) as reader:
+        _print(last_of(_ranges(reader, kind, wanted, times), match, limit), _printer(kind, as_json))
+
+
+def _tail(
+    ctx: typer.Context, name: str, wanted: "Filter", limit: int, go_on: bool, as_json: bool
+) -> None:
+    from observer_core.cli.stored import follow, last_of
+
+    kind = _kind(name)
+    match: Match = kind.match(wanted)
+    with reading(ctx) as reader:
+        show = _printer(kind, as_json)
+        ranges = _ranges(reader, kind, wanted, (None, None))
+        _print(last_of(ranges, match, limit) if limit else iter(()), show)
+        sys.stdout.flush()
+        if not go_on:
+            return
+        seen = {r.journal.name: r.last for r in ranges}
+        for stored in follow(lambda: _journals(reader, kind, wanted), seen, match):
+            if stored is None:
+                sys.stdout.flush()
+            else:
+                show(stored)
+
+
+def _journals(reader: Reader, kind: "Kind", wanted: "Filter") -> list["Journal"]:
+    names = reader.journals.names(kind.journals, wanted.domain)
+    if kind.per_source and wanted.source is not None:
+        names = [name for name in names if name == f"{kind.journals}.{wanted.source}"]
+    return [reader.journals.open(name) for name in names]
+
+
+def _ranges(
+    reader: Reader, kind: "Kind", wanted: "Filter", times: tuple[str | None, str | None]
+) -> list["Range"]:
+    """The positions of each journal that the times leave."""
+    from observer_core.cli.moments import moment
+    from observer_core.cli.stored import Range
+
+    reader.domains(wanted.domain)
+    if wanted.source is not None and reader.journals.domain_of(f"snapshots.{wanted.source}") is None:
+        known = ", ".join(name.partition(".")[2] for name in reader.journals.names("snapshots"))
+        raise InputError(f"there is no source {wanted.source!r}; known are {known or 'none yet'}")
+    since, until = times
+    found = []
+    for journal in _journals(reader, kind, wanted):
+
+        def newest(name: str = journal.name) -> int:
+            return reader.newest_ns(reader.journals.domain_of(name) or "")
+
+        first = 1 if since is None else journal.position_at(moment(since, newest) - 1) + 1
+        last = journal.head().position if until is None else journal.position_at(moment(until, newest))
+        found.append(Range(journal, first, last))
+    return found
+
+
+def _printer(kind: "Kind", as_json: bool) -> Callable[["Stored"], Any]:
+    if as_json:
+        return lambda stored: raw_line(stored.raw)
+    show = Lines(kind.columns)
+    return lambda stored: show(kind.cells(stored))
+
+
+def _print(records: Iterator["Stored"], show: Callable[["Stored"], Any]) -> None:
+    for stored in records:
+        show(stored)
