@@ -30,6 +30,8 @@ from observer_core.snapshot_engine.sources.recording import RecordingConfig
 
 FIELDS = ("price", "volume")
 NEWS_EVERY = 20
+WARM = 600
+"""Ticks before anything is measured: buffers, statements, learnt baselines."""
 RECORDING = Path(__file__).parent.parent / "examples" / "sp500-2000.csv"
 
 
@@ -103,7 +105,7 @@ def run_limit(root: Path, subjects: int, durability: str, count: int, pace: floa
     limit = Limit(root / "limit", names, len(FIELDS), full=durability == "full")
     with _beside(limit.sync):
         found = _drive(
-            ticks(subjects, count + 200), lambda when, columns, _: limit.tick(when, columns), pace
+            ticks(subjects, count + WARM), lambda when, columns, _: limit.tick(when, columns), pace
         )
     limit.close()
     return found
@@ -121,11 +123,12 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
 
     def tick(when: int, columns: dict[str, np.ndarray], news: bool) -> None:
         snapshot = Snapshot(source="bench", event_ns=when, ingest_ns=when, subjects=names, fields=columns)
-        writer.write([snapshot])
-        domain.work("bench")
+        with observer.step():
+            writer.write([snapshot])
+            domain.work("bench")
 
     with _beside(observer.journals.sync):
-        found = _drive(ticks(subjects, count + 200), tick, pace)
+        found = _drive(ticks(subjects, count + WARM), tick, pace)
     decided = sum(isinstance(e.record, Decision) for e in observer.journals.open("decisions.live").scan())
     if decided < len(found.news):
         raise SystemExit(f"{len(found.news)} news ticks gave only {decided} decisions: not comparable")
@@ -134,13 +137,13 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
 
 
 def ticks(subjects: int, count: int) -> Iterator[tuple[int, dict[str, np.ndarray], bool]]:
-    """Seeded series around a level; from the 200th on, every 20th tick has one outlier in another subject."""
+    """Seeded series around a level; after the warm-up every 20th tick has one outlier in another subject."""
     random = np.random.default_rng(7)
     base = np.round(random.uniform(50, 200, subjects), 2)
     for index in range(count):
         price = np.round(base + random.normal(0, 0.05, subjects), 2)
         volume = np.round(random.uniform(1, 9, subjects), 3)
-        news = index >= 200 and index % NEWS_EVERY == 0
+        news = index >= WARM and index % NEWS_EVERY == 0
         if news:
             price[(index // NEWS_EVERY * 7) % subjects] *= 3
         yield (1_700_000_000 + index) * SECOND, {"price": price, "volume": volume}, news
@@ -155,16 +158,16 @@ def _drive(
     cpu_before = 0.0
     next_at = time.perf_counter()
     for index, (when, columns, news) in enumerate(source):
-        if index == 200:  # warm: buffers, statements, learnt baselines
+        if index == WARM:
             cpu_before, next_at = _cpu(), time.perf_counter()
-        if pace is not None and index >= 200:
+        if pace is not None and index >= WARM:
             next_at += pace
             time.sleep(max(0.0, next_at - time.perf_counter()))
         cpu = _cpu() if pace is None else 0.0
         started = time.perf_counter()
         tick(when, columns, news)
         spent = time.perf_counter() - started
-        if index >= 200:
+        if index >= WARM:
             (found.news if news else found.quiet).append(spent)
             found.values += sum(column.size for column in columns.values())
             if pace is None:

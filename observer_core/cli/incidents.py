@@ -12,9 +12,21 @@ from observer_core.cli.stored import Range, newest
 from observer_core.shared.records import AnyRecord, Event
 
 COLUMNS = (
-    ("opened", 24), ("id", 12), ("severity", 8), ("state", 8), ("source", 14), ("last change", 24), ("what", 0),
+    ("opened", 30), ("id", 12), ("severity", 8), ("state", 8), ("source", 14), ("last change", 30),
+    ("what", 0),
 )  # fmt: skip
-_KEPT = ("id", "state", "severity", "opened_ns", "last_ns", "score", "series", "series_count", "standing", "patterns")
+_KEPT = (
+    "id",
+    "state",
+    "severity",
+    "opened_ns",
+    "last_ns",
+    "score",
+    "series",
+    "series_count",
+    "standing",
+    "patterns",
+)
 
 
 def folded(ranges: Sequence[Range], wanted: Filter, *, only_open: bool = False) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 from observer_core.cli.moments import when
 from observer_core.cli.stored import Match, Stored
 from observer_core.event_bus.publisher import TYPE_PREFIX
-from observer_core.event_bus.subscriptions import Subscription, SubscriptionConfig
+from observer_core.event_bus.subscriptions import LogSink, Subscription, SubscriptionConfig
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import SEVERITIES, AnyRecord, Decision, Event, Note, PatternRecord, Snapshot
 
@@ -79,12 +79,11 @@ def _decisions(wanted: Filter) -> Match:
 
 def _subscribed(wanted: Filter, **stream: Any) -> Match:
     """Exactly what a subscriber with these filters would be given."""
-    rank(wanted.severity)
     test = Subscription(
         SubscriptionConfig(
             name="listing", sources=(wanted.source or "*",), subjects=(wanted.subject or "*",),
-            min_severity=wanted.severity or "info", sink={"kind": "log"}, **stream,
-        )  # type: ignore[arg-type]
+            min_severity=SEVERITIES[rank(wanted.severity)], sink=LogSink(kind="log"), **stream,
+        )
     )  # fmt: skip
 
     def match(record: AnyRecord) -> bool:
@@ -129,10 +128,12 @@ def _pattern_cells(stored: Stored) -> Sequence[str]:
     record = stored.record
     if not isinstance(record, PatternRecord):
         return [when(record.time_ns), stored.ref, "", *_note(record), ""]
-    source, subject, name = record.series[0]
+    _, subject, name = record.series[0]
     more = f" and {len(record.series) - 1} more" if len(record.series) > 1 else ""
     numbers = [
-        f"{key}={value:g}" for key, value in record.evidence.items() if isinstance(value, int | float)
+        f"{key}={value:g}"
+        for key, value in record.evidence.items()
+        if isinstance(value, int | float) and not key.endswith("_ns")
     ]
     return [
         when(record.time_ns), stored.ref, record.severity, record.pattern,
@@ -170,9 +171,11 @@ def _note(record: AnyRecord) -> tuple[str, str]:
     return record.kind, about
 
 
-_TIME, _REF = ("time", 24), ("ref", 26)
+_TIME, _REF = ("time", 30), ("ref", 26)
 KINDS = {
-    "snapshots": Kind("snapshots", True, _snapshots, (_TIME, _REF, ("status", 11), ("values", 0)), _snapshot_cells),
+    "snapshots": Kind(
+        "snapshots", True, _snapshots, (_TIME, _REF, ("status", 11), ("values", 0)), _snapshot_cells
+    ),
     "patterns": Kind(
         "patterns", True, _patterns,
         (_TIME, _REF, ("severity", 8), ("kind", 16), ("series", 20), ("evidence", 0)), _pattern_cells,

@@ -91,14 +91,20 @@ def reading(ctx: typer.Context) -> Iterator[Reader]:
 
 @contextmanager
 def observing(settings: Settings) -> Iterator[Observer]:
-    """An Observer to write with. Pending work is committed when all went well, and left alone when not."""
+    """An Observer to write with. Pending work is committed when the command ends as it meant to.
+
+    Otherwise it is left alone: a stage may have stopped half way, and what is committed
+    is all that counts.
+    """
     from observer_core.runtime.observer import Observer
 
     observer = Observer.local(settings)
     try:
         yield observer
+    except typer.Exit:
+        observer.close()
+        raise
     except BaseException:
-        # A stage may have stopped half way: only what is committed counts, and that is kept.
         observer.storage.close()
         raise
     observer.close()

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 STYLES = {
-    "critical": "bold red", "warning": "yellow", "block": "bold red", "release": "green", "deny": "bold red",
-    "allow": "bold green", "elevated": "yellow", "unavailable": "bold red", "stale": "yellow", "open": "yellow",
-    "✗": "bold red", "✓": "green", "broken": "bold red", "different": "bold red",
+    "critical": "bold red", "warning": "yellow", "elevated": "yellow", "open": "yellow", "stale": "yellow",
+    "unavailable": "bold red", "block": "bold red", "release": "green", "deny": "bold red",
+    "allow": "bold green",
 }  # fmt: skip
 """How a cell with exactly this text looks on a terminal."""
 

@@ -20,34 +20,47 @@ if TYPE_CHECKING:
 
 SourceOption = Annotated[str | None, typer.Option(help="Only of this source.")]
 DomainOption = Annotated[str | None, typer.Option(help="Only of this domain.")]
-SubjectOption = Annotated[str | None, typer.Option(help="Only about subjects that match this glob.")]
-SeverityOption = Annotated[str | None, typer.Option(help="At least info, warning or critical.")]
+SubjectOption = Annotated[str | None, typer.Option(metavar="GLOB", help="Only about subjects that match it.")]
+SeverityOption = Annotated[
+    str | None, typer.Option(metavar="LEVEL", help="At least info, warning or critical.")
+]
 SinceOption = Annotated[
     str | None,
-    typer.Option(help="From this time on: RFC 3339 (UTC without a zone), or 2h before the domain's newest."),
+    typer.Option(
+        metavar="TIME",
+        help="From this time on: RFC 3339 (UTC without a zone), or 2h before the domain's newest.",
+    ),
 ]
-UntilOption = Annotated[str | None, typer.Option(help="Up to this time, given as for --since.")]
-LimitOption = Annotated[int, typer.Option(min=0, help="So many of the newest; 0: all.")]
+UntilOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Up to this time, given as for --since.")
+]
+LimitOption = Annotated[int, typer.Option(min=0, metavar="N", help="So many of the newest; 0: all.")]
 AllOption = Annotated[
     bool, typer.Option("--all", help="The journal's own notes too: epochs, quarantines, redrives, …")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One record a line, exactly the stored bytes.")]
-FollowOption = Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what is committed next.")]
+FollowOption = Annotated[
+    bool, typer.Option("--follow/--no-follow", help="Go on with what is committed next.")
+]
 
 
 def add_groups(app: typer.Typer) -> None:
     """One group a kind of record."""
     app.add_typer(_snapshots(), name="snapshots")
-    app.add_typer(_graded("patterns", "--kind", "Only patterns that match this glob (level_shift, feed_*)."))
-    app.add_typer(_graded("events", "--type", "Only types that match this glob (pattern.*, feed.stale)."))
-    app.add_typer(_graded("decisions", "--verdict", "Only judgment, block, release, non_execution (a glob)."))
+    app.add_typer(_graded("patterns", "--kind", "Only patterns that match (level_shift, feed_*)."))
+    app.add_typer(_graded("events", "--type", "Only types that match (pattern.*, feed.stale)."))
+    app.add_typer(
+        _graded(
+            "decisions", "--verdict", "Only verdicts that match (judgment, block, release, non_execution)."
+        )
+    )
     app.add_typer(_incidents(), name="incidents")
 
 
 def _graded(kind: str, option: str, about: str) -> typer.Typer:
     """Patterns, events and decisions: they have a severity, and a kind under a name of its own."""
     app = _app(kind)
-    WhatOption = Annotated[str | None, typer.Option(option, help=about)]  # noqa: N806 - an annotation
+    WhatOption = Annotated[str | None, typer.Option(option, metavar="GLOB", help=about)]  # noqa: N806 - an annotation
 
     @app.command()
     def ls(
@@ -56,7 +69,7 @@ def _graded(kind: str, option: str, about: str) -> typer.Typer:
         since: SinceOption = None, until: UntilOption = None, limit: LimitOption = 20,
         notes: AllOption = False, as_json: JsonOption = False,
     ) -> None:  # fmt: skip
-        """Lists the newest records that match, oldest first."""
+        """List the newest that match, oldest first."""
         wanted = _filter(source, domain, subject, what, severity, notes)
         _list(ctx, kind, wanted, (since, until), limit, as_json)
 
@@ -67,7 +80,7 @@ def _graded(kind: str, option: str, about: str) -> typer.Typer:
         limit: LimitOption = 10, notes: AllOption = False, follow: FollowOption = True,
         as_json: JsonOption = False,
     ) -> None:  # fmt: skip
-        """Prints the last records that match, then each new one, until Ctrl-C."""
+        """Print the last that match, then each new one."""
         _tail(ctx, kind, _filter(source, domain, subject, what, severity, notes), limit, follow, as_json)
 
     return app
@@ -77,7 +90,8 @@ def _snapshots() -> typer.Typer:
     """Snapshots have no severity, but quality flags."""
     app = _app("snapshots")
     FlagOption = Annotated[  # noqa: N806 - an annotation
-        str | None, typer.Option(help="Only with a quality flag that matches this glob (gap, duplicate, *).")
+        str | None,
+        typer.Option(metavar="GLOB", help="Only with a quality flag that matches (gap, duplicate, *)."),
     ]
 
     @app.command()
@@ -87,7 +101,7 @@ def _snapshots() -> typer.Typer:
         until: UntilOption = None, limit: LimitOption = 20, notes: AllOption = False,
         as_json: JsonOption = False,
     ) -> None:  # fmt: skip
-        """Lists the newest snapshots that match, oldest first."""
+        """List the newest that match, oldest first."""
         wanted = _filter(source, domain, subject, flag, None, notes)
         _list(ctx, "snapshots", wanted, (since, until), limit, as_json)
 
@@ -97,7 +111,7 @@ def _snapshots() -> typer.Typer:
         subject: SubjectOption = None, flag: FlagOption = None, limit: LimitOption = 10,
         notes: AllOption = False, follow: FollowOption = True, as_json: JsonOption = False,
     ) -> None:  # fmt: skip
-        """Prints the last snapshots that match, then each new one, until Ctrl-C."""
+        """Print the last that match, then each new one."""
         wanted = _filter(source, domain, subject, flag, None, notes)
         _tail(ctx, "snapshots", wanted, limit, follow, as_json)
 
@@ -108,7 +122,7 @@ def _incidents() -> typer.Typer:
     """Incidents are told by events; a listing shows each once, as it stands."""
     app = _app("incidents")
     KindOption = Annotated[  # noqa: N806 - an annotation
-        str | None, typer.Option(help="Only incidents with a pattern that matches this glob.")
+        str | None, typer.Option(metavar="GLOB", help="Only incidents with a pattern that matches.")
     ]
     OpenOption = Annotated[bool, typer.Option("--open", help="Only those that are not resolved.")]  # noqa: N806
 
@@ -120,7 +134,10 @@ def _incidents() -> typer.Typer:
         only_open: OpenOption = False,
         as_json: Annotated[bool, typer.Option("--json", help="One incident a line.")] = False,
     ) -> None:  # fmt: skip
-        """Lists incidents as their last event left them, the one that changed last at the end."""
+        """List incidents as they stand.
+
+        As their last event left them; the one that changed last stands at the end.
+        """
         from itertools import islice
 
         from observer_core.cli.incidents import COLUMNS, cells, folded
@@ -139,7 +156,7 @@ def _incidents() -> typer.Typer:
         subject: SubjectOption = None, severity: SeverityOption = None, limit: LimitOption = 10,
         follow: FollowOption = True, as_json: JsonOption = False,
     ) -> None:  # fmt: skip
-        """Prints the last changes of incidents, then each new one, until Ctrl-C."""
+        """Print the last changes, then each new one."""
         wanted = _filter(source, domain, subject, "incident.*", severity, False)
         _tail(ctx, "events", wanted, limit, follow, as_json)
 
@@ -162,9 +179,7 @@ def _filter(
 ) -> "Filter":  # fmt: skip
     from observer_core.cli.kinds import Filter
 
-    return Filter(
-        source=source, domain=domain, subject=subject, what=what, severity=severity, notes=notes
-    )
+    return Filter(source=source, domain=domain, subject=subject, what=what, severity=severity, notes=notes)
 
 
 def _list(
@@ -179,9 +194,7 @@ def _list(
         _print(last_of(_ranges(reader, kind, wanted, times), match, limit), _printer(kind, as_json))
 
 
-def _tail(
-    ctx: typer.Context, name: str, wanted: "Filter", limit: int, go_on: bool, as_json: bool
-) -> None:
+def _tail(ctx: typer.Context, name: str, wanted: "Filter", limit: int, go_on: bool, as_json: bool) -> None:
     from observer_core.cli.stored import follow, last_of
 
     kind = _kind(name)

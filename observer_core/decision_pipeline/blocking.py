@@ -15,7 +15,7 @@ from typing import Any
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope
 from observer_core.decision_pipeline.timers import Timers
-from observer_core.decision_pipeline.views import block_entry, block_row
+from observer_core.decision_pipeline.views import BlockRows, block_entry
 from observer_core.shared.clock import format_time
 from observer_core.shared.records import Decision, Json, Severity
 
@@ -83,7 +83,7 @@ class Blocks:
         self._waiting: dict[str, set[str]] = {}
         self.overrides: dict[str, Override] = {}
         self.resting: dict[str, int] = {}
-        self.rows: dict[str, Json] = {}
+        self.rows = BlockRows()
         self.version = 0
 
     def find(self, policy: str, scope: str) -> Block | None:
@@ -243,10 +243,7 @@ class Blocks:
         """Brings the scope's view row up to date."""
         entries = [block.entry for block in self.at(scope) if not block.lifted]
         self.version += 1
-        if entries:
-            self.rows[scope] = block_row(scope, entries)
-        else:
-            self.rows.pop(scope, None)
+        self.rows.show(scope, entries)
 
 
 def _plain(value: Any) -> Json:

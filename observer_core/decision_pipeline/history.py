@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from observer_core.decision_pipeline.views import RiskLevel, all_rows, block_entry, block_row
+from observer_core.decision_pipeline.views import BlockRows, RiskLevel, block_entry
 from observer_core.shared.records import Decision, Json
 
 
@@ -33,8 +33,10 @@ class Standing:
                 self.levels[decision.scope] = decision.reasons[0]["level"]
 
     def views(self) -> dict[str, Json]:
-        rows = {scope: block_row(scope, found.values()) for scope, found in self.blocks.items()}
-        return all_rows(rows, self.levels)
+        rows = BlockRows()
+        for scope, found in self.blocks.items():
+            rows.show(scope, list(found.values()))
+        return rows.views({scope: level for scope, level in self.levels.items() if level != "calm"})
 
 
 def fold(decisions: Iterable[Decision], at_ns: int | None = None) -> Standing:

@@ -16,7 +16,6 @@ from observer_core.decision_pipeline.presets import QUARANTINE
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.signals import Signal, read_event, read_note
 from observer_core.decision_pipeline.timers import Timers
-from observer_core.decision_pipeline.views import all_rows
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Decision, Event, Note
@@ -80,7 +79,7 @@ class DecisionPipeline:
 
     def views(self, state: PipelineState) -> Mapping[str, Any]:
         """`block.<number>` rows with the blocked scopes, `risk`, and `quarantine` if anything is."""
-        return all_rows(state.blocks.rows, state.risks.levels)
+        return state.blocks.rows.views(state.risks.levels)
 
     def views_version(self, state: PipelineState) -> int:
         return state.blocks.version + state.risks.version

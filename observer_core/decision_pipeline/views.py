@@ -6,7 +6,7 @@ functions, so that the two can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, subject_scope, view_key
@@ -39,19 +39,41 @@ def risk_row(levels: Mapping[str, RiskLevel]) -> Json:
     }
 
 
-def all_rows(rows: Mapping[str, Json], levels: Mapping[str, RiskLevel]) -> dict[str, Json]:
-    """`rows` (block rows by scope), gathered, with what follows from them and from the levels."""
-    closed = sorted(
-        row["scope"]
-        for row in rows.values()
-        if any(entry["policy"] == "quarantine" for entry in row["blocks"])
-    )
-    views: dict[str, Json] = {"risk": risk_row(levels)}
-    for scope in sorted(rows):
-        views.setdefault(view_key(scope), {"rows": []})["rows"].append(rows[scope])
-    if closed:
-        views["quarantine"] = {"scopes": closed}
-    return views
+class BlockRows:
+    """The rows of all blocked scopes, gathered into views.
+
+    A view is a new value whenever one of its rows has changed, and the same object
+    otherwise: finding what changed costs nothing for what did not.
+    """
+
+    def __init__(self) -> None:
+        self._gathered: dict[str, dict[str, Json]] = {}
+        self._views: dict[str, Json] = {}
+        self._closed: set[str] = set()
+
+    def show(self, scope: str, entries: Sequence[Json]) -> None:
+        """These blocks stand on `scope` now (none: it is open)."""
+        key = view_key(scope)
+        rows = self._gathered.setdefault(key, {})
+        if entries:
+            rows[scope] = block_row(scope, entries)
+        else:
+            rows.pop(scope, None)
+        if rows:
+            self._views[key] = {"rows": [rows[name] for name in sorted(rows)]}
+        else:
+            self._views.pop(key, None)
+        if any(entry["policy"] == "quarantine" for entry in entries):
+            self._closed.add(scope)
+        else:
+            self._closed.discard(scope)
+
+    def views(self, levels: Mapping[str, RiskLevel]) -> dict[str, Json]:
+        """`block.<number>` for what is blocked, `risk`, and `quarantine` if anything is."""
+        views = {**self._views, "risk": risk_row(levels)}
+        if self._closed:
+            views["quarantine"] = {"scopes": sorted(self._closed)}
+        return views
 
 
 def keys_for(subject: str, sources: Iterable[str]) -> list[str]:

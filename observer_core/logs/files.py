@@ -36,22 +36,22 @@ class LogFile(RotatingFileHandler):
         """Appends one line."""
         self.handle(logging.LogRecord("", logging.INFO, "", 0, line, None, None))
 
+    def emit(self, record: logging.LogRecord) -> None:
+        super().emit(record)
+        self._size += _size(record)
+
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802
         """Counts instead of asking the file system at each line, as the original does."""
         if self.stream is None:
             self.stream = self._open()
-        size = len(str(record.msg).encode("utf-8", "replace")) + 1
-        if self._size and self._size + size > self.maxBytes:
-            self._size = size
-            return True
-        self._size += size
-        return False
+        return self._size > 0 and self._size + _size(record) > self.maxBytes
 
     def doRollover(self) -> None:  # noqa: N802 - its name in the standard library
         if self.backupCount:
             super().doRollover()
         elif self.stream is not None:
             self.stream.truncate(0)
+            self._size = 0
 
     def _open(self) -> TextIOWrapper:
         stream = super()._open()
@@ -75,6 +75,10 @@ class LogFile(RotatingFileHandler):
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError):
             super().close()
+
+
+def _size(record: logging.LogRecord) -> int:
+    return len(str(record.msg).encode("utf-8", "replace")) + 1
 
 
 def make_folder(path: Path) -> None:

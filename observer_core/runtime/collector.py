@@ -55,8 +55,9 @@ class SnapshotWriter:
         with self._lock:
             return self._commit(snapshots, inputs, checkpoints or {}, extra)
 
-    def checkpoint(self, name: str) -> Any:
-        return self.journal.checkpoint(name)
+    def forget(self) -> None:
+        """Drops the state in memory; the next `write` takes it from the journal."""
+        self._head = None
 
     def close(self) -> None:
         """Leaves the normaliser's state behind, so that the next start reads nothing back."""

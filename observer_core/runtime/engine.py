@@ -154,6 +154,10 @@ class Worker(Generic[S]):
                 raise
         return self.records - before
 
+    def forget(self) -> None:
+        """Drops the state in memory; the next `pump` takes it from the storage."""
+        self._loaded = False
+
     def close(self) -> None:
         """Commits what is pending, with the state, so that the next start needs no rebuild."""
         try:
@@ -298,7 +302,11 @@ class Worker(Generic[S]):
         if self._views_version == self._stage.views_version(self._state):
             return {}
         now = self._stage.views(self._state)
-        changed = {key: value for key, value in now.items() if self._views.get(key) != value}
+        changed = {
+            key: value
+            for key, value in now.items()
+            if (known := self._views.get(key)) is not value and known != value
+        }
         for key, value in self._views.items():
             if key not in now and value is not None and not key.startswith("quarantined."):
                 changed[key] = None

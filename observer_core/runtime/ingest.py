@@ -147,10 +147,11 @@ def ingest(
     done = values = 0
     synced = time.monotonic()
     while True:
-        count, size = feed.step(batch)
+        with observer.step():
+            count, size = feed.step(batch)
+            stages.work(source)
         if not count:
             break
-        stages.work(source)
         done, values = done + count, values + size
         progress(done, feed.total)
         if time.monotonic() - synced > _SYNC_SECONDS:

@@ -11,7 +11,7 @@ import math
 import threading
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
@@ -31,6 +31,7 @@ from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ObserverError
 from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord
 from observer_core.shared.stage import Entry
+from observer_core.storage.journal import Journal
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS: Final = (
@@ -46,6 +47,7 @@ _COUNTERS: Final = {
     "deliveries": ("Attempts to deliver a record.", ("subscription", "outcome")),
 }
 
+_ENTRIES_A_SCRAPE: Final = 20_000
 _Labels = tuple[str, ...]
 
 
@@ -56,41 +58,31 @@ class Metrics:
         self._observer = observer
         self._gate = gate or Gate(observer.journals, observer.settings, observer.clock)
         self._counts: dict[str, dict[_Labels, int]] = {name: defaultdict(int) for name in _COUNTERS}
-        self._seconds: dict[str, list[float]] = {}
+        self._ticks: dict[_Labels, list[float]] = defaultdict(lambda: [0, 0])
+        self._seconds: dict[str, list[float]] = defaultdict(lambda: [0] * (len(BUCKETS) + 2))
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
+        self._read_up_to = {journal.name: journal.head().position for journal in self._read_journals()}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(namespace="observer", registry=self._registry)
 
-    def tick(self, source: str, status: str, values: int, seconds: float) -> None:
-        """A snapshot of `values` values was committed; collecting and writing it took `seconds`."""
+    def tick(self, source: str, status: str, values: int, seconds: float, *, snapshots: int = 1) -> None:
+        """Snapshots with `values` values in all went through all stages in `seconds` (stage `tick`)."""
         with self._lock:
-            self._counts["snapshots"][source, status] += 1
-            self._counts["observations"][source,] += values
-        self.stage("collect", seconds)
+            row = self._ticks[source, status]
+            row[0] += snapshots
+            row[1] += values
+            row = self._seconds["tick"]
+            row[bisect_left(BUCKETS, seconds)] += 1
+            row[-1] += seconds
 
     def stage(self, stage: str, seconds: float) -> None:
         """A stage has worked for so long."""
         with self._lock:
-            row = self._seconds.get(stage)
-            if row is None:
-                row = self._seconds[stage] = [0.0] * (len(BUCKETS) + 2)
+            row = self._seconds[stage]
             row[bisect_left(BUCKETS, seconds)] += 1
             row[-1] += seconds
-
-    def committed(self, entries: Iterable[Entry]) -> None:
-        """New patterns, events, decisions and delivery results, each by its labels; others do not count."""
-        with self._lock:
-            for entry in entries:
-                record, name = entry.record, entry.journal.partition(".")[2]
-                if isinstance(record, PatternRecord):
-                    self._counts["patterns"][record.source, record.pattern] += 1
-                elif isinstance(record, Event):
-                    self._counts["events"][name, record.type] += 1
-                elif isinstance(record, Decision):
-                    self._counts["decisions"][name, record.verdict] += 1
-                elif isinstance(record, DeliveryResult):
-                    self._counts["deliveries"][record.subscription, record.outcome] += 1
 
     def render(self) -> bytes:
         """Everything as text; `observer_up` is 0 when the storage cannot be read."""
@@ -100,11 +92,12 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """The registry calls this; use `render`."""
-        yield from self._counted()
         try:
+            self._read_on()
             families = [*self._journals(), *self._lags(), *self._ages()]
         except (ObserverError, OSError):
             families = []
+        yield from self._counted()
         yield from families
         yield GaugeMetricFamily("observer_up", "1 while the journals can be read.", float(bool(families)))
         build = self._observer.build
@@ -112,14 +105,49 @@ class Metrics:
             "observer_build", "What runs.", {"version": build.version, "lock": build.lock[:12]}
         )
 
+    def _read_on(self) -> None:
+        """Counts what was committed since the last scrape, by whomever; a flood in several scrapes."""
+        with self._reading:
+            for journal in self._read_journals():
+                after = self._read_up_to.get(journal.name, 0)
+                if journal.head().position <= after:
+                    continue
+                entries = journal.read(after, _ENTRIES_A_SCRAPE)
+                for entry in entries:
+                    self._count(entry)
+                self._read_up_to[journal.name] = entries[-1].position
+
+    def _count(self, entry: Entry) -> None:
+        record, name = entry.record, entry.journal.partition(".")[2]
+        if isinstance(record, PatternRecord):
+            key: tuple[str, _Labels] = "patterns", (record.source, record.pattern)
+        elif isinstance(record, Event):
+            key = "events", (name, record.type)
+        elif isinstance(record, Decision):
+            key = "decisions", (name, record.verdict)
+        elif isinstance(record, DeliveryResult):
+            key = "deliveries", (record.subscription, record.outcome)
+        else:
+            return
+        with self._lock:
+            self._counts[key[0]][key[1]] += 1
+
+    def _read_journals(self) -> Iterator[Journal]:
+        journals = self._observer.journals
+        for kind in ("patterns", "events", "decisions", "results"):
+            yield from (journals.open(name) for name in journals.names(kind))
+
     def _counted(self) -> Iterator[Metric]:
         with self._lock:
-            counts = {name: sorted(rows.items()) for name, rows in self._counts.items()}
+            counts: dict[str, dict[_Labels, float]] = {name: {**rows} for name, rows in self._counts.items()}
+            for (source, status), (snapshots, values) in self._ticks.items():
+                counts["snapshots"][source, status] = snapshots
+                counts["observations"][source,] = counts["observations"].get((source,), 0) + values
             seconds = {stage: list(row) for stage, row in sorted(self._seconds.items())}
         for name, (text, labels) in _COUNTERS.items():
             family = CounterMetricFamily(f"observer_{name}", text, labels=labels)
-            for values, count in counts[name]:
-                family.add_metric(values, count)
+            for key, count in sorted(counts[name].items()):
+                family.add_metric(key, count)
             yield family
         histogram = HistogramMetricFamily(
             "observer_stage_seconds", "How long one turn of a stage took.", labels=["stage"]
@@ -131,13 +159,13 @@ class Metrics:
         workers = self._observer.workers()
         conflicts = sum(worker.conflicts for worker in workers)
         quarantines = sum(worker.quarantines for worker in workers)
-        yield CounterMetricFamily("observer_conflicts", "Commits that another worker was ahead of.", conflicts)
+        yield CounterMetricFamily(
+            "observer_conflicts", "Commits that another worker was ahead of.", conflicts
+        )
         yield CounterMetricFamily("observer_quarantines", "Entries set aside by this process.", quarantines)
 
     def _journals(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "observer_journal_position", "Records in a journal.", labels=["journal"]
-        )
+        family = GaugeMetricFamily("observer_journal_position", "Records in a journal.", labels=["journal"])
         for name in self._observer.journals.names():
             family.add_metric([name], self._observer.journals.open(name).head().position)
         yield family
@@ -145,7 +173,7 @@ class Metrics:
     def _lags(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "observer_stage_lag_seconds",
-            "How far a stage (recognise: its slowest source) is behind its domain's time; +Inf: never worked.",
+            "How far a stage is behind its domain's time (recognise: its slowest source); +Inf: no work yet.",
             labels=["domain", "stage"],
         )
         for domain in self._gate.domains():
@@ -156,7 +184,9 @@ class Metrics:
                 "decide": [f"decisions.{domain}"],
             }
             for stage, names in stages.items():
-                family.add_metric([domain, stage], max((self._lag(n, now_ns) for n in names), default=math.inf))
+                family.add_metric(
+                    [domain, stage], max((self._lag(n, now_ns) for n in names), default=math.inf)
+                )
         yield family
 
     def _lag(self, journal: str, now_ns: int) -> float:
@@ -178,4 +208,3 @@ class Metrics:
 
 def _age(now_ns: int, then_ns: int) -> float:
     return max(0, now_ns - then_ns) / SECOND if then_ns else math.inf
-

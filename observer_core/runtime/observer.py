@@ -6,7 +6,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
 from observer_core.runtime.settings import Settings
 from observer_core.shared.clock import Clock, SystemClock
-from observer_core.shared.errors import DomainMismatch, InputError
+from observer_core.shared.errors import Conflict, DomainMismatch, InputError
 from observer_core.shared.records import Note
 from observer_core.shared.stage import Stage
 from observer_core.snapshot_engine.normalise import Normaliser
@@ -105,6 +106,25 @@ class Observer:
             raise InputError(f"there is no source {source!r}; known are {', '.join(known) or 'none yet'}")
         return name
 
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """What is committed inside becomes durable together; if that fails, nothing of it happened."""
+        try:
+            with self.storage.group():
+                yield
+        except BaseException:
+            self.forget()
+            raise
+
+    def forget(self) -> None:
+        """Drops all that is known of the storage and of the stages' states; both are read again."""
+        self.journals.forget()
+        for writer in self._writers.values():
+            writer.forget()
+        for domain in self._domains.values():
+            for worker in domain.workers():
+                worker.forget()
+
     def close(self) -> None:
         """Commits what is pending and leaves states behind; the storage is closed too."""
         for domain in self._domains.values():
@@ -164,7 +184,10 @@ class Domain:
         if self.mode is None:
             journal = self._journals.open(self._clock_journal, self.name)
             note = Note(kind="domain", time_ns=time_ns, body={"mode": mode})
-            journal.commit(journal.head(), Commit(records=[note]))
+            try:
+                journal.commit(journal.head(), Commit(records=[note]))
+            except Conflict:
+                self.declare(mode, time_ns)  # somebody else has declared it in between
             self._mode = mode
 
     def tick(self) -> None:

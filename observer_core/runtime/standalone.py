@@ -20,7 +20,7 @@ from typing import Protocol
 
 import structlog
 
-from observer_core import logs
+from observer_core.logs.configure import configure
 from observer_core.runtime.console import Console
 from observer_core.runtime.deliveries import Deliveries
 from observer_core.runtime.gate import Gate
@@ -69,7 +69,7 @@ def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: floa
     if differences:
         raise ConfigError("; ".join(differences) + ". Correct the file, or the settings, so that they agree")
     with single_instance(settings.paths.data):
-        logging = logs.configure(
+        logging = configure(
             settings.paths.logs, level=settings.log.level, max_bytes=settings.log.max_bytes,
             files=settings.log.files, console=False,
         )  # fmt: skip
@@ -148,6 +148,7 @@ class Standalone:
                     next_step = now + _RECORDING_STEP_SECONDS
                     moved += self._replay()
                 if self._storage_failed:
+                    self._open_feeds()  # where they were before the failed step
                     self._storage_failed = False
                     _log.info("storage is back")
             except StorageUnavailable as error:
@@ -166,9 +167,10 @@ class Standalone:
         while self._waiting:
             source, snapshot = self._waiting[0]
             started = time.perf_counter()
-            self._write(source, snapshot)
+            with self.observer.step():
+                self._write(source, snapshot)
+                moved += self.observer.domain(LIVE).work(source)
             self._waiting.popleft()
-            moved += self.observer.domain(LIVE).work(source)
             values = sum(column.size for column in snapshot.fields.values())
             self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
         return moved
@@ -183,20 +185,21 @@ class Standalone:
 
     def _tick(self) -> int:
         domain = self.observer.domain(LIVE)
-        domain.tick()
-        domain.refresh()
-        return domain.work(refresh=True)
+        with self.observer.step():
+            domain.tick()
+            domain.refresh()
+            return domain.work(refresh=True)
 
     def _replay(self) -> int:
         moved = 0
         for name, (config, feed) in list(self._feeds.items()):
             started = time.perf_counter()
-            count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
+            with self.observer.step():
+                count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
+                moved += self.observer.domain(config.domain).work(name, flush=True)
             if not count:
                 del self._feeds[name]
                 _log.info("recording is at its end", source=name, domain=config.domain)
-                continue
-            moved += self.observer.domain(config.domain).work(name, flush=True)
             self.metrics.tick(name, "ok", values, time.perf_counter() - started)
         return moved
 

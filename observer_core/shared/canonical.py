@@ -27,8 +27,10 @@ def encode(value: Any) -> bytes:
     Raises `RecordError` for NaN, infinity, integers beyond 64 bits, keys that are
     not strings, and types that JSON does not have.
     """
-    _refuse_non_finite(value, "$")
-    return _dumps(value, _OPTIONS)
+    data = _dumps(value, _OPTIONS)
+    if b"null" in data:  # how orjson spells NaN and infinity; without it there is none to look for
+        _refuse_non_finite(value, "$")
+    return data
 
 
 def encode_columns(value: dict[str, Any], columns: dict[str, np.ndarray[Any, np.dtype[np.float64]]]) -> bytes:

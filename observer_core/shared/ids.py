@@ -11,15 +11,11 @@ def derive(*parts: str | int) -> str:
     Parts are length-prefixed before hashing, so ("a", "bc") and ("ab", "c") differ,
     as do 1 and "1".
     """
-    digest = hashlib.sha256()
+    named = []
     for part in parts:
-        if isinstance(part, int):
-            raw, mark = str(part).encode(), b"i"
-        else:
-            raw, mark = part.encode(), b"s"
-        digest.update(b"%b%d:" % (mark, len(raw)))
-        digest.update(raw)
-    return digest.hexdigest()[:32]
+        raw = str(part).encode()
+        named.append(b"%b%d:%b" % (b"i" if isinstance(part, int) else b"s", len(raw), raw))
+    return hashlib.sha256(b"".join(named)).hexdigest()[:32]
 
 
 def ref(journal: str, position: int) -> str:

@@ -26,7 +26,7 @@ import hashlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -92,6 +92,13 @@ class Head:
             {"position": self.position, "hash": self.hash.hex(), "time_ns": self.time_ns,
              "through_ns": self.through_ns, "epoch": self.epoch, "seq": self.seq, "state": self.state,
              "commit": self.commit}
+        )  # fmt: skip
+
+    def at(self, etag: str) -> Head:
+        """The same head as the storage knows it under `etag`."""
+        return Head(
+            self.position, self.hash, self.time_ns, self.through_ns, self.epoch, self.seq, self.state,
+            self.commit, etag,
         )  # fmt: skip
 
     @staticmethod
@@ -309,8 +316,8 @@ class Journal:
                 continue
             if last is not None and row.first > last:
                 break
-            adjacent = batch and batch[-1].segment == row.segment
-            if batch and (not adjacent or size > _READ_BYTES):
+            end = batch[-1].offset + batch[-1].length if batch else 0
+            if batch and (batch[-1].segment != row.segment or row.offset < end or size > _READ_BYTES):
                 yield from self._read_batch(batch)
                 batch, size = [], 0
             batch.append(row)
@@ -351,14 +358,15 @@ class Journal:
             identity = self._commit_ids()
             rows = self._append(base, commit, encoded, epoch, identity)
             newest = rows[-1] if rows else None
+            seq = base.seq + len(rows)
             head = Head(
                 position=base.position + len(encoded),
                 hash=newest.hash if newest else base.hash,
                 time_ns=newest.last_ns if newest and encoded else base.time_ns,
                 through_ns=max(base.through_ns, commit.through_ns),
                 epoch=epoch,
-                seq=base.seq + len(rows),
-                state=base.state,
+                seq=seq,
+                state=base.state if commit.state is None else seq,
                 commit=identity,
             )
             ops = [Op("insert", row.key, row.value()) for row in rows]
@@ -370,8 +378,7 @@ class Journal:
                     Op("delete", f"v.{key}") if view is None else Op("upsert", f"v.{key}", encode(view))
                 )
             if commit.state is not None:
-                state = commit.state(head.seq)
-                head = replace(head, state=head.seq)
+                state = commit.state(seq)
                 ops.append(Op("upsert", state.key, state.value()))
             ops += commit.extra
             action: Op = (
@@ -394,10 +401,10 @@ class Journal:
             # It may have happened all the same: the commit id tells.
             self._head = None
             row = self._storage.tables.get(self.name, "head")
-            if row is None or replace(Head.of(row), etag="") != head:
+            if row is None or Head.of(row).at("") != head:
                 raise
             return Head.of(row)
-        return replace(head, etag=etags[0])
+        return head.at(etags[0])
 
     def _append(
         self, base: Head, commit: Commit, encoded: list[bytes], epoch: int, identity: str
@@ -476,6 +483,12 @@ class Journal:
     def _forget_tail(self) -> None:
         self._tail.clear()
         self._tail_bytes = 0
+
+    def forget(self) -> None:
+        """Drops what this process remembers of the journal."""
+        with self._lock:
+            self._head = None
+            self._forget_tail()
 
     def others_wrote(self) -> bool:
         """Whether this process has met commits of another one since it last asked."""
@@ -565,8 +578,13 @@ class Journal:
 
 
 def _as_read(record: Any, epoch: int) -> AnyRecord:
-    """What reading the stored bytes gives: a record names the epoch it was committed in."""
-    found: AnyRecord = record if record.epoch == epoch else replace(record, epoch=epoch)
+    """What reading the stored bytes gives: a record names the epoch it was committed in.
+
+    A committed record belongs to the journal, so it is marked in place: copying it costs
+    more than committing it.
+    """
+    object.__setattr__(record, "epoch", epoch)
+    found: AnyRecord = record
     return found
 
 
@@ -650,7 +668,8 @@ class Journals:
     def forget(self) -> None:
         """Drops what this process remembers of the journals; the storage is asked again."""
         with self._lock:
-            self._open.clear()
+            for journal in self._open.values():
+                journal.forget()
             self._domains.clear()
 
     def _register(self, name: str, domain: str) -> None:

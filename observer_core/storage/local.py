@@ -57,6 +57,7 @@ class LocalSegments:
         self._open: OrderedDict[str, int] = OrderedDict()
         self._dirty: set[str] = set()
         self._lock = threading.Lock()
+        self._group = threading.local()
 
     def append(self, name: str, data: bytes) -> int:
         if len(data) > APPEND_BYTES:
@@ -71,7 +72,10 @@ class LocalSegments:
                     pass
                 # O_APPEND leaves the position behind what was written, whoever else appends.
                 offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
-                if self._full:
+                waiting: set[str] | None = getattr(self._group, "names", None)
+                if waiting is not None:
+                    waiting.add(name)
+                elif self._full:
                     os.fdatasync(descriptor)
             except OSError:
                 # Half a line may stand there now; opening the segment again ends it.
@@ -80,6 +84,22 @@ class LocalSegments:
             if not self._full:
                 self._dirty.add(name)
             return offset
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        """In this thread, what is appended inside is synced once, when leaving."""
+        self._group.names = set()
+        try:
+            yield
+        finally:
+            names, self._group.names = self._group.names, None
+            if self._full:
+                with _os_errors("sync segments"), self._lock:
+                    for name in names:
+                        descriptor = self._open.get(name)
+                        if descriptor is None:
+                            descriptor = self._open_for_append(name)
+                        os.fdatasync(descriptor)
 
     def _open_for_append(self, name: str) -> int:
         path = self._root / name
@@ -275,6 +295,23 @@ class Database:
         return connection
 
     @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is executed inside, or nothing; inside another one it is a part of that."""
+        with self.errors("open"):
+            connection = self.connection()
+        inner = connection.in_transaction
+        try:
+            connection.execute("SAVEPOINT one" if inner else "BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("RELEASE one" if inner else "COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK TO one" if inner else "ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise self.translate(error, "commit") from error
+            raise
+
+    @contextmanager
     def errors(self, what: str) -> Iterator[None]:
         try:
             yield
@@ -346,21 +383,8 @@ class LocalTables:
 
     def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
         check_transaction(partition, ops)
-        with self._database.errors("open"):
-            connection = self._database.connection()
-        etags: list[str] = []
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            for op in ops:
-                etags.append(self._apply(connection, partition, op))
-            connection.execute("COMMIT")
-        except BaseException as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise self._database.translate(error, "commit") from error
-            raise
-        return etags
+        with self._database.transaction() as connection:
+            return [self._apply(connection, partition, op) for op in ops]
 
     def _apply(self, connection: sqlite3.Connection, partition: str, op: Op) -> str:
         if op.action == "replace":
@@ -447,6 +471,18 @@ class LocalStorage:
         self.blobs = LocalBlobs(root / "state", durability)
         self.tables = LocalTables(self._database)
         self.queues = LocalQueues(self._database, clock or SystemClock())
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        failed: Exception | None = None
+        # Left from the right: bytes are synced before the rows that point to them are committed.
+        with self._database.transaction(), self.segments.group():
+            try:
+                yield
+            except Exception as error:
+                failed = error  # what was committed before it is whole, and stands
+        if failed is not None:
+            raise failed
 
     def checkpoint(self) -> None:
         self._database.checkpoint()

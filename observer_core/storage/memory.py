@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, LimitExceeded, NotFound, StorageCorrupt
@@ -163,6 +164,9 @@ class MemoryStorage:
         self.blobs = MemoryBlobs()
         self.tables = MemoryTables()
         self.queues = MemoryQueues(clock or SystemClock())
+
+    def group(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def checkpoint(self) -> None:
         pass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -19,7 +20,8 @@ ROW_BYTES: Final = 960 * 1024
 """Azure: 1 MiB an entity; the value is split over properties of 64 KiB, keys and names count too."""
 MESSAGE_BYTES: Final = 48 * 1024
 APPEND_BYTES: Final = 4 * 1024 * 1024
-_KEY = re.compile(r"[^/\\#?\x00-\x1f\x7f-\x9f]{1,512}")
+_KEY_LENGTH: Final = 512
+_FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 _QUEUE = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
 
 
@@ -134,6 +136,13 @@ class Storage(Protocol):
     def volatile(self) -> bool:
         """True when a commit may be known before its bytes are durable (`Journals.recover` is needed)."""
 
+    def group(self) -> AbstractContextManager[None]:
+        """Commits made inside by this thread may become durable together, at the end.
+
+        Each is still conditional and whole. When leaving raises, none of them may have
+        happened: drop what is known of the storage and read it again.
+        """
+
     def checkpoint(self) -> None:
         """Housekeeping that must not run in the hot path; safe from another thread."""
 
@@ -146,11 +155,10 @@ def check_transaction(partition: str, ops: Sequence[Op]) -> None:
         raise LimitExceeded(
             f"a transaction on {partition!r} has {len(ops)} rows; 1 to {ROWS_PER_TRANSACTION} are possible"
         )
-    _check_key(partition, "partition")
+    _check_keys([partition, *[op.key for op in ops]])
     total = 0
     seen = set()
     for op in ops:
-        _check_key(op.key, "row key")
         if op.key in seen:
             raise LimitExceeded(f"row {op.key!r} of {partition!r} occurs twice in one transaction")
         seen.add(op.key)
@@ -177,8 +185,11 @@ def check_message(queue: str, body: bytes) -> None:
         )
 
 
-def _check_key(key: str, what: str) -> None:
-    if not _KEY.fullmatch(key):
-        raise LimitExceeded(
-            f"{what} {key!r} is not possible: 1 to 512 characters without / \\ # ? and control characters"
-        )
+def _check_keys(keys: list[str]) -> None:
+    if not _FORBIDDEN.search("".join(keys)) and all(0 < len(key) <= _KEY_LENGTH for key in keys):
+        return
+    for index, key in enumerate(keys):
+        if _FORBIDDEN.search(key) or not 0 < len(key) <= _KEY_LENGTH:
+            raise LimitExceeded(
+                f"{'row key' if index else 'partition'} {key!r} is not possible: 1 to {_KEY_LENGTH} characters without / \\ # ? and control characters"
+            )

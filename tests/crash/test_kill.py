@@ -30,13 +30,13 @@ def begin(folder: Path, durability: str, total: int) -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize(("durability", "total"), [("normal", 4000), ("full", 2000)])
+@pytest.mark.parametrize(("durability", "total"), [("normal", 1500), ("full", 1500)])
 def test_killed_at_random_moments_it_ends_at_the_same_heads(
     tmp_path: Path, durability: str, total: int
 ) -> None:
     chance = random.Random(durability)
     killed = 0
-    for _ in range(8):
+    for _ in range(7):
         process = begin(tmp_path, durability, total)
         time.sleep(chance.uniform(0.0, 0.12))
         process.send_signal(signal.SIGKILL)

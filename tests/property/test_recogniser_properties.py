@@ -208,7 +208,7 @@ def streams(
     return stream + [(1, [[None, 1.0, 2.0], [1.0, None, 3.0]])] * quiet + stream[:5]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(streams(wild))
 def test_every_statistic_and_alarm_equals_the_slow_obvious_one(stream):
     recogniser = Recogniser("x", SMALL)
@@ -267,7 +267,7 @@ def test_scores_and_evidence_are_finite_and_encodable_for_any_numbers(stream):
     assert (state.values[[rows.SCALE, rows.SLOW_SCALE]] > 0.0).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(streams(levels), st.data())
 def test_a_state_dumped_and_loaded_in_mid_stream_goes_on_undisturbed(stream, data):
     at = data.draw(st.integers(0, len(stream)))
@@ -287,7 +287,7 @@ def test_a_state_dumped_and_loaded_in_mid_stream_goes_on_undisturbed(stream, dat
     assert recogniser.dump(straight) == recogniser.dump(resumed)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(streams(levels), st.integers(0, 5))
 @example([(1, [[1.0, 1.0, 1.0], [2.0, 2.0, None]])] * 3, 2)
 def test_views_version_grows_exactly_when_views_change(stream, unavailable_every):

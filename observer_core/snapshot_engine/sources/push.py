@@ -25,6 +25,7 @@ MAX_SUBJECTS = 10_000
 MAX_FIELDS = 256
 _JSON = ("application/json", "text/json")
 _NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+CONTENT_TYPES = (*_JSON, *_NDJSON)
 _TIME_KEYS = ("event_time", "time")
 
 

@@ -2,7 +2,7 @@
 
 from desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
-from observer_core.decision_pipeline.views import all_rows
+from observer_core.decision_pipeline.views import BlockRows
 from observer_core.shared.records import Note
 
 BTC = "subject:BTC/USDT"
@@ -196,7 +196,9 @@ def test_the_configuration_is_given_in_full() -> None:
 
 
 def test_views_stay_within_one_transaction_however_many_scopes_are_blocked() -> None:
-    rows = {f"subject:S{n}": {"scope": f"subject:S{n}", "blocks": []} for n in range(5_000)}
-    views = all_rows(rows, {})
+    rows = BlockRows()
+    for n in range(5_000):
+        rows.show(f"subject:S{n}", [{"policy": "halt"}])
+    views = rows.views({})
     assert len(views) <= 33
     assert sum(len(view["rows"]) for key, view in views.items() if key.startswith("block.")) == 5_000

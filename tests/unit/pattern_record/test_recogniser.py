@@ -327,7 +327,9 @@ def test_an_outage_is_reported_once_with_its_end_and_silences_nothing_else():
     feed_view = feed.recogniser.views(feed.state)["feed"]
     assert feed_view == {"status": "unavailable", "since_ns": feed.now, "error": "HTTP 503", "stale": []}
     assert [feed.unavailable("HTTP 503") for _ in range(30)] == [[]] * 30
+    observed = feed.state.clock
     (back,) = feed.give({"last": [1.0, math.nan]})
+    assert feed.state.clock == observed
     assert (back.pattern, back.severity) == ("feed_available", "info")
     assert back.evidence["outage_ns"] == 31 * MINUTE
     assert feed.recogniser.views(feed.state)["feed"]["status"] == "ok"

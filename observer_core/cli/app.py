@@ -1,0 +1,84 @@
+"""The commands put together. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import observer_core
+from observer_core.cli import configuration, gate, quarantine, records, subscriptions
+from observer_core.cli.checkup import doctor
+from observer_core.cli.explaining import explain
+from observer_core.cli.ingesting import ingest
+from observer_core.cli.integrity import digest, replay, verify
+from observer_core.cli.invocation import FAILURE, Commands, Invocation
+from observer_core.cli.running import push, run
+from observer_core.cli.status import status
+
+app = typer.Typer(
+    name="observer", cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False,
+    pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
+)  # fmt: skip
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"observer {observer_core.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The configuration. Default: config/observer.toml under the root."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where relative paths of the configuration start.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where journals are kept. Default: data/observer.")
+    ] = None,
+    log_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where logs go. Default: logs.")] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """An independent, auditable watcher beside a quant trading system. It never places an order."""
+    ctx.obj = Invocation(config, root, data_dir, log_dir)
+
+
+app.command()(run)
+app.command()(ingest)
+app.command()(push)
+app.command()(status)
+records.add_groups(app)
+app.add_typer(gate.app, name="gate")
+app.command()(explain)
+app.command()(verify)
+app.command()(digest)
+app.command()(replay)
+app.command()(quarantine.redrive)
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(configuration.app, name="config")
+app.command()(doctor)
+
+
+def main() -> None:
+    """The `observer` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a sign gets another one, not an error.
+            stream.reconfigure(errors="replace")
+    try:
+        app()
+    except Exception:
+        # A defect. Its trace is what a report needs; 1 would say that something was found.
+        traceback.print_exc()
+        sys.exit(FAILURE)

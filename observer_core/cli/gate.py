@@ -1,0 +1,164 @@
+"""`gate`: may this subject be acted on? And the commands that close and open it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from observer_core.cli.invocation import FINDING
+from observer_core.cli.moments import moment, when
+from observer_core.cli.opened import Reader, reading, running
+from observer_core.cli.output import STYLES, json_line, say
+from observer_core.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from observer_core.decision_pipeline.gate import GateAnswer
+
+app = typer.Typer(help="Ask the gate, or close and open it.", no_args_is_help=True)
+
+Scope = Annotated[
+    str, typer.Argument(metavar="SCOPE", help="subject:NAME, source:NAME, or * for the domain.")
+]
+Author = Annotated[str, typer.Option(help="Who does this; recorded.")]
+Reason = Annotated[str, typer.Option(help="Why; recorded.")]
+Domain = Annotated[str | None, typer.Option(help="The domain, where the scope does not tell.")]
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="For example BTC/USDT.")],
+    domain: Annotated[
+        str | None, typer.Option(help="The domain to ask.", show_default="the one that observes it")
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="What was the answer then? RFC 3339, or 2h before the newest."),
+    ] = None,
+    on_unknown: Annotated[
+        Literal["deny", "allow"], typer.Option(help="The answer for a subject that no source observes.")
+    ] = "deny",
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as one line of JSON.")] = False,
+) -> None:
+    """Allow (exit code 0) or deny (1), with the reasons."""
+    with reading(ctx) as reader:
+        name = domain or reader.gate.find_domain(subject)
+        at_ns = None if at is None else moment(at, lambda: reader.newest_ns(name))
+        answer = reader.gate.check(subject, domain=name, at_ns=at_ns, on_unknown=on_unknown)
+    if as_json:
+        json_line(answer.to_json())
+    else:
+        _tell(answer)
+    if answer.decision != "allow":
+        raise typer.Exit(FINDING)
+
+
+@app.command()
+def close(
+    ctx: typer.Context, scope: Scope, author: Author, reason: Reason,
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="DURATION", help="Open again after so long.", show_default="until released"
+        ),
+    ] = None,
+    domain: Domain = None,
+) -> None:  # fmt: skip
+    """Block a scope; * is the kill switch of a domain."""
+    _command(ctx, "block", scope, author, reason, domain, duration)
+
+
+@app.command()
+def release(
+    ctx: typer.Context, scope: Scope, author: Author, reason: Reason,
+    policy: Annotated[
+        str | None, typer.Option(help="Only the block of this policy.", show_default="all of the scope")
+    ] = None,
+    domain: Domain = None,
+) -> None:  # fmt: skip
+    """End the blocks of exactly this scope."""
+    _command(ctx, "release", scope, author, reason, domain, policy=policy)
+
+
+@app.command()
+def override(
+    ctx: typer.Context, scope: Scope, author: Author, reason: Reason,
+    duration: Annotated[str, typer.Option("--for", metavar="DURATION", help="How long.")],
+    domain: Domain = None,
+) -> None:  # fmt: skip
+    """Lift the policies' blocks of a scope for a while.
+
+    A block that an operator set stays.
+    """
+    _command(ctx, "override", scope, author, reason, domain, duration)
+
+
+@app.command()
+def rearm(ctx: typer.Context, scope: Scope, author: Author, reason: Reason, domain: Domain = None) -> None:
+    """End an override early.
+
+    The blocks that it lifted stand again.
+    """
+    _command(ctx, "rearm", scope, author, reason, domain)
+
+
+def _tell(answer: GateAnswer) -> None:
+    say(
+        f"{answer.decision} {answer.subject} (domain {answer.domain}, risk {answer.risk})",
+        STYLES[answer.decision],
+    )
+    for reason in answer.reasons:
+        say(f"  {reason['code']}: {reason['text']}")
+    say(f"  rests on data of {when(answer.as_of_ns)}, valid until {when(answer.valid_until_ns)}")
+
+
+def _command(
+    ctx: typer.Context, command: str, scope: str, author: str, reason: str, domain: str | None,
+    duration: str | None = None, policy: str | None = None,
+) -> None:  # fmt: skip
+    from observer_core.decision_pipeline.commands import parse_command
+    from observer_core.runtime import operate
+    from observer_core.shared.clock import ManualClock, parse_duration
+
+    with reading(ctx) as reader:
+        name = _domain_of(reader, scope, domain)
+        # A recorded domain keeps its own time: the wall clock would age everything in it.
+        now_ns = max(reader.gate.now_ns(name), reader.newest_ns(name))
+        until_ns = None if duration is None else now_ns + parse_duration(duration)
+        asked = {"command": command, "scope": scope, "author": author, "reason": reason,
+                 "until_ns": until_ns, "policy": policy}  # fmt: skip
+        parse_command(asked, "", now_ns)
+        ref = operate.command(
+            reader.journals, ManualClock(now_ns), name, command=command, scope=scope, author=author,
+            reason=reason, until_ns=until_ns, policy=policy,
+        )  # fmt: skip
+        process = running(reader.settings.paths.data)
+        live = reader.mode(name) == "live"
+    say(f"{ref}  {command} {scope} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
+    if live and process:
+        say(f"The running Observer (process {process}) takes it within moments.")
+    else:
+        act = (
+            "`observer run` is started"
+            if live
+            else "its recording goes on (`observer ingest`, `observer run`)"
+        )
+        say(f"Nothing works domain {name} now: the record waits in the journal until {act}.")
+
+
+def _domain_of(reader: Reader, scope: str, chosen: str | None) -> str:
+    level, _, name = scope.partition(":")
+    if chosen is None and level == "source":
+        found = reader.journals.domain_of(f"snapshots.{name}")
+        if found is None:
+            known = ", ".join(n.partition(".")[2] for n in reader.journals.names("snapshots"))
+            raise InputError(f"there is no source {name!r}; known are {known or 'none yet'}")
+        return found
+    if chosen is None and level == "subject":
+        domains = [d for d in reader.domains() if name in reader.gate.subjects(d)]
+        if len(domains) == 1:
+            return domains[0]
+        why = "several domains observe" if domains else "no domain observes"
+        return reader.one_domain(None, f"{why} {name!r}")
+    return reader.one_domain(chosen, f"{scope} may be in any domain")

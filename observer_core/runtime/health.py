@@ -1,0 +1,298 @@
+"""How the Observer is, as `application/health+json` (draft-inadarei-api-health-check).
+
+| check | fails when | warns when |
+|---|---|---|
+| loop:heartbeat | the loop has not come round for a minute | it has not come round yet |
+| source:age | a live source is down, or older than its limit | it has no data yet, or is not configured |
+| source:readable | a recording's file cannot be read | |
+| stage:lag | a stage of a live domain is behind by more than its limit | it has not worked yet |
+| storage:writable | a row and a blob cannot be written | |
+| disk:free | less than 2 % and 200 MiB are free | less than 10 % and 1 GiB |
+| chain:verified | stored records do not hash to what was committed | |
+| quarantine:entries | | entries are set aside |
+| recovery:cuts | | this start had to cut journals |
+
+Unknown is not healthy: a check that raises fails with its message. Nothing in the report is
+a secret or an absolute path.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import observer_core
+from observer_core.logs.redaction import without_paths
+from observer_core.runtime.chain import RecentChain
+from observer_core.runtime.gate import Gate
+from observer_core.runtime.observer import Observer
+from observer_core.runtime.settings import PushSourceConfig, RecordingSourceConfig
+from observer_core.shared.canonical import encode
+from observer_core.shared.clock import SECOND, format_duration, format_time
+from observer_core.storage.journal import Journal
+from observer_core.storage.ports import Op
+from observer_core.storage.verify import Verified
+
+Status = Literal["pass", "warn", "fail"]
+MEDIA_TYPE: Final = "application/health+json"
+_WORST: Final = ("pass", "warn", "fail")
+_PROBE: Final = "probe"
+_MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds between costly checks, and what is too little or too late."""
+
+    heartbeat_seconds: float = 60.0
+    write_seconds: float = 5.0
+    chain_seconds: float = 30.0
+    chain_records: int = 500
+    """How many of a journal's newest records are verified at least; later ones as they come."""
+    warn_free: tuple[float, int] = (0.10, 1024 * _MIB)
+    fail_free: tuple[float, int] = (0.02, 200 * _MIB)
+    """Part of the disk and bytes; the smaller of the two counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One entry of a check: a component, how it is, and what was measured."""
+
+    component: str
+    status: Status
+    value: Any = None
+    unit: str | None = None
+    output: str | None = None
+
+    def to_json(self, time_ns: int) -> dict[str, Any]:
+        entry = {
+            "componentId": self.component, "status": self.status, "observedValue": self.value,
+            "observedUnit": self.unit, "time": format_time(time_ns),
+            "output": None if self.output is None else without_paths(self.output),
+        }  # fmt: skip
+        return {name: value for name, value in entry.items() if value is not None}
+
+
+class Health:
+    """Reports on one Observer. All methods may be called from any thread; none raises."""
+
+    def __init__(
+        self,
+        observer: Observer,
+        gate: Gate | None = None,
+        *,
+        limits: Limits = Limits(),
+        monotonic: Callable[[], float] = time.monotonic,
+        disk_usage: Callable[[Path], Any] = shutil.disk_usage,
+    ) -> None:
+        self._observer = observer
+        self._settings = observer.settings
+        self._gate = gate or Gate(observer.journals, observer.settings, observer.clock)
+        self._limits = limits
+        self._monotonic = monotonic
+        self._disk_usage = disk_usage
+        self._started = self._beat = monotonic()
+        self._started_ns = observer.clock.now_ns()
+        self._beats = 0
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[float, list[Finding]]] = {}
+        self._recent = RecentChain(limits.chain_records)
+
+    def beat(self) -> None:
+        """The loop has come round once."""
+        self._beat = self._monotonic()
+        self._beats += 1
+
+    def verified(self, results: Iterable[Verified]) -> None:
+        """What a full verification in the background has found; stays until the next one."""
+        self._recent.full(results)
+
+    def live(self) -> bool:
+        """Whether the loop still turns (starting counts): what `/livez` answers."""
+        return self._monotonic() - self._beat <= self._limits.heartbeat_seconds
+
+    def ready(self) -> bool:
+        """Whether the storage is open and the loop has come round: what `/readyz` answers."""
+        return self._beats > 0
+
+    def report(self) -> dict[str, Any]:
+        """All checks now. Writing and verifying are done at most every few seconds, else kept."""
+        with self._lock:
+            checks: dict[str, list[Finding]] = {
+                "loop:heartbeat": self._asked(self._heartbeat),
+                "source:age": self._asked(self._ages),
+                "source:readable": self._asked(self._readable),
+                "stage:lag": self._asked(self._lags),
+                "storage:writable": self._now_and_then(self._limits.write_seconds, self._writable),
+                "disk:free": self._asked(self._free),
+                "chain:verified": self._now_and_then(self._limits.chain_seconds, self._chain),
+                "quarantine:entries": self._asked(self._quarantined),
+                "recovery:cuts": self._asked(self._cuts),
+            }
+        now_ns = self._observer.clock.now_ns()
+        found = [finding.status for findings in checks.values() for finding in findings]
+        return {
+            "status": max(found, key=_WORST.index, default="pass"),
+            "version": observer_core.__version__,
+            "description": "QTS Observer",
+            "time": format_time(now_ns),
+            "checks": {
+                name: [finding.to_json(now_ns) for finding in findings]
+                for name, findings in checks.items()
+                if findings
+            },
+        }
+
+    def _asked(self, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+        try:
+            return list(check())
+        except Exception as error:
+            name = check.__name__.strip("_")
+            return [Finding(name, "fail", output=f"{type(error).__name__}: {error}"[:500])]
+
+    def _now_and_then(self, seconds: float, check: Callable[[], Iterator[Finding]]) -> list[Finding]:
+        now = self._monotonic()
+        kept = self._kept.get(check.__name__)
+        if kept is None or now - kept[0] >= seconds:
+            kept = self._kept[check.__name__] = (now, self._asked(check))
+        return kept[1]
+
+    # ------------------------------------------------------------------ the loop and its input
+
+    def _heartbeat(self) -> Iterator[Finding]:
+        age = round(self._monotonic() - self._beat, 3)
+        if not self.live():
+            yield Finding("loop", "fail", age, "s", f"the loop has not come round for {age:.0f} s")
+        elif not self.ready():
+            yield Finding("loop", "warn", age, "s", "the loop has not come round yet")
+        else:
+            yield Finding("loop", "pass", age, "s")
+
+    def _ages(self) -> Iterator[Finding]:
+        configured = {item.name: item for item in self._settings.source}
+        live = {name for name, item in configured.items() if not isinstance(item, RecordingSourceConfig)}
+        for domain in self._live_domains():
+            live.update(_names(self._observer.journals.names("snapshots", domain)))
+        for name in sorted(live):
+            finding = self._age(name, passive=isinstance(configured.get(name), PushSourceConfig))
+            if name not in configured and finding.status == "fail":
+                output = f"{finding.output}; it is not configured any more"
+                finding = Finding(name, "warn", finding.value, "s", output)
+            yield finding
+
+    def _age(self, name: str, *, passive: bool) -> Finding:
+        head = self._observer.journals.open(f"snapshots.{name}").head()
+        limit_ns = self._gate.max_age_ns(name)
+        if not head.position:
+            status: Status = "warn" if passive or self._just_started(limit_ns) else "fail"
+            return Finding(name, status, output="no data yet")
+        age_ns = max(0, self._observer.clock.now_ns() - head.time_ns)
+        feed = self._observer.journals.open(f"patterns.{name}").views().get("feed", {})
+        age = age_ns / SECOND
+        if age_ns > limit_ns:
+            output = f"the newest data is older than {format_duration(limit_ns)}"
+            return Finding(name, "fail", age, "s", output)
+        if feed.get("status") == "unavailable":
+            return Finding(
+                name, "fail", age, "s", f"does not answer: {feed.get('error') or 'no error was given'}"
+            )
+        return Finding(name, "pass", age, "s")
+
+    def _readable(self) -> Iterator[Finding]:
+        for item in self._settings.source:
+            if isinstance(item, RecordingSourceConfig):
+                paths = [self._settings.paths.root / path for path in item.paths]
+                bad = [path.name for path in paths if not (path.is_file() and os.access(path, os.R_OK))]
+                output = f"cannot be read: {', '.join(bad)}" if bad else None
+                yield Finding(item.name, "fail" if bad else "pass", len(paths) - len(bad), "files", output)
+
+    def _lags(self) -> Iterator[Finding]:
+        journals = self._observer.journals
+        for domain in self._live_domains():
+            for name in _names(journals.names("snapshots", domain)):
+                head = journals.open(f"snapshots.{name}").head()
+                limit_ns = self._gate.max_age_ns(name)
+                yield self._lag(journals.open(f"patterns.{name}"), head.time_ns, limit_ns)
+            now_ns = self._observer.clock.now_ns()
+            for stage in (f"events.{domain}", f"decisions.{domain}"):
+                yield self._lag(journals.open(stage), now_ns, self._settings.max_lag)
+
+    def _lag(self, journal: Journal, due_ns: int, limit_ns: int) -> Finding:
+        through_ns = journal.head().through_ns
+        if not through_ns:
+            status: Status = "warn" if self._just_started(limit_ns) else "fail"
+            return Finding(journal.name, status, output="nothing has been worked yet")
+        lag_ns = max(0, due_ns - through_ns)
+        if lag_ns > limit_ns:
+            output = f"behind by more than {format_duration(limit_ns)}"
+            return Finding(journal.name, "fail", lag_ns / SECOND, "s", output)
+        return Finding(journal.name, "pass", lag_ns / SECOND, "s")
+
+    def _live_domains(self) -> list[str]:
+        return [name for name in self._gate.domains() if self._gate.is_live(name)]
+
+    def _just_started(self, limit_ns: int) -> bool:
+        return self._observer.clock.now_ns() - self._started_ns <= limit_ns
+
+    # ------------------------------------------------------------------ what is stored
+
+    def _writable(self) -> Iterator[Finding]:
+        started = self._monotonic()
+        storage = self._observer.storage
+        value = encode({"time_ns": self._observer.clock.now_ns(), "worker": self._observer.journals.worker})
+        storage.tables.commit(_PROBE, [Op("upsert", "health", value)])
+        storage.blobs.put(f"{_PROBE}/health", b"This is written to see whether it can be.\n")
+        yield Finding("storage", "pass", round((self._monotonic() - started) * 1000, 3), "ms")
+
+    def _free(self) -> Iterator[Finding]:
+        for component, path in (("data", self._settings.paths.data), ("logs", self._settings.paths.logs)):
+            usage = self._disk_usage(_existing(path))
+            status: Status = "pass"
+            for limit, name in ((self._limits.warn_free, "warn"), (self._limits.fail_free, "fail")):
+                if usage.free < min(limit[0] * usage.total, limit[1]):
+                    status = name  # type: ignore[assignment]
+            part = 100 * usage.free / max(1, usage.total)
+            output = None if status == "pass" else f"{usage.free / _MIB:.0f} MiB ({part:.1f} %) are free"
+            yield Finding(component, status, usage.free, "bytes", output)
+
+    def _chain(self) -> Iterator[Finding]:
+        for name in self._observer.journals.names():
+            result = self._recent.verify(self._observer.journals.open(name))
+            if result.fault is None:
+                yield Finding(name, "pass", result.records, "records")
+            else:
+                output = f"{result.fault.fault} at position {result.fault.position}: {result.fault.detail}"
+                yield Finding(name, "fail", result.records, "records", output)
+
+    def _quarantined(self) -> Iterator[Finding]:
+        for kind in ("patterns", "events", "decisions"):
+            for name in self._observer.journals.names(kind):
+                found = sorted(
+                    key.partition(".")[2]
+                    for key in self._observer.journals.open(name).views()
+                    if key.startswith("quarantined.")
+                )
+                if found:
+                    more = " …" if len(found) > 5 else ""
+                    output = f"set aside: {', '.join(found[:5])}{more}; redrive or release them"
+                    yield Finding(name, "warn", len(found), "entries", output)
+
+    def _cuts(self) -> Iterator[Finding]:
+        for cut in self._observer.cuts:
+            output = f"cut from position {cut.was} back to {cut.now}: {cut.reason}"
+            yield Finding(cut.journal, "warn", cut.was - cut.now, "records", output)
+
+
+def _names(journals: Sequence[str]) -> list[str]:
+    return [name.partition(".")[2] for name in journals]
+
+
+def _existing(path: Path) -> Path:
+    """The folder, or the nearest one above it that exists: the same disk."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())

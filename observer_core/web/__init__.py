@@ -1,0 +1,1 @@
+"""What answers on the port: health, metrics, the gate, and pushed snapshots."""

@@ -1,0 +1,84 @@
+"""The web server: uvicorn in a thread of its own, on this machine only."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import threading
+import time
+from typing import Final
+
+from starlette.applications import Starlette
+
+from observer_core.shared.errors import ConfigError
+from observer_core.web.guard import is_loopback
+
+_START_SECONDS: Final = 10.0
+_STOP_SECONDS: Final = 5.0
+_CONNECTIONS: Final = 100
+
+
+class WebServer:
+    """Serves `app` on a loopback address. No signal handlers; it never keeps the process alive."""
+
+    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 8000) -> None:
+        if not is_loopback(host):
+            raise ConfigError(
+                f"web.host is {host!r}: listening beyond loopback needs tokens, which this version does not "
+                "have yet: bind to 127.0.0.1 and put a proxy in front"
+            )
+        self._app, self._host, self._port = app, host, port
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> int:
+        """Answers from when this returns; gives the port. `ConfigError` when it cannot be had."""
+        import uvicorn
+
+        listener = self._listen()
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, server_header=False, ws="none",
+            limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=3,
+        )  # fmt: skip
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="web server", daemon=True
+        )
+        self._thread.start()
+        end = time.monotonic() + _START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                listener.close()
+                raise ConfigError("the web server did not start; the log says why")
+            time.sleep(0.005)
+        return int(listener.getsockname()[1])
+
+    def stop(self) -> None:
+        """Requests under way may end; gone after five seconds at the latest. Safe to repeat."""
+        if self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(_STOP_SECONDS - 1)
+        if self._thread.is_alive():
+            self._server.force_exit = True
+            self._thread.join(1)
+        self._thread = None
+
+    def _listen(self) -> socket.socket:
+        host = self._host.removeprefix("[").removesuffix("]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            return socket.create_server((host, self._port), family=family, backlog=_CONNECTIONS)
+        except OSError as error:
+            remedy = (
+                "choose another one with OBSERVER_WEB__PORT, or port under [web] in the configuration "
+                "(0 takes a free one)"
+            )
+            if error.errno == errno.EADDRINUSE:
+                message = f"port {self._port} on {host} is taken by another program: stop that, or {remedy}"
+            elif error.errno == errno.EACCES:
+                message = f"port {self._port} on {host} needs more rights than this user has: {remedy}"
+            else:
+                message = (
+                    f"port {self._port} on {host} cannot be opened ({error.strerror or error}): {remedy}"
+                )
+            raise ConfigError(message) from None
