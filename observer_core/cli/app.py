@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 import observer_core
 from observer_core.cli import configuration, gate, quarantine, records, subscriptions
-from observer_core.cli.checkup import doctor
+from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
 from observer_core.cli.ingesting import ingest
 from observer_core.cli.integrity import digest, replay, verify
@@ -79,6 +78,8 @@ def main() -> None:
     try:
         app()
     except Exception:
+        import traceback
+
         # A defect. Its trace is what a report needs; 1 would say that something was found.
         traceback.print_exc()
         sys.exit(FAILURE)

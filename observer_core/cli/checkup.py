@@ -1,4 +1,4 @@
-"""`doctor`: can an Observer work here? Each check says what it saw and what would mend it."""
+"""Can an Observer work here? Each check says what it saw, and what would mend it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from observer_core.cli.configuration import deployment_differences
-from observer_core.cli.invocation import FINDING, Invocation
+from observer_core.cli.invocation import Invocation
 from observer_core.cli.opened import running
-from observer_core.cli.output import json_line, say, size
+from observer_core.cli.output import size
 from observer_core.shared.errors import ObserverError
 
 if TYPE_CHECKING:
@@ -44,27 +42,6 @@ class Check:
     @property
     def ok(self) -> bool:
         return not self.remedy
-
-
-def doctor(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One check a line.")] = False
-) -> None:
-    """Check what an Observer needs on this machine.
-
-    Exit code 1 at a finding; each comes with its remedy.
-    """
-    findings = 0
-    for check in checks(Invocation.of(ctx)):
-        findings += not check.ok
-        if as_json:
-            json_line({"check": check.name, "ok": check.ok, "found": check.found, "remedy": check.remedy})
-        elif check.ok:
-            say(f"✓ {check.name:<18} {check.found}")
-        else:
-            say(f"✗ {check.name:<18} {check.found}", "bold red")
-            say(f"  {'':<18} → {check.remedy}")
-    if findings:
-        raise typer.Exit(FINDING)
 
 
 def checks(given: Invocation) -> Iterator[Check]:

@@ -192,7 +192,7 @@ def _tell(
     for note in done.notes:
         say(f"  note      {note}", "yellow")
     if not done.snapshots:
-        say(f"nothing new: {done.already} snapshots of {source} were there already", "bold")
+        say(f"nothing new: all of it was in {source} already", "bold")
     else:
         already = f" ({done.already} were there already)" if done.already else ""
         say(f"{done.snapshots} snapshots of {source} with {done.observations} observations{already}", "bold")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from observer_core.runtime.settings import Settings
@@ -12,13 +11,12 @@ MASK = "**********"
 
 
 def shown(settings: Settings) -> dict[str, Any]:
-    """All settings as JSON values. Headers and the paths of webhooks are masked with the secrets."""
+    """All settings as JSON values. The paths of webhooks are masked as secrets are."""
     values = settings.model_dump(mode="json")
     for subscription in values["subscription"]:
         sink = subscription["sink"]
         if sink["kind"] == "webhook":
             sink["url"] = _host(sink["url"])
-            sink["headers"] = dict.fromkeys(sink["headers"], MASK)
     return values
 
 
@@ -35,6 +33,8 @@ def masked_sink(sink: Any) -> str:
 
 
 def _host(url: str) -> str:
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
     return f"{parts.scheme}://{parts.hostname}{port}/{MASK}"

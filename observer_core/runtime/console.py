@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Console as Terminal
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from observer_core.runtime.following import Follower
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.shared.records import Decision, Event
-from observer_core.storage.journal import Journal
+from observer_core.shared.stage import Entry
 
 _REFRESH_SECONDS = 0.5
 _LINES_A_REFRESH = 12
@@ -30,7 +29,7 @@ class Console:
         self._gate = gate
         self._terminal = Terminal(quiet=not enabled, soft_wrap=True, highlight=False)
         self._live: Live | None = None
-        self._seen: dict[str, int] = {}
+        self._follower: Follower | None = None
         self._next = 0.0
         self._fresh_subjects = 0.0
         self._subjects: dict[str, list[str]] = {}
@@ -44,8 +43,7 @@ class Console:
         say(f"  gate     http://127.0.0.1:{port}/v1/gate/SUBJECT   or: observer gate check SUBJECT")
         say(f"  records  {paths.data}   or: observer status, observer decisions ls, observer explain ID")
         say(f"  logs     {paths.logs}   stop with Ctrl-C; it goes on where it was")
-        for journal in self._journals():
-            self._seen[journal.name] = journal.head().position
+        self._follower = Follower(self._observer.journals, ("events", "decisions"))
         if self._terminal.is_terminal and not self._terminal.quiet:
             self._live = Live(self._table(), console=self._terminal, auto_refresh=False, transient=True)
             self._live.start()
@@ -55,8 +53,8 @@ class Console:
         if self._terminal.quiet or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _REFRESH_SECONDS
-        for journal in self._journals():
-            self._follow(journal)
+        if self._follower is not None:
+            self._follow(self._follower)
         if self._live is not None:
             self._live.update(self._table(), refresh=True)
 
@@ -65,22 +63,12 @@ class Console:
             self._live.stop()
         self._terminal.print("QTS Observer has stopped.")
 
-    def _journals(self) -> Iterator[Journal]:
-        for kind in ("events", "decisions"):
-            for name in self._observer.journals.names(kind):
-                yield self._observer.journals.open(name)
-
-    def _follow(self, journal: Journal) -> None:
-        head = journal.head(refresh=False).position
-        first = self._seen.get(journal.name, 0) + 1
-        self._seen[journal.name] = head
-        if head < first:
-            return
-        lines = [line for entry in journal.read(first - 1) if (line := _line(journal.name, entry.record))]
+    def _follow(self, follower: Follower) -> None:
+        lines = [line for entry in follower.new() if (line := _line(entry))]
         for line in lines[:_LINES_A_REFRESH]:
             self._terminal.print(line)
         if len(lines) > _LINES_A_REFRESH:
-            self._terminal.print(f"  … and {len(lines) - _LINES_A_REFRESH} more in {journal.name}", style="dim")
+            self._terminal.print(f"  … and {len(lines) - _LINES_A_REFRESH} more", style="dim")
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2), header_style="dim")
@@ -112,8 +100,8 @@ class Console:
         return Text(f"closed for {', '.join(shut[:3])}{' …' if len(shut) > 3 else ''}", style="bold red")
 
 
-def _line(journal: str, record: Any) -> Text | None:
-    domain = journal.partition(".")[2]
+def _line(entry: Entry) -> Text | None:
+    domain, record = entry.journal.partition(".")[2], entry.record
     if isinstance(record, Event):
         kind = record.type.removeprefix("io.qts.observer.")
         if kind.startswith("pattern.") and record.severitytext == "info":

@@ -343,8 +343,8 @@ class Worker(Generic[S]):
 
     def _load(self, refresh: bool) -> None:
         if self._loaded:
-            if refresh and self.journal.head().etag != self._head.etag:
-                self._bring_forward_to(self.journal.head(refresh=False))
+            if refresh and (head := self.journal.head()).etag != self._head.etag:
+                self._bring_forward_to(head)
             return
         head = self.journal.head()
         if self._epoch is not None and head.epoch != self._epoch:
@@ -367,6 +367,7 @@ class Worker(Generic[S]):
         self._views = self.journal.views()
         self._views_version = -1
         self._settle(head)
+        self._committed_at = head.through_ns  # a journal that was left behind catches up at once
         self._loaded = True
         if self._cold:
             self._count_cold_start()
@@ -416,11 +417,13 @@ class Worker(Generic[S]):
         note, row = self._mine.opening(self._head, time_ns)
         self._epoch = self._head.epoch + 1
         self._records.append(note)
+        since = self._committed_at
         try:
             self._commit(with_state=True, extra=[row])
         except BaseException:
             self._epoch = None
             raise
+        self._committed_at = since  # opening an epoch has worked nothing off
 
     # ------------------------------------------------------------------ attempts and quarantine
 

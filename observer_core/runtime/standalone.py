@@ -23,6 +23,7 @@ import structlog
 from observer_core.logs.configure import configure
 from observer_core.runtime.console import Console
 from observer_core.runtime.deliveries import Deliveries
+from observer_core.runtime.following import Logbook
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.ingest import RecordingFeed
@@ -95,6 +96,7 @@ class Standalone:
         self._waiting: deque[tuple[str, Snapshot]] = deque()
         self._feeds: dict[str, tuple[RecordingSourceConfig, RecordingFeed]] = {}
         self._storage_failed = False
+        self._logbook = Logbook(self.observer.journals)
 
     def stop(self) -> None:
         self._stop.set()
@@ -156,6 +158,8 @@ class Standalone:
                 continue
             if moved:
                 deliveries.wake()
+                self._logbook.write()
+            self._logbook.summary(self.observer.clock.now_ns())
             self.health.beat()
             console.beat()
             if end is not None and time.monotonic() >= end:
@@ -172,6 +176,7 @@ class Standalone:
                 moved += self.observer.domain(LIVE).work(source)
             self._waiting.popleft()
             values = sum(column.size for column in snapshot.fields.values())
+            self._logbook.snapshot(source, snapshot, values)
             self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
         return moved
 
@@ -200,7 +205,8 @@ class Standalone:
             if not count:
                 del self._feeds[name]
                 _log.info("recording is at its end", source=name, domain=config.domain)
-            self.metrics.tick(name, "ok", values, time.perf_counter() - started)
+            self._logbook.count(name, count, values)
+            self.metrics.tick(name, "ok", values, time.perf_counter() - started, snapshots=count)
         return moved
 
     def _wait_for_storage(self, error: StorageUnavailable) -> None:

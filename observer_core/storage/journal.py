@@ -229,15 +229,18 @@ class Journal:
     def head(self, *, refresh: bool = True) -> Head:
         """The head as stored; with `refresh=False` as this process last saw it."""
         with self._lock:
-            if refresh or self._head is None:
-                row = self._storage.tables.get(self.name, "head")
-                found = Head() if row is None else Head.of(row)
-                if self._head is None or found.etag != self._head.etag:
-                    if self._tail and found.position < self._tail[-1][0].position:
-                        self._forget_tail()
-                    self._head = found
-                    self._foreign = True
-            return self._head
+            known = self._head
+            if known is not None and not refresh:
+                return known
+            row = self._storage.tables.get(self.name, "head")
+            found = Head() if row is None else Head.of(row)
+            # An older one is what this thread may see while another one's group is not committed yet.
+            if known is None or (found.etag != known.etag and found.seq >= known.seq):
+                if self._tail and found.position < self._tail[-1][0].position:
+                    self._forget_tail()
+                self._head = found
+                self._foreign = True
+            return found
 
     def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
         """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
@@ -352,54 +355,51 @@ class Journal:
 
         `Conflict` when somebody committed since `base`. Records must not go back in time.
         """
-        with self._lock:
-            epoch = base.epoch if commit.epoch is None else commit.epoch
-            encoded = [record.encode(epoch) for record in commit.records]
-            identity = self._commit_ids()
-            rows = self._append(base, commit, encoded, epoch, identity)
-            newest = rows[-1] if rows else None
-            seq = base.seq + len(rows)
-            head = Head(
-                position=base.position + len(encoded),
-                hash=newest.hash if newest else base.hash,
-                time_ns=newest.last_ns if newest and encoded else base.time_ns,
-                through_ns=max(base.through_ns, commit.through_ns),
-                epoch=epoch,
-                seq=seq,
-                state=base.state if commit.state is None else seq,
-                commit=identity,
-            )
-            ops = [Op("insert", row.key, row.value()) for row in rows]
-            ops += [
-                Op("upsert", f"c.{name}", encode(value)) for name, value in sorted(commit.checkpoints.items())
-            ]
-            for key, view in sorted(commit.views.items()):
-                ops.append(
-                    Op("delete", f"v.{key}") if view is None else Op("upsert", f"v.{key}", encode(view))
-                )
-            if commit.state is not None:
-                state = commit.state(seq)
-                ops.append(Op("upsert", state.key, state.value()))
-            ops += commit.extra
-            action: Op = (
-                Op("replace", "head", head.value(), base.etag)
-                if base.etag
-                else Op("insert", "head", head.value())
-            )
-            head = self._transact(head, [action, *ops])
-            self._remember(head, base.position, commit.records, encoded)
-            return head
+        epoch = base.epoch if commit.epoch is None else commit.epoch
+        encoded = [record.encode(epoch) for record in commit.records]
+        identity = self._commit_ids()
+        rows = self._append(base, commit, encoded, epoch, identity)
+        newest = rows[-1] if rows else None
+        seq = base.seq + len(rows)
+        head = Head(
+            position=base.position + len(encoded),
+            hash=newest.hash if newest else base.hash,
+            time_ns=newest.last_ns if newest and encoded else base.time_ns,
+            through_ns=max(base.through_ns, commit.through_ns),
+            epoch=epoch,
+            seq=seq,
+            state=base.state if commit.state is None else seq,
+            commit=identity,
+        )
+        ops = [Op("insert", row.key, row.value()) for row in rows]
+        ops += [
+            Op("upsert", f"c.{name}", encode(value)) for name, value in sorted(commit.checkpoints.items())
+        ]
+        for key, view in sorted(commit.views.items()):
+            ops.append(Op("delete", f"v.{key}") if view is None else Op("upsert", f"v.{key}", encode(view)))
+        if commit.state is not None:
+            state = commit.state(seq)
+            ops.append(Op("upsert", state.key, state.value()))
+        ops += commit.extra
+        action: Op = (
+            Op("replace", "head", head.value(), base.etag)
+            if base.etag
+            else Op("insert", "head", head.value())
+        )
+        head = self._transact(head, [action, *ops])
+        self._remember(head, base.position, commit.records, encoded)
+        return head
 
     def _transact(self, head: Head, ops: list[Op]) -> Head:
+        # Not under the lock: who waits here for another thread's group must not hold what that one needs.
         try:
             etags = self._storage.tables.commit(self.name, ops)
         except Conflict:
-            self._head = None
-            self._forget_tail()
+            self.forget()
             raise
         except StorageUnavailable:
             # It may have happened all the same: the commit id tells.
-            self._head = None
+            self.forget()
             row = self._storage.tables.get(self.name, "head")
             if row is None or Head.of(row).at("") != head:
                 raise
@@ -458,27 +458,29 @@ class Journal:
     def _append_bytes(self, hour: int, data: bytes) -> tuple[str, int, int]:
         name = self._segments.get(hour)
         if name is None:
-            self._segments.clear()
-            name = self._segments[hour] = segment_name(self.name, hour)
+            self._segments = {hour: (name := segment_name(self.name, hour))}
         while True:
             try:
                 return name, self._storage.segments.append(name, data), len(data)
             except SegmentFull:
                 stem, _, number = name.removesuffix(".ndjson").rpartition("~")
                 name = f"{stem}~{int(number) + 1}.ndjson" if stem else f"{number}~1.ndjson"
-                self._segments[hour] = name
+                self._segments = {hour: name}
 
     def _remember(self, head: Head, base: int, records: Sequence[Record], encoded: list[bytes]) -> None:
-        if self._tail and self._tail[-1][0].position != base:
-            self._forget_tail()
-        for index, record in enumerate(records):
-            size = len(encoded[index])
-            entry = Entry(self.name, base + index + 1, _as_read(record, head.epoch))
-            self._tail.append((entry, size))
-            self._tail_bytes += size
-        while self._tail_bytes > _TAIL_BYTES:
-            self._tail_bytes -= self._tail.popleft()[1]
-        self._head = head
+        with self._lock:
+            if self._head is not None and self._head.seq > head.seq:
+                return  # another thread was here in between
+            if self._tail and self._tail[-1][0].position != base:
+                self._forget_tail()
+            for index, record in enumerate(records):
+                size = len(encoded[index])
+                entry = Entry(self.name, base + index + 1, _as_read(record, head.epoch))
+                self._tail.append((entry, size))
+                self._tail_bytes += size
+            while self._tail_bytes > _TAIL_BYTES:
+                self._tail_bytes -= self._tail.popleft()[1]
+            self._head = head
 
     def _forget_tail(self) -> None:
         self._tail.clear()
@@ -534,6 +536,7 @@ class Journal:
     def record_attempt(self, input_name: str, value: Mapping[str, Any]) -> None:
         """Durable before the attempt is made: a crash counts too."""
         self._storage.tables.commit(self.name, [Op("upsert", f"a.{input_name}", encode(dict(value)))])
+        self._storage.settle()
 
     @staticmethod
     def view_op(key: str, value: Mapping[str, Any] | None) -> Op:
@@ -639,7 +642,8 @@ class Journals:
         if self.storage.volatile:
             with self._lock:
                 journals = list(self._open.values())
-            heads = {journal.name: journal.head(refresh=False).position for journal in journals}
+            # As stored: what another thread's group has not committed yet may never be.
+            heads = {journal.name: journal.head().position for journal in journals}
             # What these heads build on may be another process's, perhaps one that has died.
             foreign = [journal.name for journal in journals if journal.others_wrote()]
             self.storage.segments.sync(self._not_durable() if foreign else ())

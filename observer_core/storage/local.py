@@ -20,7 +20,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -85,21 +85,29 @@ class LocalSegments:
                 self._dirty.add(name)
             return offset
 
+    @property
+    def in_group(self) -> bool:
+        return getattr(self._group, "names", None) is not None
+
     @contextmanager
     def group(self) -> Iterator[None]:
         """In this thread, what is appended inside is synced once, when leaving."""
         self._group.names = set()
         try:
             yield
+            self.settle()
         finally:
-            names, self._group.names = self._group.names, None
-            if self._full:
-                with _os_errors("sync segments"), self._lock:
-                    for name in names:
-                        descriptor = self._open.get(name)
-                        if descriptor is None:
-                            descriptor = self._open_for_append(name)
-                        os.fdatasync(descriptor)
+            self._group.names = None
+
+    def settle(self) -> None:
+        names, self._group.names = self._group.names, set()
+        if self._full:
+            with _os_errors("sync segments"), self._lock:
+                for name in names:
+                    descriptor = self._open.get(name)
+                    if descriptor is None:
+                        descriptor = self._open_for_append(name)
+                    os.fdatasync(descriptor)
 
     def _open_for_append(self, name: str) -> int:
         path = self._root / name
@@ -274,6 +282,7 @@ class Database:
         self._synchronous = "FULL" if durability == "full" else "NORMAL"
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
+        self._writing = threading.Lock()
         self._lock = threading.Lock()
         with self.errors("open"):
             self.connection().executescript(_SCHEMA)
@@ -300,16 +309,24 @@ class Database:
         with self.errors("open"):
             connection = self.connection()
         inner = connection.in_transaction
-        try:
-            connection.execute("SAVEPOINT one" if inner else "BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("RELEASE one" if inner else "COMMIT")
-        except BaseException as error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK TO one" if inner else "ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise self.translate(error, "commit") from error
-            raise
+        # Threads of this process take turns here: SQLite itself would make them poll.
+        with nullcontext() if inner else self._writing:
+            try:
+                connection.execute("SAVEPOINT one" if inner else "BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("RELEASE one" if inner else "COMMIT")
+            except BaseException as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK TO one" if inner else "ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise self.translate(error, "commit") from error
+                raise
+
+    def settle(self) -> None:
+        """Commits the transaction that this thread is in, and begins another one."""
+        with self.errors("commit"):
+            self.connection().execute("COMMIT")
+            self.connection().execute("BEGIN IMMEDIATE")
 
     @contextmanager
     def errors(self, what: str) -> Iterator[None]:
@@ -474,6 +491,9 @@ class LocalStorage:
 
     @contextmanager
     def group(self) -> Iterator[None]:
+        if self.segments.in_group:
+            yield
+            return
         failed: Exception | None = None
         # Left from the right: bytes are synced before the rows that point to them are committed.
         with self._database.transaction(), self.segments.group():
@@ -483,6 +503,11 @@ class LocalStorage:
                 failed = error  # what was committed before it is whole, and stands
         if failed is not None:
             raise failed
+
+    def settle(self) -> None:
+        if self.segments.in_group:
+            self.segments.settle()
+            self._database.settle()
 
     def checkpoint(self) -> None:
         self._database.checkpoint()

@@ -168,6 +168,9 @@ class MemoryStorage:
     def group(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def settle(self) -> None:
+        pass
+
     def checkpoint(self) -> None:
         pass
 

@@ -140,8 +140,12 @@ class Storage(Protocol):
         """Commits made inside by this thread may become durable together, at the end.
 
         Each is still conditional and whole. When leaving raises, none of them may have
-        happened: drop what is known of the storage and read it again.
+        happened: drop what is known of the storage and read it again. Inside another
+        group it is a part of that one.
         """
+
+    def settle(self) -> None:
+        """Makes durable now what this thread's group has committed; the group goes on."""
 
     def checkpoint(self) -> None:
         """Housekeeping that must not run in the hot path; safe from another thread."""

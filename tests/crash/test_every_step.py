@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from observer_core.shared.clock import ManualClock
-from observer_core.shared.errors import StorageFull, StorageUnavailable
+from observer_core.shared.errors import StorageFull
 from observer_core.storage.journal import Journals
-from observer_core.storage.local import LocalStorage
+from observer_core.storage.local import Durability, LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Storage
 from observer_core.storage.recovery import recover
 from observer_core.storage.verify import verify
-from tests.support.faults import Crash, FaultyStorage, variants
+from tests.support.faults import Crash, FaultyStorage, When, variants
 from tests.support.toys import Chain, worker_name
 
 UNDISTURBED = Chain(MemoryStorage()).run()
 Reopen = Callable[[], Storage]
 
 
-@pytest.fixture(params=["memory", "normal", "full"])
+@pytest.fixture(params=["memory", "normal", "full", "grouped"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], Reopen]:
     """Gives, for a number, what opens that one of many stores, again and again."""
 
@@ -32,17 +32,18 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], Reo
             memory = MemoryStorage()
             return lambda: memory
         root = tmp_path / str(number)
-        return lambda: LocalStorage(root, durability=request.param)
+        durability: Durability = "full" if request.param == "full" else "normal"
+        return lambda: LocalStorage(root, durability=durability)
 
     return make
 
 
-def attempt(storage: Storage) -> dict[str, tuple[int, str]] | None:
+def attempt(storage: Storage, grouped: bool = False) -> dict[str, tuple[int, str]] | None:
     """One start of the process: the heads, or None when it was stopped."""
     try:
         journals = Journals(storage, worker=worker_name())
         assert recover(journals, ManualClock(1)) == []
-        return Chain(storage, journals=journals).run()
+        return Chain(storage, journals=journals, grouped=grouped).run()
     except Crash:
         return None
 
@@ -61,17 +62,18 @@ def test_the_run_writes_in_every_way_and_is_more_than_one_batch() -> None:
 
 
 def test_stopped_at_every_step_the_next_start_ends_at_the_same_heads(
-    store: Callable[[int], Reopen],
+    store: Callable[[int], Reopen], request: pytest.FixtureRequest
 ) -> None:
+    grouped = request.node.callspec.params["store"] == "grouped"
     plain = FaultyStorage(store(0)())
-    assert Chain(plain).run() == UNDISTURBED
+    assert Chain(plain, grouped=grouped).run() == UNDISTURBED
     plain.close()
     for number, (at, when) in enumerate(variants(plain.steps), 1):
         reopen = store(number)
         first = reopen()
-        assert attempt(FaultyStorage(first, at=at, when=when)) is None
+        assert attempt(FaultyStorage(first, at=at, when=when), grouped) is None
         second = reopen()
-        assert attempt(second) == UNDISTURBED, f"stopped {when} step {at} ({plain.steps[at - 1]})"
+        assert attempt(second, grouped) == UNDISTURBED, f"stopped {when} step {at} ({plain.steps[at - 1]})"
         for name in UNDISTURBED:
             assert verify(Journals(second, worker="reader").open(name)).fault is None
         first.close()
@@ -93,17 +95,23 @@ def test_stopped_again_and_again_at_random_steps_it_still_ends_at_the_same_heads
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_step_that_fails_or_only_seems_to_is_done_again_by_the_same_process(when: str) -> None:
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_step_that_fails_or_only_seems_to_is_done_again_by_the_same_process(
+    tmp_path: Path, when: When, grouped: bool
+) -> None:
     """No restart: the caller only tries again, with the same writer and workers."""
-    for at in range(1, len(steps_of_a_run()) + 1):
-        for error in (StorageUnavailable, StorageFull):
-            faulty = FaultyStorage(MemoryStorage(), at=at, when=when, error=lambda: error("injected"))  # noqa: B023
-            try:
-                chain = Chain(faulty)
-            except error:
-                chain = Chain(faulty)
-            try:
-                found = chain.run()
-            except error:
-                found = chain.run()
-            assert found == UNDISTURBED, f"failed {when} step {at} ({faulty.steps[at - 1]})"
+    counting = FaultyStorage(MemoryStorage())
+    Chain(counting, grouped=grouped).run()
+    for at in range(1, len(counting.steps) + 1):
+        inner = LocalStorage(tmp_path / str(at), durability="normal") if grouped else MemoryStorage()
+        faulty = FaultyStorage(inner, at=at, when=when, error=lambda: StorageFull("injected"))
+        try:
+            chain = Chain(faulty, grouped=grouped)
+        except StorageFull:
+            chain = Chain(faulty, grouped=grouped)
+        try:
+            found = chain.run()
+        except StorageFull:
+            found = chain.run()
+        assert found == UNDISTURBED, f"failed {when} step {at} ({faulty.steps[at - 1]})"
+        inner.close()

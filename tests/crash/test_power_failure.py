@@ -48,7 +48,7 @@ def run_until_power_fails(
         storage, at=chance.randint(1, STEPS), when=chance.choice(("before", "torn", "after"))
     )
     with contextlib.suppress(Crash):
-        Chain(faulty).run()
+        Chain(faulty, grouped=chance.random() < 0.5).run()
     storage.power.fail(after, chance, log_synced=durability == "full")
     storage._database.close()
     return cuts
@@ -129,7 +129,7 @@ def test_a_recovery_stopped_at_any_step_is_finished_by_the_next(
                 storage.close()
             else:
                 storage.close()
-                assert number > 20
+                assert number > 15
                 return
             assert finish(root)[0] == UNDISTURBED, f"recovery stopped {when} step {number}"
 

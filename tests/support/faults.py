@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from observer_core.storage.ports import Op, Storage
@@ -37,6 +38,16 @@ class FaultyStorage:
         self.queues = inner.queues
         self.volatile = inner.volatile
 
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        with self._inner.group():
+            yield
+            self.step("group", lambda: None)
+        self.step("grouped", lambda: None)
+
+    def settle(self) -> None:
+        self.step("settle", self._inner.settle)
+
     def checkpoint(self) -> None:
         self.step("checkpoint", self._inner.checkpoint)
 
@@ -52,6 +63,21 @@ class FaultyStorage:
         elif self._when == "torn" and half is not None:
             half()
         raise self._error()
+
+
+class Between(FaultyStorage):
+    """At each step that writes, lets somebody else act first: `act` gets the step's number."""
+
+    def __init__(self, inner: Storage, act: Callable[[int], object]) -> None:
+        super().__init__(inner)
+        self._act, self._inside = act, False
+
+    def step(self, name: str, act: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
+        if not self._inside:
+            self._inside = True
+            self._act(len(self.steps))
+            self._inside = False
+        return super().step(name, act, half)
 
 
 class _Segments:

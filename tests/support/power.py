@@ -28,7 +28,7 @@ class Power:
         self._root = root
         self._sizes: dict[int, int] = {}
         self._names: dict[str, int] = {}
-        self._log: tuple[bytes, int] = (b"", 0)
+        self.log_synced()
         for path in [root, *root.rglob("*")]:
             self._mark(path)
         patch.setattr(os, "fdatasync", self._sync)

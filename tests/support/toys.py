@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -197,15 +198,11 @@ class Chain:
     """Snapshots through two stages, as `ingest` does it: what is done of the load is in the journal."""
 
     def __init__(
-        self,
-        storage: Storage,
-        *,
-        journals: Journals | None = None,
-        total: int = 30,
-        batch: int = 4,
-        sync_every: int = 2,
-    ) -> None:
+        self, storage: Storage, *, journals: Journals | None = None, total: int = 30, batch: int = 4,
+        sync_every: int = 2, grouped: bool = False,
+    ) -> None:  # fmt: skip
         self.journals = journals or Journals(storage, worker=worker_name())
+        self._group = storage.group if grouped else nullcontext
         self._total, self._batch, self._sync_every = total, batch, sync_every
         self._writer = SnapshotWriter(self.journals, "in", "toy", Normaliser(), BUILD, {})
         self._stages = [toy_worker(self.journals), toy_worker(self.journals, (FIRST,), SECOND_STAGE)]
@@ -218,11 +215,22 @@ class Chain:
 
     def step(self) -> bool:
         """One batch through all stages; False when there is none left."""
-        done = self._writer.checkpoint("load.x") or {"position": 0}
+        done = self._writer.journal.checkpoint("load.x") or {"position": 0}
         first = done["position"]
         last = min(self._total, first + self._batch - first % self._batch)
         if first == last:
             return False
+        try:
+            with self._group():
+                self._work(first, last)
+        except BaseException:
+            self._forget()
+            raise
+        if last // self._batch % self._sync_every == 0:
+            self.journals.sync()
+        return True
+
+    def _work(self, first: int, last: int) -> None:
         self._writer.write(
             [snapshot(index) for index in range(first, last)],
             inputs=[InputRange("load.x", first + 1, last)],
@@ -230,9 +238,12 @@ class Chain:
         )
         for stage in self._stages:
             stage.pump(refresh=False)
-        if last // self._batch % self._sync_every == 0:
-            self.journals.sync()
-        return True
+
+    def _forget(self) -> None:
+        if self._group is not nullcontext:
+            self.journals.forget()
+            for part in (self._writer, *self._stages):
+                part.forget()
 
     def finish(self) -> dict[str, tuple[int, str]]:
         for stage in self._stages:

@@ -25,9 +25,7 @@ def test_names_of_other_things(name: str) -> None:
 
 def test_text_keeps_all_but_the_secret() -> None:
     text = "GET https://kim:pw@host/a?b=1&sig=abc%2F; AccountKey=xyz==;Endpoint=e, Bearer abcdefgh.ijk"
-    assert redact_text(text) == (
-        "GET https://***@host/a?b=1&sig=***; AccountKey=***;Endpoint=e, Bearer ***"
-    )
+    assert redact_text(text) == ("GET https://***@host/a?b=1&sig=***; AccountKey=***;Endpoint=e, Bearer ***")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,10 +14,11 @@ from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry
 from observer_core.storage.epochs import Build
 from observer_core.storage.journal import Commit, InputRange, Journals
+from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import ROWS_PER_TRANSACTION
 from observer_core.storage.verify import verify
-from tests.support.faults import FaultyStorage
+from tests.support.faults import Between, FaultyStorage
 from tests.support.toys import (
     BUILD,
     FIRST,
@@ -303,21 +305,6 @@ def test_close_after_a_poison_entry_quarantines_it(storage: MemoryStorage) -> No
 # ---------------------------------------------------------------------- two workers
 
 
-class Between(FaultyStorage):
-    """At each step that writes, lets somebody else act first."""
-
-    def __init__(self, inner: Any, act: Any) -> None:
-        super().__init__(inner)
-        self.act, self._inside = act, False
-
-    def step(self, name: str, act: Any, half: Any = None) -> Any:
-        if not self._inside:
-            self._inside = True
-            self.act(len(self.steps))
-            self._inside = False
-        return super().step(name, act, half)
-
-
 @pytest.mark.parametrize("at", range(14))
 def test_a_twin_that_acts_in_between_gives_the_same_journal(storage: MemoryStorage, at: int) -> None:
     other = process(storage)
@@ -578,6 +565,28 @@ def test_after_a_restart_attempts_are_not_counted_anew_forever(storage: MemorySt
     assert (found["position"], found["attempts"]) == (5, 3)
     assert "died" in found["error"]
     assert worker._state.seen == len(VALUES)
+
+
+def test_in_a_group_attempts_are_durable_as_well(tmp_path: Path) -> None:
+    deaths = 0
+    while True:
+        storage = LocalStorage(tmp_path, durability="normal")
+        journals = process(storage)
+        if not deaths:
+            feed(journals, poisoned("kill"))
+        try:
+            with storage.group():
+                toy_worker(journals).pump(flush=True)
+            break
+        except Killed:
+            deaths += 1
+            assert deaths < 10
+        finally:
+            storage.close()
+    storage = LocalStorage(tmp_path)
+    assert deaths == 4
+    assert [r.body["position"] for r in records(storage) if r.kind == "quarantine"] == [5]
+    storage.close()
 
 
 def test_an_entry_that_kills_late_in_a_long_backlog_is_found_and_only_that_one(

@@ -172,7 +172,13 @@ def test_a_recogniser_behind_its_snapshots_fails(setup: Callable[..., Setup]) ->
 
 def test_recordings_are_judged_by_being_readable_only(tmp_path: Path) -> None:
     mapping = {"time": "t", "subject": "s", "fields": ["x"]}
-    source = {"name": "tape", "kind": "recording", "domain": "tape", "paths": ["tape.csv"], "mapping": mapping}
+    source = {
+        "name": "tape",
+        "kind": "recording",
+        "domain": "tape",
+        "paths": ["tape.csv"],
+        "mapping": mapping,
+    }
     (tmp_path / "tape.csv").write_text("t,s,x\n")
     it = Setup(tmp_path, source)
     it.observer.writer("tape", "tape", "recorded", 10**18)

@@ -1,0 +1,189 @@
+"""config, doctor, status: is this machine, this configuration, this Observer as it should be?"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from observer_core.cli import checkup
+from observer_core.cli.moments import span
+from observer_core.runtime.standalone import single_instance
+from tests.unit.cli.conftest import MINUTES, SILENT_FROM, Observer, run
+
+CONFIG = """
+durability = "normal"
+[web]
+port = 8123
+[[subscription]]
+name = "hook"
+sink = { kind = "webhook", url = "https://hooks.example/T000/B000", secret = "s3cret" }
+"""
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Path:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/observer.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_config_check_says_where_each_setting_comes_from(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OBSERVER_WEB__HOST", "127.0.0.2")
+    checked = run(configured, "config", "check", "--log-dir", "elsewhere", "--json")
+    assert checked.exit_code == 0
+    found = json.loads(checked.stdout)["settings"]
+    assert found["durability"] == {"value": "normal", "from": str(configured / "config/observer.toml")}
+    assert found["web.port"]["from"] == str(configured / "config/observer.toml")
+    assert found["web.host"] == {"value": "127.0.0.2", "from": "environment"}
+    assert found["log_dir"] == {"value": "elsewhere", "from": "command line"}
+    assert found["max_lag"] == {"value": "30s", "from": "default"}
+    assert "the configuration can be used" in run(configured, "config", "check").stdout
+
+
+@pytest.mark.parametrize("words", [("check",), ("check", "--json"), ("show",), ("show", "--json")])
+def test_secrets_are_masked_wherever_the_configuration_is_shown(
+    configured: Path, words: tuple[str, ...]
+) -> None:
+    shown = run(configured, "config", *words)
+    assert shown.exit_code == 0
+    assert "hooks.example" in shown.stdout
+    for secret in ("s3cret", "B000"):
+        assert secret not in shown.stdout
+
+
+def test_config_show_is_what_is_in_force(configured: Path) -> None:
+    found = json.loads(run(configured, "config", "show", "--json").stdout)
+    assert (found["web"]["port"], found["durability"]) == (8123, "normal")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prot = 1", "prot: unknown key"),
+        ("[web]\nport = 'x'", "web.port: "),
+        ("[web", "expected TOML"),
+        ("policies = 'nix.toml'", "nix.toml: cannot be read"),
+    ],
+)
+def test_config_check_explains_what_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "some.toml").write_text(text)
+    refused = run(tmp_path, "config", "check", tmp_path / "some.toml")
+    assert refused.exit_code == 2
+    assert message in refused.stderr
+
+
+def test_config_check_finds_a_deployment_that_disagrees(configured: Path) -> None:
+    (configured / "deployment_config.json").write_text(json.dumps({"port": 9000}))
+    found = run(configured, "config", "check")
+    assert found.exit_code == 1
+    assert "deployment_config.json declares port 9000, this Observer has 8123" in found.stdout
+
+
+def test_doctor_finds_nothing_on_a_machine_that_is_well(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OBSERVER_WEB__PORT", "0")
+    monkeypatch.setattr(checkup, "packages", lambda: (True, "as locked"))
+    checked = run(own, "doctor")
+    assert checked.exit_code == 0, checked.output
+    assert all(line.startswith("✓") for line in checked.stdout.splitlines())
+    names = {json.loads(line)["check"] for line in run(own, "doctor", "--json").stdout.splitlines()}
+    assert names == {
+        "python", "packages", "configuration", "deployment", "data folder", "log folder", "disk space",
+        "single instance", "port", "sqlite", "journal.db", "clock",
+    }  # fmt: skip
+
+
+def test_doctor_creates_no_folder(tmp_path: Path) -> None:
+    run(tmp_path, "doctor")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_ends_with_1_and_gives_the_remedy(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own / "deployment_config.json").write_text(json.dumps({"version": "9.9"}))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("OBSERVER_WEB__PORT", str(taken.getsockname()[1]))
+        checked = run(own, "doctor", "--json")
+        assert checked.exit_code == 1
+        found = {item["check"]: item for item in map(json.loads, checked.stdout.splitlines())}
+        assert not found["deployment"]["ok"]
+        assert "declares version '9.9'" in found["deployment"]["found"]
+        assert "choose another with --port" in found["port"]["remedy"]
+        with single_instance(own / "data/observer"):
+            again = run(own, "doctor", "--json").stdout.splitlines()
+        assert {item["check"]: item["ok"] for item in map(json.loads, again)}["port"]
+
+
+def test_doctor_stops_at_a_configuration_that_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text("prot = 1")
+    checked = run(tmp_path, "doctor", "--config", tmp_path / "bad.toml")
+    assert checked.exit_code == 1
+    assert "✗ configuration" in checked.stdout
+    assert "prot: unknown key" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (lambda folder: checkup.python((3, 10)), "3.10 is not supported"),
+        (lambda folder: checkup.writable("data folder", folder / "file" / "data"), "cannot be created in"),
+        (lambda folder: checkup.index(folder / "file"), "cannot be read: file is not a database"),
+        (lambda folder: checkup.clock(10**15, 0), "cannot be now"),
+        (lambda folder: checkup.clock(1_800_000_000 * 10**9, 1_900_000_000 * 10**9), "is behind the newest"),
+    ],
+)
+def test_each_check_can_fail_and_has_a_remedy(tmp_path: Path, check: Any, text: str) -> None:
+    (tmp_path / "file").write_bytes(b"not a database at all" * 100)
+    found = check(tmp_path)
+    assert not found.ok
+    assert text in found.found
+    assert found.remedy
+
+
+def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checkup.disk(tmp_path / "not/there/yet").ok
+    monkeypatch.setattr(checkup, "LEAST_FREE_BYTES", 2**62)
+    assert "Free some" in checkup.disk(tmp_path).remedy
+
+
+def test_a_package_at_another_version_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("numpy==0.0.1\n    # via x\nwindows-only==1.0 ; sys_platform == 'win32'\nnix-nix==1\n")
+    monkeypatch.setattr("observer_core.runtime.paths.lock_file", lambda: lock)
+    ok, found = checkup.packages()
+    assert not ok
+    assert "locked is 0.0.1" in found
+    assert "nix-nix is missing, locked is 1" in found
+    assert "windows-only" not in found
+
+
+def test_status_shows_sources_stages_incidents_blocks_and_sizes(look: Observer) -> None:
+    value = json.loads(look("status", "--json").stdout)
+    (domain,) = value["domains"]
+    assert (domain["domain"], domain["mode"]) == ("desk", "recorded")
+    (source,) = domain["sources"]
+    assert (source["source"], source["status"], source["subjects"]) == ("desk", "ok", 3)
+    assert source["stale_subjects"] == ["B/USD"]
+    assert source["position"] == MINUTES + 1 > SILENT_FROM
+    assert [stage["stage"] for stage in domain["stages"]] == ["recognise desk", "publish", "decide"]
+    assert all(stage["behind"] == 0 for stage in domain["stages"])
+    assert {block["scope"] for block in domain["blocks"]} >= {"subject:B/USD"}
+    assert value["sizes"]["snapshots"] > value["sizes"]["decisions"] > 0
+    shown = look("status").stdout
+    for text in (
+        "domain desk (recorded time, 2018-04-04T04:20:00Z)",
+        "recognise desk",
+        "subject:B/USD  by stale-feed",
+    ):
+        assert text in shown
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"), [(0, "0s"), (-5, "0s"), (1_234_567, "1ms"), (90_500_000_000, "1m30s")]
+)
+def test_spans_are_for_people(ns: int, text: str) -> None:
+    assert span(ns) == text

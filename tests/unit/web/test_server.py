@@ -1,0 +1,181 @@
+"""The server on a real socket."""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import json
+import re
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from observer_core.runtime.gate import Gate
+from observer_core.runtime.health import Health
+from observer_core.runtime.metrics import Metrics
+from observer_core.runtime.observer import Observer
+from observer_core.runtime.settings import load
+from observer_core.shared.errors import ConfigError
+from observer_core.web.app import create_app
+from observer_core.web.server import WebServer
+
+
+@pytest.fixture
+def observer(tmp_path: Path) -> Iterator[Observer]:
+    made = Observer.local(load(root=tmp_path, source=[{"name": "feed", "kind": "push"}]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def app(observer: Observer) -> Starlette:
+    gate = Gate(observer.journals, observer.settings, observer.clock)
+    return create_app(observer, health=Health(observer, gate), metrics=Metrics(observer, gate), gate=gate)
+
+
+@pytest.fixture
+def port(app: Starlette) -> Iterator[int]:
+    server = WebServer(app, port=0)
+    yield server.start()
+    server.stop()
+
+
+def test_a_push_is_seen_by_the_gate_over_the_wire(port: int, observer: Observer) -> None:
+    base = f"http://127.0.0.1:{port}"
+    body = json.dumps({"subject": "BTC/USDT", "price": 1.5}).encode()
+    request = urllib.request.Request(
+        f"{base}/v1/snapshots/feed", body, {"Content-Type": "application/json", "Idempotency-Key": "1"}
+    )
+    with urllib.request.urlopen(request, timeout=5) as response:
+        assert response.status == 202
+    domain = observer.domain("live")
+    domain.tick()
+    domain.work(refresh=True, flush=True)
+    for path in ("BTC%2FUSDT", "BTC/USDT"):
+        with urllib.request.urlopen(f"{base}/v1/gate/{path}", timeout=5) as response:
+            assert response.status == 200
+            assert "server" not in response.headers
+            assert json.load(response)["decision"] == "allow"
+
+
+def test_many_pushes_at_once_are_all_committed_and_each_key_once(port: int, observer: Observer) -> None:
+    answers: list[tuple[int, bool]] = []
+
+    def push(number: int) -> None:
+        body = json.dumps({"subject": "a", "price": number % 5}).encode()
+        headers = {"Content-Type": "application/json", "Idempotency-Key": f"key {number % 5}"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/snapshots/feed", body, headers)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer = json.load(response)
+            answers.append((answer["position"], answer["duplicate"]))
+
+    threads = [threading.Thread(target=push, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(position for position, duplicate in answers if not duplicate) == [2, 3, 4, 5, 6]
+    assert len(answers) == 20
+    assert observer.journals.open("snapshots.feed").head().position == 6
+
+
+def test_an_answer_does_not_wait_for_a_delayed_acknowledgement(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    seconds = []
+    for _ in range(20):
+        started = time.perf_counter()
+        connection.request("GET", "/livez")
+        connection.getresponse().read()
+        seconds.append(time.perf_counter() - started)
+    connection.close()
+    assert min(seconds[1:]) < 0.03
+
+
+def test_a_name_that_resolves_here_is_not_this_machine(port: int) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/livez", headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=5)
+    assert caught.value.code == 421
+
+
+def test_a_port_that_is_taken_is_named_with_a_remedy(app: Starlette) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(
+            ConfigError, match=rf"port {taken} on 127.0.0.1 is taken .* OBSERVER_WEB__PORT.*\(0 takes a free"
+        ):
+            WebServer(app, port=taken).start()
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EACCES, "port 80 on 127.0.0.1 needs more rights than this user has: choose another one"),
+        (errno.EADDRNOTAVAIL, "port 80 on 127.0.0.1 cannot be opened (not here): choose another one"),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_named_with_a_remedy(
+    app: Starlette, monkeypatch: pytest.MonkeyPatch, code: int, message: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, "not here")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        WebServer(app, port=80).start()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_beyond_loopback_is_refused(app: Starlette, host: str) -> None:
+    with pytest.raises(ConfigError, match="beyond loopback needs tokens.*bind to 127.0.0.1 and put a proxy"):
+        WebServer(app, host)
+
+
+def test_stop_is_quick_with_idle_and_half_open_connections(app: Starlette) -> None:
+    server = WebServer(app, port=0)
+    port = server.start()
+    idle = socket.create_connection(("127.0.0.1", port))
+    half = socket.create_connection(("127.0.0.1", port))
+    half.sendall(b"POST /v1/snapshots/feed HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: 100\r\n\r\n{")  # fmt: skip
+    time.sleep(0.05)
+    started = time.monotonic()
+    server.stop()
+    server.stop()
+    assert time.monotonic() - started < 5.5
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+    idle.close()
+    half.close()
+
+
+def test_a_server_that_never_started_can_be_stopped(app: Starlette) -> None:
+    WebServer(app).stop()
+
+
+def test_signals_stay_with_the_main_thread(app: Starlette) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    server = WebServer(app, port=0)
+    server.start()
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    server.stop()
+
+
+def test_the_same_port_can_be_opened_again_at_once(observer: Observer) -> None:
+    gate = Gate(observer.journals, observer.settings, observer.clock)
+    port = 0
+    for _ in range(2):
+        app = create_app(observer, health=Health(observer, gate), metrics=Metrics(observer, gate), gate=gate)
+        server = WebServer(app, "localhost", port)
+        port = server.start()
+        with urllib.request.urlopen(f"http://localhost:{port}/livez", timeout=5) as response:
+            assert response.status == 200
+        server.stop()
