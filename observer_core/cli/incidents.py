@@ -7,12 +7,12 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from observer_core.cli.kinds import KINDS, Filter, rank
-from observer_core.cli.moments import when
+from observer_core.cli.moments import second
 from observer_core.cli.stored import Range, newest
 from observer_core.shared.records import AnyRecord, Event
 
 COLUMNS = (
-    ("opened", 30), ("id", 12), ("severity", 8), ("state", 8), ("source", 14), ("last change", 30),
+    ("opened", 20), ("id", 12), ("severity", 8), ("state", 8), ("source", 14), ("last change", 20),
     ("what", 0),
 )  # fmt: skip
 _KEPT = (
@@ -53,8 +53,8 @@ def cells(incident: dict[str, Any]) -> Sequence[str]:
     """A line of a listing."""
     patterns = ", ".join(f"{count}× {name}" for name, count in incident["patterns"].items())
     return [
-        when(incident["opened_ns"]), incident["id"][:12], incident["severity"], incident["state"],
-        incident["source"], when(incident["changed_ns"]),
+        second(incident["opened_ns"]), incident["id"][:12], incident["severity"], incident["state"],
+        incident["source"], second(incident["changed_ns"]),
         f"{patterns} on {incident['series_count']} series, score {incident['score']:.2f}",
     ]  # fmt: skip
 

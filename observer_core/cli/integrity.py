@@ -36,15 +36,15 @@ def verify(
     """
     from observer_core.storage.verify import verify as check
 
-    faults = 0
+    results: list[Verified] = []
     with reading(ctx) as reader, progress("verify") as advance:
         names = reader.named(journals)
-        for number, name in enumerate(names):
-            advance(number, len(names))
-            found = check(reader.journals.open(name))
-            faults += found.fault is not None
-            _tell_verified(found, as_json)
-    if faults:
+        for name in names:
+            results.append(check(reader.journals.open(name)))
+            advance(len(results), len(names))
+    for found in results:
+        _tell_verified(found, as_json)
+    if any(found.fault for found in results):
         raise typer.Exit(FINDING)
 
 
@@ -102,19 +102,19 @@ def replay(
     import observer_core
     from observer_core.runtime.replay import replay as compute
 
-    results: list[Replayed] = []
-    started = time.perf_counter()
+    results: list[tuple[Replayed, float]] = []
     with reading(ctx) as reader, progress("replay") as advance:
         chosen = reader.domains(domain)
         names = [n for d in chosen for kind in _COMPUTED for n in reader.journals.names(kind, d)]
-        for number, name in enumerate(names):
-            advance(number, len(names))
+        for name in names:
             began = time.perf_counter()
             found = compute(reader.journals, name, observer_core.__version__)
-            results.append(found)
-            _tell_replayed(found, time.perf_counter() - began, as_json)
-    _tell_total(results, time.perf_counter() - started, as_json)
-    if not all(found.equal for found in results):
+            results.append((found, time.perf_counter() - began))
+            advance(len(results), len(names))
+    for found, seconds in results:
+        _tell_replayed(found, seconds, as_json)
+    _tell_total([found for found, _ in results], sum(seconds for _, seconds in results), as_json)
+    if not all(found.equal for found, _ in results):
         raise typer.Exit(FINDING)
 
 

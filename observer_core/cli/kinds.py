@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from observer_core.cli.moments import when
+from observer_core.cli.moments import second, when
 from observer_core.cli.stored import Match, Stored
 from observer_core.event_bus.publisher import TYPE_PREFIX
 from observer_core.event_bus.subscriptions import LogSink, Subscription, SubscriptionConfig
@@ -108,7 +108,7 @@ def _passing(glob: str | None, names: Sequence[str]) -> Sequence[str]:
 def _snapshot_cells(stored: Stored) -> Sequence[str]:
     record = stored.record
     if not isinstance(record, Snapshot):
-        return [when(record.time_ns), stored.ref, *_note(record)]
+        return [second(record.time_ns), stored.ref, *_note(record)]
     if record.error is not None:
         text = record.error
     else:
@@ -121,13 +121,13 @@ def _snapshot_cells(stored: Stored) -> Sequence[str]:
         flags = sorted({flag for found in record.quality.values() for flag in found})
         more = f" … {len(record.subjects)} subjects" if len(record.subjects) > _SHOWN_VALUES else ""
         text = f"{', '.join(values[:_SHOWN_VALUES])}{more}{' [' + ', '.join(flags) + ']' if flags else ''}"
-    return [when(record.time_ns), stored.ref, record.status, text]
+    return [second(record.time_ns), stored.ref, record.status, text]
 
 
 def _pattern_cells(stored: Stored) -> Sequence[str]:
     record = stored.record
     if not isinstance(record, PatternRecord):
-        return [when(record.time_ns), stored.ref, "", *_note(record), ""]
+        return [second(record.time_ns), stored.ref, "", *_note(record), ""]
     _, subject, name = record.series[0]
     more = f" and {len(record.series) - 1} more" if len(record.series) > 1 else ""
     numbers = [
@@ -136,7 +136,7 @@ def _pattern_cells(stored: Stored) -> Sequence[str]:
         if isinstance(value, int | float) and not key.endswith("_ns")
     ]
     return [
-        when(record.time_ns), stored.ref, record.severity, record.pattern,
+        second(record.time_ns), stored.ref, record.severity, record.pattern,
         f"{subject} {name}{more}", f"score {record.score:.2f} {record.direction}  {' '.join(numbers[:5])}",
     ]  # fmt: skip
 
@@ -144,12 +144,12 @@ def _pattern_cells(stored: Stored) -> Sequence[str]:
 def _event_cells(stored: Stored) -> Sequence[str]:
     record = stored.record
     if not isinstance(record, Event):
-        return [when(record.time_ns), stored.ref, "", *_note(record)]
+        return [second(record.time_ns), stored.ref, "", *_note(record)]
     score = record.data.get("score")
     source = record.source.rpartition("/")[2]
     text = f"{record.subject} ({source})" if record.subject != source else source
     return [
-        when(record.time_ns), stored.ref, record.severitytext, record.type.removeprefix(TYPE_PREFIX),
+        second(record.time_ns), stored.ref, record.severitytext, record.type.removeprefix(TYPE_PREFIX),
         text if score is None else f"{text}  score {score:.2f}",
     ]  # fmt: skip
 
@@ -157,11 +157,11 @@ def _event_cells(stored: Stored) -> Sequence[str]:
 def _decision_cells(stored: Stored) -> Sequence[str]:
     record = stored.record
     if not isinstance(record, Decision):
-        return [when(record.time_ns), stored.ref, "", *_note(record), ""]
+        return [second(record.time_ns), stored.ref, "", *_note(record), ""]
     until = f"  until {when(record.until_ns)}" if record.until_ns else ""
     why = record.reasons[0].get("text", record.reasons[0].get("code", "")) if record.reasons else ""
     return [
-        when(record.time_ns), record.id[:12], record.severity, record.verdict, record.scope, f"{why}{until}",
+        second(record.time_ns), record.id[:12], record.severity, record.verdict, record.scope, why + until,
     ]  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _note(record: AnyRecord) -> tuple[str, str]:
     return record.kind, about
 
 
-_TIME, _REF = ("time", 30), ("ref", 26)
+_TIME, _REF = ("time", 20), ("ref", 26)
 KINDS = {
     "snapshots": Kind(
         "snapshots", True, _snapshots, (_TIME, _REF, ("status", 11), ("values", 0)), _snapshot_cells

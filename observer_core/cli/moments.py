@@ -26,3 +26,8 @@ def span(ns: int) -> str:
 def when(ns: int | None) -> str:
     """RFC 3339, `-` for never."""
     return format_time(ns) if ns else "-"
+
+
+def second(ns: int) -> str:
+    """RFC 3339 to the second, for columns."""
+    return format_time(ns // SECOND * SECOND)

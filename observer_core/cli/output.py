@@ -105,13 +105,15 @@ class Lines:
             Text(text, STYLES.get(cell, style)) for text, cell in zip(padded, cells, strict=True)
         )
         line.rstrip()
-        # A terminal shows what fits; `--json` or a pipe gives the whole.
-        self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True, highlight=False)
+        self._console.print(line, soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def progress(what: str) -> Iterator[Advance]:
-    """A bar on standard error while that is a terminal; `advance(done, total)` moves it."""
+    """A bar on standard error while that is a terminal; `advance(done, total)` moves it.
+
+    Nothing may be printed while it stands.
+    """
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -119,7 +121,10 @@ def progress(what: str) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    shown = Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    )
+    with shown as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from rich.console import Console as Terminal
 from rich.live import Live
@@ -24,11 +25,15 @@ _STYLES = {"info": "dim", "warning": "yellow", "critical": "bold red"}
 class Console:
     """Follows incidents and decisions of all domains. On a terminal a table stands below; elsewhere only lines."""
 
-    def __init__(self, observer: Observer, gate: Gate, *, enabled: bool = True) -> None:
+    def __init__(
+        self, observer: Observer, gate: Gate, *, enabled: bool = True, table: bool = True,
+        terminal: Terminal | None = None,
+    ) -> None:  # fmt: skip
         self._observer = observer
         self._gate = gate
-        self._terminal = Terminal(quiet=not enabled, soft_wrap=True, highlight=False)
+        self._terminal = terminal or Terminal(quiet=not enabled, soft_wrap=True, highlight=False)
         self._live: Live | None = None
+        self._with_table = table
         self._follower: Follower | None = None
         self._next = 0.0
         self._fresh_subjects = 0.0
@@ -41,10 +46,10 @@ class Console:
         say("[bold]QTS Observer[/] is running. It watches and records; it never places an order.")
         say(f"  health   http://127.0.0.1:{port}/health   (also /livez /readyz /metrics)")
         say(f"  gate     http://127.0.0.1:{port}/v1/gate/SUBJECT   or: observer gate check SUBJECT")
-        say(f"  records  {paths.data}   or: observer status, observer decisions ls, observer explain ID")
-        say(f"  logs     {paths.logs}   stop with Ctrl-C; it goes on where it was")
+        say(f"  records  {_short(paths.data, paths.root)}   or: observer status, observer decisions ls, observer explain ID")
+        say(f"  logs     {_short(paths.logs, paths.root)}   stop with Ctrl-C; it goes on where it was")
         self._follower = Follower(self._observer.journals, ("events", "decisions"))
-        if self._terminal.is_terminal and not self._terminal.quiet:
+        if self._with_table and self._terminal.is_terminal and not self._terminal.quiet:
             self._live = Live(self._table(), console=self._terminal, auto_refresh=False, transient=True)
             self._live.start()
 
@@ -98,6 +103,10 @@ class Console:
         if not shut:
             return Text(f"open for {len(subjects)}", style="green") if subjects else Text("no subject yet")
         return Text(f"closed for {', '.join(shut[:3])}{' …' if len(shut) > 3 else ''}", style="bold red")
+
+
+def _short(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
 
 
 def _line(entry: Entry) -> Text | None:

@@ -414,6 +414,9 @@ class Worker(Generic[S]):
             return
         if self._ranges or self._records:
             raise AssertionError("an epoch opens before anything is consumed in it")
+        if self._head.position:
+            # Timers that are due before `time_ns` are still to fire, and what they give comes after this.
+            time_ns = min(time_ns, self._through)
         note, row = self._mine.opening(self._head, time_ns)
         self._epoch = self._head.epoch + 1
         self._records.append(note)
@@ -505,6 +508,7 @@ class Worker(Generic[S]):
         scopes = [f"source:{name}"] if kind in ("snapshots", "patterns") else ["*"]
         body = {"input": entry.journal, "position": entry.position, "error": error,
                 "attempts": attempts, "scopes": scopes}  # fmt: skip
+        self._emit(self._stage.advance(self._state, entry.time_ns))
         note = Note(kind="quarantine", time_ns=max(self._head.time_ns, entry.time_ns), body=body)
         self._records.append(note)
         self._ranges.append(InputRange(entry.journal, entry.position, entry.position, skipped=True))
@@ -538,10 +542,9 @@ def rerun_row(journals: Journals, stage: Stage[S], state: S, row: CommitRow) -> 
     """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
     records: list[Record] = []
     for item in row.inputs:
-        if item.skipped:
-            continue
         for entry in journals.open(item.journal).scan(item.first, item.last):
-            records += stage.transition(state, entry)
+            # Of an entry that was set aside only its time is left.
+            records += stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
     return [*records, *stage.advance(state, row.through_ns)]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -66,7 +65,6 @@ class Observer:
         self.decisions: DecisionConfig = settings.decisions()
         self._writers: dict[str, SnapshotWriter] = {}
         self._domains: dict[str, Domain] = {}
-        self._lock = threading.RLock()
 
     @staticmethod
     def local(settings: Settings, **options: Any) -> Observer:
@@ -76,23 +74,21 @@ class Observer:
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
         """The writer of a source; refuses to mix live and recorded time in a domain that begins at `time_ns`."""
-        with self._lock:
-            writer = self._writers.get(source)
-            if writer is None:
-                self.domain(domain).declare(mode, time_ns)
-                config = self.settings.normaliser(source)
-                writer = self._writers[source] = SnapshotWriter(
-                    self.journals, source, domain, Normaliser(config), self.build,
-                    {"normalise": config.canonical()},
-                )  # fmt: skip
-            return writer
+        writer = self._writers.get(source)
+        if writer is None:
+            # No lock: what commits here may wait for another thread's step, which may ask for a writer.
+            self.domain(domain).declare(mode, time_ns)
+            config = self.settings.normaliser(source)
+            writer = SnapshotWriter(
+                self.journals, source, domain, Normaliser(config), self.build,
+                {"normalise": config.canonical()},
+            )  # fmt: skip
+            writer = self._writers.setdefault(source, writer)
+        return writer
 
     def domain(self, name: str) -> Domain:
-        with self._lock:
-            domain = self._domains.get(name)
-            if domain is None:
-                domain = self._domains[name] = Domain(self, name)
-            return domain
+        domain = self._domains.get(name)
+        return self._domains.setdefault(name, Domain(self, name)) if domain is None else domain
 
     def workers(self) -> list[Worker[Any]]:
         """All that work in this process, of every domain."""

@@ -613,9 +613,10 @@ class Journals:
             if journal is None:
                 _check_name(name)
                 journal = self._open[name] = Journal(self.storage, name, self._next_commit_id)
-            if domain is not None and self._domains.get(name) != domain:
-                self._register(name, domain)
-            return journal
+        # Not under the lock: who waits here for another thread's group must not hold what that one needs.
+        if domain is not None and self._domains.get(name) != domain:
+            self._register(name, domain)
+        return journal
 
     def names(self, kind: str | None = None, domain: str | None = None) -> list[str]:
         """Registered journals in ascending order, of one kind (`snapshots`, …) and domain if given."""

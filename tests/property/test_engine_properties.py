@@ -36,6 +36,8 @@ def recomputed(storage: Any, output: str = FIRST) -> tuple[list[bytes], State, T
     made: list[bytes] = []
     for row in journals.open(output).rows():
         made += [record.encode(row.epoch) for record in rerun_row(journals, stage, state, row)]
+    head = journals.open(output).head()
+    made += [record.encode(head.epoch) for record in stage.advance(state, head.through_ns)]
     return made, state, stage
 
 
@@ -82,6 +84,7 @@ def test_any_batches_restarts_failures_and_crashes_give_the_journal_of_one_go(
                     worker.pump(flush=True)
                 except (Crash, OSError):
                     worker = worker if what == "fail" else start()
+                faulty.disarm()
     if found[fed:]:
         feed(process(storage), found[fed:])
     worker.pump(flush=True)
@@ -195,7 +198,7 @@ def test_with_several_inputs_a_rerun_in_the_recorded_order_gives_the_same(
     assert made == stored(storage)
     if worker._loaded and worker._consumed:
         assert stage.dump(state) == stage.dump(worker._state)
-    taken = {name: 0 for name in inputs}
+    taken = dict.fromkeys(inputs, 0)
     for row in process(storage).open(FIRST).rows():
         for item in row.inputs:
             assert item.first == taken[item.journal] + 1

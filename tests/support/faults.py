@@ -54,6 +54,9 @@ class FaultyStorage:
     def close(self) -> None:
         self._inner.close()
 
+    def disarm(self) -> None:
+        self._at = 0
+
     def step(self, name: str, act: Callable[[], Any], half: Callable[[], Any] | None = None) -> Any:
         self.steps.append(name)
         if len(self.steps) != self._at:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer.testing
 from typer.testing import CliRunner, Result
 
 from observer_core.cli.app import app
@@ -17,7 +19,11 @@ from observer_core.cli.app import app
 ROOT = Path(__file__).resolve().parents[3]
 START_MINUTE = 25_380_000  # 2018-04-04T00:00Z
 SILENT_FROM, JUMP_AT, MINUTES = 150, 200, 260
+COMMAND = [sys.executable, "-c", "from observer_core.cli import main; main()"]
 OPTIONS = ["--source", "desk", "--time", "ts", "--subject", "name", "--bar", "1m"]
+
+# Putting some forty commands together takes longer than most of them: once is enough.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 Observer = Callable[..., Result]
 
@@ -46,7 +52,7 @@ def run(folder: Path, *words: str | Path, stdin: str | None = None) -> Result:
 def process(folder: Path, *words: str) -> subprocess.Popen[str]:
     """`observer WORDS` as a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", "from observer_core.cli import main; main()", *words],
+        [*COMMAND, *words],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import observer_core
 from observer_core.cli import app as app_module
 from observer_core.cli import opened
 from observer_core.shared.errors import StorageFull
-from tests.unit.cli.conftest import OPTIONS, ROOT, Observer, process, recording, run
+from tests.unit.cli.conftest import COMMAND, OPTIONS, ROOT, Observer, process, recording, run
 
 READERS = [
     ("status",), ("snapshots", "ls"), ("patterns", "ls"), ("events", "tail"), ("decisions", "ls"),
@@ -115,7 +116,7 @@ def test_a_reader_of_the_output_that_goes_away_is_no_failure(ingested: Path) -> 
     read, write = os.pipe()
     os.close(read)
     ended = subprocess.run(
-        [sys.executable, "-c", "from observer_core.cli import main; main()", "snapshots", "ls", "--json"],
+        [*COMMAND, "snapshots", "ls", "--json"],
         cwd=ingested, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=write, stderr=subprocess.PIPE,
         check=False,
     )  # fmt: skip
@@ -123,8 +124,35 @@ def test_a_reader_of_the_output_that_goes_away_is_no_failure(ingested: Path) -> 
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+def test_a_progress_bar_never_mixes_with_the_results(own: Path) -> None:
+    terminal, behind = pty.openpty()
+    shown = subprocess.run(
+        [*COMMAND, "replay", "--verify", "--json"], cwd=own, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=behind, check=True,
+    ).stdout  # fmt: skip
+    os.close(behind)
+    assert b"replay" in os.read(terminal, 65536)
+    os.close(terminal)
+    assert [json.loads(line).get("equal") for line in shown.splitlines()] == [True, True, True, None]
+
+
+def test_a_terminal_gets_colours_and_every_word(own: Path) -> None:
+    terminal, behind = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": "60"}
+    environment.pop("NO_COLOR", None)
+    subprocess.run(
+        [*COMMAND, "decisions", "ls", "--limit", "1"],
+        cwd=own, env=environment, stdout=behind, stderr=behind, check=True,
+    )  # fmt: skip
+    os.close(behind)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert "\x1b[" in shown
+    assert run(own, "decisions", "ls", "--limit", "1").stdout.split()[-1] in shown
+
+
 def test_readers_work_while_another_process_writes(own: Path, tmp_path: Path) -> None:
-    recording(own / "desk.csv", range(3000))
+    recording(own / "desk.csv", range(1200))
     writer = process(own, "ingest", "desk.csv", *OPTIONS, "--batch", "5", "--durability", "normal")
     try:
         looked = 0
@@ -144,7 +172,7 @@ def test_an_interrupted_ingestion_keeps_what_is_done_and_goes_on_with_the_same_c
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
-        recording(folder / "desk.csv", range(2000))
+        recording(folder / "desk.csv", range(1000))
     run(whole, "ingest", whole / "desk.csv", *OPTIONS, "--durability", "normal")
     ingestion = process(stopped, "ingest", "desk.csv", *OPTIONS, "--batch", "1")
     journal = stopped / "data/observer/decisions"

@@ -142,7 +142,7 @@ def test_quiet_work_is_committed_at_least_every_third_of_the_lag(storage: Memory
     worker.pump()
     head = journals.open(FIRST).head()
     assert head.through_ns == note(9).time_ns
-    assert consumed(storage)[-1] == InputRange(SOURCE, 1, 10)
+    assert consumed(storage)[-1] == InputRange(SOURCE, 2, 10)
     clock.advance(100 * SECOND)
     worker.pump()
     assert journals.open(FIRST).head() == head, "no news is nothing to commit"
@@ -546,6 +546,23 @@ def test_the_first_and_the_last_entry_can_be_set_aside(storage: MemoryStorage) -
     feed(process(storage), ["poison", 5, "poison"])
     toy_worker(process(storage)).pump(flush=True)
     assert [r.body["position"] for r in records(storage) if r.kind == "quarantine"] == [1, 3]
+
+
+def test_what_was_due_before_an_entry_that_is_set_aside_still_comes_before_it(storage: MemoryStorage) -> None:
+    """A timer due at 3 s, then nothing but poison at 4 s; and the same for a new epoch."""
+    feed(process(storage), [5, 0, 0])
+    toy_worker(process(storage)).pump(flush=True)
+    feed(process(storage), ["poison"], at_s=4)
+    toy_worker(process(storage)).pump(flush=True)
+    feed(process(storage), [5], at_s=5)
+    toy_worker(process(storage)).pump(flush=True)
+    feed(process(storage), [0], at_s=20)
+    worker = toy_worker(process(storage), stage=Toy("first", threshold=7))
+    worker.pump(flush=True)
+    assert worker.quarantines == 0
+    assert [r.kind if r.kind != "command" else [*r.body][0] for r in records(storage)] == [
+        "epoch", "digest", "ended", "quarantine", "digest", "epoch", "ended"
+    ]  # fmt: skip
 
 
 def test_after_a_restart_attempts_are_not_counted_anew_forever(storage: MemoryStorage) -> None:
