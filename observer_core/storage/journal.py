@@ -58,7 +58,10 @@ _DURABLE: Final = "durable"
 
 @dataclass(frozen=True, slots=True)
 class InputRange:
-    """Entries first..last of `journal`, consumed in this order. `skipped`: quarantined, not given to the stage."""
+    """Entries first..last of `journal`, consumed in this order.
+
+    `skipped`: quarantined, not given to the stage; only their time counts.
+    """
 
     journal: str
     first: int
@@ -344,7 +347,8 @@ class Journal:
             if lines.pop() != b"" or len(lines) != row.count:
                 raise ChainBroken(
                     self.name, row.first, "hash",
-                    f"{row.count} records were committed at {row.segment}:{row.offset}, found {len(lines)} lines",
+                    f"{row.count} records were committed at {row.segment}:{row.offset}, "
+                    f"found {len(lines)} lines",
                 )  # fmt: skip
             yield row, lines
 
@@ -426,8 +430,8 @@ class Journal:
                     time_ns = commit.records[stop].time_ns
                     if time_ns < last_ns:
                         raise JournalError(
-                            f"a record for {self.name!r} is at {time_ns} ns, before the {last_ns} ns that the "
-                            "journal has reached; times never decrease within a journal"
+                            f"a record for {self.name!r} is at {time_ns} ns, before the {last_ns} ns "
+                            "that the journal has reached; times never decrease within a journal"
                         )
                     if time_ns // _HOUR_NS != hour and len(rows) < HOURS_PER_COMMIT:
                         break
@@ -439,15 +443,16 @@ class Journal:
             else:
                 part, name, offset, length = [], "", 0, 0
             seq += 1
+            # The last row speaks for the whole commit.
+            whole = stop == len(encoded)
             digest = chain(previous, part)
             rows.append(
                 CommitRow(
                     first=position + 1, last=position + len(part), seq=seq, segment=name, offset=offset,
                     length=length, first_ns=first_ns, last_ns=last_ns, previous=previous, hash=digest,
                     epoch=epoch, commit=identity,
-                    # The last row speaks for the whole commit.
-                    through_ns=max(base.through_ns, commit.through_ns) if stop == len(encoded) else base.through_ns,
-                    inputs=tuple(commit.inputs) if stop == len(encoded) else (),
+                    through_ns=max(base.through_ns, commit.through_ns) if whole else base.through_ns,
+                    inputs=tuple(commit.inputs) if whole else (),
                 )
             )  # fmt: skip
             position, previous, start = position + len(part), digest, stop

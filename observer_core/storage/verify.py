@@ -48,10 +48,15 @@ def verify(journal: Journal, after: CommitRow | None = None) -> Verified:
         if row.seq > head.seq:
             break
         if row.first != position + 1 or row.seq != seq + 1:
-            detail = f"expected position {position + 1} (commit {seq + 1}), found {row.first} (commit {row.seq})"
+            detail = (
+                f"expected position {position + 1} (commit {seq + 1}), found {row.first} (commit {row.seq})"
+            )
             return result(Fault(position + 1, "gap", detail))
         if row.previous != previous:
-            detail = f"the commit follows {row.previous.hex()[:16]}, the one before it ends in {previous.hex()[:16]}"
+            detail = (
+                f"the commit follows {row.previous.hex()[:16]}, "
+                f"the one before it ends in {previous.hex()[:16]}"
+            )
             return result(Fault(row.first, "predecessor", detail))
         if row.count:
             try:
@@ -68,7 +73,10 @@ def verify(journal: Journal, after: CommitRow | None = None) -> Verified:
             total += row.length
         previous, position, seq = row.hash, row.last, row.seq
     if position != head.position or seq != head.seq:
-        detail = f"the head stands at position {head.position} (commit {head.seq}), the rows end at {position} ({seq})"
+        detail = (
+            f"the head stands at position {head.position} (commit {head.seq}), "
+            f"the rows end at {position} (commit {seq})"
+        )
         return result(Fault(position + 1, "gap", detail))
     if previous != head.hash:
         detail = f"the head's hash is {head.hash.hex()[:16]}, the rows end in {previous.hex()[:16]}"

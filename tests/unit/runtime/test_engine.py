@@ -560,7 +560,7 @@ def test_what_was_due_before_an_entry_that_is_set_aside_still_comes_before_it(st
     worker = toy_worker(process(storage), stage=Toy("first", threshold=7))
     worker.pump(flush=True)
     assert worker.quarantines == 0
-    assert [r.kind if r.kind != "command" else [*r.body][0] for r in records(storage)] == [
+    assert [r.kind if r.kind != "command" else next(iter(r.body)) for r in records(storage)] == [
         "epoch", "digest", "ended", "quarantine", "digest", "epoch", "ended"
     ]  # fmt: skip
 
