@@ -1,1 +1,1 @@
-"""Measurements that the README and the notes may quote. Each prints its peer and the machine's limit beside it."""
+"""Measurements that may be quoted: each prints the machine's limit beside it."""

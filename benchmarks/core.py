@@ -7,6 +7,7 @@ give no pattern; news ticks carry one outlier and end in a committed decision.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import resource
 import statistics
@@ -103,7 +104,7 @@ def compare(subjects: int, durability: str, count: int, pace: float | None) -> N
 def run_limit(root: Path, subjects: int, durability: str, count: int, pace: float | None) -> Run:
     names = _names(subjects)
     limit = Limit(root / "limit", names, len(FIELDS), full=durability == "full")
-    with _beside(limit.sync):
+    with Beside(limit.sync):
         found = _drive(
             ticks(subjects, count + WARM), lambda when, columns, _: limit.tick(when, columns), pace
         )
@@ -114,7 +115,9 @@ def run_limit(root: Path, subjects: int, durability: str, count: int, pace: floa
 def run_observer(root: Path, subjects: int, durability: str, count: int, pace: float | None) -> Run:
     (root / "policies.toml").write_text(_POLICIES)
     observer = Observer.local(
-        settings.load(root=root, durability=durability, policies=Path("policies.toml"), config_dir=Path("none"))
+        settings.load(
+            root=root, durability=durability, policies=Path("policies.toml"), config_dir=Path("none")
+        )
     )
     names = _names(subjects)
     domain = observer.domain("live")
@@ -127,7 +130,10 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
             writer.write([snapshot])
             domain.work("bench")
 
-    with _beside(observer.journals.sync):
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)  # as the standalone runtime does
+    with Beside(observer.journals.sync):
         found = _drive(ticks(subjects, count + WARM), tick, pace)
     decided = sum(isinstance(e.record, Decision) for e in observer.journals.open("decisions.live").scan())
     if decided < len(found.news):
@@ -218,7 +224,7 @@ def _replay(observer: Observer, source: str, domain: str, name: str, values: int
     observer.close()
 
 
-class _beside:
+class Beside:
     """Runs `work` every second in a thread, as the standalone runtime does."""
 
     def __init__(self, work: Callable[[], None]) -> None:

@@ -31,7 +31,9 @@ def main() -> None:
         console = Console(standalone.observer, standalone.gate, terminal=terminal, table=False)
 
         def serve(running: Standalone) -> WebServer:
-            app = create_app(running.observer, health=running.health, metrics=running.metrics, gate=running.gate)
+            app = create_app(
+                running.observer, health=running.health, metrics=running.metrics, gate=running.gate
+            )
             return WebServer(app, running.settings.web.host, running.settings.web.port)
 
         standalone.run(console, serve, SECONDS)

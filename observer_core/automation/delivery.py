@@ -97,7 +97,8 @@ class Deliverer:
         """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
         results = []
         for entry in self.stream.scan(first, last):
-            if self._subscription.matches(entry.record):  # type: ignore[arg-type]
+            record = entry.record
+            if isinstance(record, Event | Decision) and self._subscription.matches(record):
                 results.append(self._attempt(entry, 1, replay=True))
         if results:
             self._commit(None, results)

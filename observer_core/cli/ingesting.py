@@ -192,9 +192,9 @@ def _tell(
     for note in done.notes:
         say(f"  note      {note}", "yellow")
     if not done.snapshots:
-        say(f"nothing new: all of it was in {source} already", "bold")
+        say(f"nothing new: all {done.already} rows were in {source} already", "bold")
     else:
-        already = f" ({done.already} were there already)" if done.already else ""
+        already = f" ({done.already} rows were there already)" if done.already else ""
         say(f"{done.snapshots} snapshots of {source} with {done.observations} observations{already}", "bold")
     for stage, found in counts.items():
         kinds = ", ".join(f"{count} {kind}" for kind, count in found.most_common())

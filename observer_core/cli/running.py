@@ -50,7 +50,10 @@ def _web(running: Standalone) -> WebServer:
     from observer_core.web.server import WebServer
 
     web = running.settings.web
-    app = create_app(running.observer, health=running.health, metrics=running.metrics, gate=running.gate)
+    app = create_app(
+        running.observer, health=running.health, metrics=running.metrics, gate=running.gate,
+        push=running.pushed,
+    )  # fmt: skip
     return WebServer(app, web.host, web.port)
 
 

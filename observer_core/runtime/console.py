@@ -23,7 +23,7 @@ _STYLES = {"info": "dim", "warning": "yellow", "critical": "bold red"}
 
 
 class Console:
-    """Follows incidents and decisions of all domains. On a terminal a table stands below; elsewhere only lines."""
+    """Follows incidents and decisions of all domains; on a terminal a table stands below them."""
 
     def __init__(
         self, observer: Observer, gate: Gate, *, enabled: bool = True, table: bool = True,
@@ -46,8 +46,9 @@ class Console:
         say("[bold]QTS Observer[/] is running. It watches and records; it never places an order.")
         say(f"  health   http://127.0.0.1:{port}/health   (also /livez /readyz /metrics)")
         say(f"  gate     http://127.0.0.1:{port}/v1/gate/SUBJECT   or: observer gate check SUBJECT")
-        say(f"  records  {_short(paths.data, paths.root)}   or: observer status, observer decisions ls, observer explain ID")
-        say(f"  logs     {_short(paths.logs, paths.root)}   stop with Ctrl-C; it goes on where it was")
+        data, logs = _short(paths.data, paths.root), _short(paths.logs, paths.root)
+        say(f"  records  {data}   or: observer status, observer decisions ls, observer explain ID")
+        say(f"  logs     {logs}   stop with Ctrl-C; it goes on where it was")
         self._follower = Follower(self._observer.journals, ("events", "decisions"))
         if self._with_table and self._terminal.is_terminal and not self._terminal.quiet:
             self._live = Live(self._table(), console=self._terminal, auto_refresh=False, transient=True)
@@ -90,7 +91,12 @@ class Console:
                     f" ({format_duration(age)} ago)" if age else ""
                 )
                 table.add_row(
-                    domain, source, f"{head.position:,}", f"{patterns.position:,}", newest, self._gates(domain)
+                    domain,
+                    source,
+                    f"{head.position:,}",
+                    f"{patterns.position:,}",
+                    newest,
+                    self._gates(domain),
                 )
         return table
 
@@ -118,7 +124,9 @@ def _line(entry: Entry) -> Text | None:
         what, who, style = kind, record.subject, _STYLES[record.severitytext]
     elif isinstance(record, Decision):
         what, who = record.verdict, record.scope
-        style = "bold red" if record.verdict == "block" else "green" if record.verdict == "release" else "cyan"
+        style = (
+            "bold red" if record.verdict == "block" else "green" if record.verdict == "release" else "cyan"
+        )
         who += f"  {record.reasons[0].get('text') or record.reasons[0].get('code', '')}"
     else:
         return None

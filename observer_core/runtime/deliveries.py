@@ -39,9 +39,14 @@ def _deliverer(
     observer: Observer, config: SubscriptionConfig, domain: str, stopped: Callable[[], bool]
 ) -> Deliverer:
     return Deliverer(
-        observer.journals, Subscription(config), domain, _sink(observer, config), observer.clock, observer.build,
+        observer.journals,
+        Subscription(config),
+        domain,
+        _sink(observer, config),
+        observer.clock,
+        observer.build,
         stopped=stopped,
-    )  # fmt: skip
+    )
 
 
 def _sink(observer: Observer, config: SubscriptionConfig) -> Sink:
@@ -63,7 +68,11 @@ def _sink(observer: Observer, config: SubscriptionConfig) -> Sink:
 
     secret = None if sink.secret is None else sink.secret.get_secret_value()
     return ToWebhook(
-        sink.url, secret=secret, timeout=sink.timeout / SECOND, allow_private=sink.allow_private, name=config.name
+        sink.url,
+        secret=secret,
+        timeout=sink.timeout / SECOND,
+        allow_private=sink.allow_private,
+        name=config.name,
     )
 
 

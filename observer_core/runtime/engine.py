@@ -538,11 +538,15 @@ class _Failed(Exception):
         self.fences = fences
 
 
-def rerun_row(journals: Journals, stage: Stage[S], state: S, row: CommitRow) -> list[Record]:
+def rerun_row(
+    journals: Journals, stage: Stage[S], state: S, row: CommitRow, seen: Callable[[Entry], None] | None = None
+) -> list[Record]:
     """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
     records: list[Record] = []
     for item in row.inputs:
         for entry in journals.open(item.journal).scan(item.first, item.last):
+            if seen is not None:
+                seen(entry)
             # Of an entry that was set aside only its time is left.
             records += stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
     return [*records, *stage.advance(state, row.through_ns)]

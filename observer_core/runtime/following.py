@@ -39,7 +39,7 @@ class Follower:
 
 
 class Logbook:
-    """Writes `pattern.log` and `decision.log` record by record, `snapshot.log` by status and by the minute."""
+    """`pattern.log` and `decision.log` record by record; `snapshot.log` by status and by the minute."""
 
     def __init__(self, journals: Journals) -> None:
         self._follower = Follower(journals, ("patterns", "decisions"))

@@ -18,7 +18,7 @@ from observer_core.decision_pipeline.history import fold
 from observer_core.runtime.settings import Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
-from observer_core.shared.records import Decision, PatternRecord, Snapshot
+from observer_core.shared.records import Decision, PatternRecord, Snapshot, Status
 from observer_core.storage.journal import Journal, Journals
 
 _FEED_ENDS = {"feed_stale": True, "feed_resumed": False}
@@ -33,7 +33,12 @@ class Gate:
         self._clock = clock
 
     def check(
-        self, subject: str, *, domain: str | None = None, at_ns: int | None = None, on_unknown: Answer = "deny"
+        self,
+        subject: str,
+        *,
+        domain: str | None = None,
+        at_ns: int | None = None,
+        on_unknown: Answer = "deny",
     ) -> GateAnswer:
         """The answer for `subject`; without `domain`, of the one domain that observes it (live first)."""
         name = domain or self.find_domain(subject)
@@ -99,10 +104,12 @@ class Gate:
             ]
         else:
             views = fold(_decisions(decisions), at_ns).views()
-            sources = [self._source_at(name, at_ns) for name in names]
+            sources = [self._source_at(name, domain, at_ns) for name in names]
             stages = [
-                self._stage("publish", _through_at(self._journals.open(f"events.{domain}"), at_ns)),
-                self._stage("decide", _through_at(decisions, at_ns)),
+                self._stage(
+                    "publish", self._through_at(self._journals.open(f"events.{domain}"), domain, at_ns)
+                ),
+                self._stage("decide", self._through_at(decisions, domain, at_ns)),
             ]
         return GateInputs.of(views, sources, stages)
 
@@ -113,7 +120,7 @@ class Gate:
         snapshots = self._journals.open(f"snapshots.{name}").head()
         head, views = self._journals.open(f"patterns.{name}").consistent_views()
         feed = views.get("feed", {})
-        status = "unavailable" if feed.get("status") != "ok" else "ok"
+        status: Status = "unavailable" if feed.get("status") != "ok" else "ok"
         return SourceState(
             name=name, status=status, error=feed.get("error"),
             through_ns=head.through_ns or None,
@@ -123,7 +130,7 @@ class Gate:
             stale_subjects=frozenset(feed.get("stale", ())),
         )  # fmt: skip
 
-    def _source_at(self, name: str, at_ns: int) -> SourceState:
+    def _source_at(self, name: str, domain: str, at_ns: int) -> SourceState:
         snapshots = self._journals.open(f"snapshots.{name}")
         patterns = self._journals.open(f"patterns.{name}")
         position = snapshots.position_at(at_ns)
@@ -133,27 +140,32 @@ class Gate:
         return SourceState(
             name=name, status="unavailable" if down else "ok",
             error=newest.error if isinstance(newest, Snapshot) else None,
-            through_ns=_through_at(patterns, at_ns) or None,
+            through_ns=self._through_at(patterns, domain, at_ns) or None,
             snapshot_ns=newest.time_ns if newest is not None else None,
             max_age_ns=self.max_age_ns(name), subjects=frozenset(known),
             stale_subjects=_stale_at(patterns, at_ns),
         )  # fmt: skip
+
+    def _through_at(self, journal: Journal, domain: str, at_ns: int) -> int:
+        """How far the journal had been worked by then.
+
+        Live, a commit is made at the time it works up to. In a recording the stages follow
+        in no time of its own, however many snapshots were committed at once.
+        """
+        if not self.is_live(domain):
+            return min(journal.head().through_ns, at_ns)
+        through = 0
+        for row in journal.rows():
+            if row.through_ns > at_ns:
+                break
+            through = row.through_ns
+        return through
 
 
 def _decisions(journal: Journal) -> Iterator[Decision]:
     for entry in journal.scan():
         if isinstance(entry.record, Decision):
             yield entry.record
-
-
-def _through_at(journal: Journal, at_ns: int) -> int:
-    """How far the journal had been worked by then. A commit is made at the time it works up to."""
-    through = 0
-    for row in journal.rows():
-        if row.through_ns > at_ns:
-            break
-        through = row.through_ns
-    return through
 
 
 def _stale_at(journal: Journal, at_ns: int) -> frozenset[str]:

@@ -25,7 +25,7 @@ _SYNC_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """What one call added, and what it found there already."""
+    """What one call added; `already` counts the rows that were found ingested."""
 
     snapshots: int
     rows: int
@@ -52,7 +52,7 @@ class RecordingFeed:
         self._done = 0
         self.total = sum(load.total - done for load, done in self._loads)
         self.rows = sum(load.rows for load, _ in self._loads)
-        self.already = sum(done for _, done in self._loads)
+        self.already = sum(part.rows_from for load, _ in self._loads for part in load.parts)
         self.notes = tuple(note for load, _ in self._loads for note in load.notes)
 
     def _plan(self, paths: list[str]) -> list[tuple[Load, int]]:
@@ -103,9 +103,7 @@ class RecordingFeed:
             for file in load.known_after():
                 checkpoints[f"file.{file.sha256}"] = {**asdict(file), "load": name, "total": load.total}
         writer = self._observer.writer(self._source, self._domain, "recorded", batch[0].ingest_ns)
-        writer.write(
-            batch, inputs=[InputRange(name, start + 1, self._done)], checkpoints=checkpoints
-        )
+        writer.write(batch, inputs=[InputRange(name, start + 1, self._done)], checkpoints=checkpoints)
         return len(batch), values
 
     def _advance(self) -> bool:
@@ -159,5 +157,3 @@ def ingest(
             synced = time.monotonic()
     stages.work(refresh=True, flush=True)
     return Ingested(done, feed.rows, values, feed.already, feed.notes)
-
-

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
 
 import observer_core
-from observer_core.decision_pipeline.pipeline import DecisionPipeline
 from observer_core.decision_pipeline.config import DecisionConfig
+from observer_core.decision_pipeline.pipeline import DecisionPipeline
 from observer_core.event_bus.publisher import Publisher, PublisherConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
@@ -63,6 +64,8 @@ class Observer:
         self.journals = Journals(storage, worker=worker_name())
         self.cuts = recover(self.journals, self.clock)
         self.decisions: DecisionConfig = settings.decisions()
+        self.on_stage: Callable[[str, float], None] | None = None
+        """Told the seconds of each stage's turn."""
         self._writers: dict[str, SnapshotWriter] = {}
         self._domains: dict[str, Domain] = {}
 
@@ -73,7 +76,7 @@ class Observer:
         return Observer(settings, storage, **options)
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
-        """The writer of a source; refuses to mix live and recorded time in a domain that begins at `time_ns`."""
+        """The writer of a source. A new domain begins at `time_ns`; `DomainMismatch` if it keeps other time."""
         writer = self._writers.get(source)
         if writer is None:
             # No lock: what commits here may wait for another thread's step, which may ask for a writer.
@@ -200,11 +203,22 @@ class Domain:
     def work(self, source: str | None = None, *, refresh: bool = False, flush: bool = False) -> int:
         """Recognise (one source, or all), publish, decide: as far as there is something to do."""
         names = [source] if source is not None else [n.partition(".")[2] for n in self._sources("snapshots")]
-        found = sum(self.recogniser(name).pump(refresh=refresh, flush=flush) for name in names)
+        found = sum(
+            self._timed("recognise", self.recogniser(name), refresh=refresh, flush=flush) for name in names
+        )
         if source is not None and not found and not flush:
             return 0
-        self.publisher.pump(refresh=refresh, flush=flush)
-        return self.decider.pump(refresh=refresh, flush=flush)
+        self._timed("publish", self.publisher, refresh=refresh, flush=flush)
+        return self._timed("decide", self.decider, refresh=refresh, flush=flush)
+
+    def _timed(self, stage: str, worker: Worker[Any], *, refresh: bool, flush: bool) -> int:
+        tell = self._observer.on_stage
+        if tell is None:
+            return worker.pump(refresh=refresh, flush=flush)
+        started = time.perf_counter()
+        found = worker.pump(refresh=refresh, flush=flush)
+        tell(stage, time.perf_counter() - started)
+        return found
 
     def recogniser(self, source: str) -> Worker[Any]:
         worker = self._recognisers.get(source)

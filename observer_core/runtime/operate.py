@@ -15,7 +15,7 @@ def command(
     journals: Journals, clock: Clock, domain: str, *, command: str, scope: str, author: str, reason: str,
     until_ns: int | None = None, policy: str | None = None,
 ) -> str:  # fmt: skip
-    """Asks the domain's decision pipeline to `block`, `release`, `override` or `rearm`; gives the record's ref."""
+    """Asks the domain to `block`, `release`, `override` or `rearm`; gives the ref of the record that asks."""
     body = {"command": command, "scope": scope, "author": author, "reason": reason,
             "until_ns": until_ns, "policy": policy}  # fmt: skip
     journal = journals.open(f"commands.{domain}", domain)
@@ -42,10 +42,15 @@ def redrive(
     head = source.head()
     record: Record = entry.record
     if isinstance(record, Snapshot):
-        record = replace(record, ingest_ns=max(head.time_ns, record.ingest_ns), origin={"redriven": entry.ref})
+        record = replace(
+            record, ingest_ns=max(head.time_ns, record.ingest_ns), origin={"redriven": entry.ref}
+        )
     else:
-        record = replace(entry.record, time_ns=max(head.time_ns, record.time_ns))  # type: ignore[call-arg]
-    head = append(source, [Note(kind="redrive", time_ns=head.time_ns, body={**note_body, "count": 1}), record])
+        assert not isinstance(entry.record, Snapshot)
+        record = replace(entry.record, time_ns=max(head.time_ns, record.time_ns))
+    head = append(
+        source, [Note(kind="redrive", time_ns=head.time_ns, body={**note_body, "count": 1}), record]
+    )
     done = Note(kind="redrive", time_ns=output.head().time_ns, body={**note_body, "count": 0})
     append(output, [done], extra=[output.view_op(view, None)])
     return f"{input_journal}@{head.position}"

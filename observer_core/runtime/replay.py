@@ -17,8 +17,8 @@ from observer_core.runtime.engine import rerun_row
 from observer_core.runtime.observer import rebuild_pipeline, rebuild_publisher, rebuild_recogniser
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound
-from observer_core.shared.records import NOTE_KINDS, Record
-from observer_core.shared.stage import Stage
+from observer_core.shared.records import NOTE_KINDS, Record, Snapshot
+from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.journal import GENESIS, CommitRow, Journal, Journals, chain
 
 REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
@@ -91,7 +91,7 @@ class _Replay:
         return self._result(head.hash, previous, None)
 
     def _commits(self) -> Iterator[tuple[list[CommitRow], list[bytes]]]:
-        """The rows of each commit (one for each hour it touches; the last has its inputs), and its records."""
+        """Rows and records of each commit; it has a row for each hour, and the last one has its inputs."""
         payloads = self._journal.raw()
         for _, group in groupby(self._journal.rows(), key=lambda row: row.commit):
             rows = list(group)
@@ -99,9 +99,12 @@ class _Replay:
 
     def _rerun(self, row: CommitRow) -> list[Record]:
         assert self._stage is not None
-        for item in row.inputs:
-            self._entries += item.last - item.first + 1
-        return rerun_row(self._journals, self._stage, self._state, row)
+        return rerun_row(self._journals, self._stage, self._state, row, self._count)
+
+    def _count(self, entry: Entry) -> None:
+        self._entries += 1
+        if isinstance(entry.record, Snapshot):
+            self._observations += len(entry.record.subjects) * len(entry.record.fields)
 
     def _expected(self, lines: list[bytes]) -> list[bytes]:
         """What should stand where `lines` stand: computed records, and the external ones as they are."""
@@ -163,7 +166,7 @@ class _Replay:
                     f"position {position}: stored {line[:400].decode()} "
                     f"but computed {computed[:400].decode()}"
                 )
-        return f"the records up to position {rows[-1].last} are equal, their stored hash is not: run `observer verify`"
+        return f"the records up to {rows[-1].last} are equal, their stored hash is not: run `observer verify`"
 
     def _result(self, stored: bytes, computed: bytes, problem: str | None) -> Replayed:
         return Replayed(

@@ -32,7 +32,7 @@ class Collector:
 
     def __init__(self, sources: Sequence[tuple[Source, int]], clock: Clock) -> None:
         self._clock = clock
-        self._results: SimpleQueue[tuple[str, Snapshot]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[str, Snapshot] | None] = SimpleQueue()
         self._stopped = False
         now = time.monotonic_ns()
         self._due = [_Due(source, deadline, now) for source, deadline in sources]
@@ -58,7 +58,11 @@ class Collector:
             while True:
                 found.append(self._results.get_nowait())
         except Empty:
-            return found
+            return [item for item in found if item is not None]
+
+    def wake(self) -> None:
+        """Ends a waiting `results` at once."""
+        self._results.put(None)
 
     def stop(self) -> None:
         self._stopped = True

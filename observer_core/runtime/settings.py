@@ -35,6 +35,7 @@ from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 from observer_core.snapshot_engine.sources.system import SystemConfig
 
 LIVE = "live"
+_FROM_FILE = "_file"
 
 
 class _AnySource(Config):
@@ -126,8 +127,8 @@ class Settings(BaseSettings):
         for item in self.source:
             if isinstance(item, RecordingSourceConfig) == (item.domain == LIVE):
                 raise ValueError(
-                    f"source {item.name!r} of kind {item.kind} cannot be in domain {item.domain!r}: recordings need "
-                    f"a domain of their own, everything else is in {LIVE!r}"
+                    f"source {item.name!r} of kind {item.kind} cannot be in domain {item.domain!r}: "
+                    f"recordings need a domain of their own, everything else is in {LIVE!r}"
                 )
         return self
 
@@ -142,7 +143,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         assert isinstance(init_settings, InitSettingsSource)
         given = dict(init_settings.init_kwargs)
-        from_file = given.pop("_file", {})
+        from_file = given.pop(_FROM_FILE, {})
         return (
             InitSettingsSource(settings_cls, given),
             env_settings,
@@ -194,7 +195,7 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         values = read_toml(path)
     where = f"{path}, environment (OBSERVER_…) or command line"
     try:
-        return Settings(_file=values, **given)
+        return Settings(**{_FROM_FILE: values, **given})
     except ValidationError as error:
         raise explain(error, where) from None
 

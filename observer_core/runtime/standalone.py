@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import threading
@@ -16,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 import structlog
@@ -97,17 +99,31 @@ class Standalone:
         self._feeds: dict[str, tuple[RecordingSourceConfig, RecordingFeed]] = {}
         self._storage_failed = False
         self._logbook = Logbook(self.observer.journals)
+        self._collector = Collector(self._live_sources(), self.observer.clock)
+        self._pushed: SimpleQueue[str] = SimpleQueue()
+        self.observer.on_stage = self.metrics.stage
 
     def stop(self) -> None:
         self._stop.set()
 
+    def pushed(self, source: str) -> None:
+        """Somebody committed snapshots of `source`: its stages need not wait for the next tick."""
+        self._pushed.put(source)
+        self._collector.wake()
+
     def run(self, console: Console, serve: Serve, seconds: float | None = None) -> None:
         """The whole life: start, loop, graceful stop."""
         settings = self.settings
-        collector = Collector(self._live_sources(), self.observer.clock)
+        collector = self._collector
         deliveries = Deliveries(self.observer, self._domains())
         server = serve(self)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
+        # What lives from here on lives long; what a tick makes goes by reference counting. Full
+        # collections would only stop the loop now and then.
+        gc.collect()
+        gc.freeze()
+        thresholds = gc.get_threshold()
+        gc.set_threshold(100_000, 50, 100)
         try:
             self.port = server.start()
             self.observer.domain(LIVE).declare("live", self.observer.clock.now_ns())
@@ -126,6 +142,8 @@ class Standalone:
             if keeper.is_alive():
                 keeper.join()
             console.stop()
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
             self.observer.close()
             _log.info("stopped")
 
@@ -155,6 +173,7 @@ class Standalone:
                     _log.info("storage is back")
             except StorageUnavailable as error:
                 self._wait_for_storage(error)
+                self.health.beat()  # it is alive: a restart would lose what waits in memory
                 continue
             if moved:
                 deliveries.wake()
@@ -168,6 +187,9 @@ class Standalone:
     def _take_in(self) -> int:
         """Commits what was collected and brings its stages up to date; keeps what could not be written."""
         moved = 0
+        while not self._pushed.empty():
+            with self.observer.step():
+                moved += self.observer.domain(LIVE).work(self._pushed.get(), refresh=True)
         while self._waiting:
             source, snapshot = self._waiting[0]
             started = time.perf_counter()
@@ -193,7 +215,11 @@ class Standalone:
         with self.observer.step():
             domain.tick()
             domain.refresh()
-            return domain.work(refresh=True)
+            moved = domain.work(refresh=True)
+            for name in self._domains():
+                if name != LIVE:  # an operator may have asked something of a recording that has ended
+                    moved += self.observer.domain(name).decider.pump()
+            return moved
 
     def _replay(self) -> int:
         moved = 0
@@ -212,7 +238,9 @@ class Standalone:
     def _wait_for_storage(self, error: StorageUnavailable) -> None:
         """Nothing is dropped while it lasts, up to a bound that is recorded in the log."""
         if not self._storage_failed:
-            _log.error("storage failed; collecting goes on in memory, the gate closes by age", error=str(error))
+            _log.error(
+                "storage failed; collecting goes on in memory, the gate closes by age", error=str(error)
+            )
             self._storage_failed = True
         while len(self._waiting) > _WAITING:
             source, snapshot = self._waiting.popleft()
@@ -272,7 +300,10 @@ def _stop_signals(standalone: Standalone) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: standalone.stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: signal.signal(number, lambda *_: standalone.stop())
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:

@@ -290,7 +290,7 @@ def decode_record(data: bytes | memoryview) -> AnyRecord:
         record: AnyRecord = decoder(value)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(
-            f"expected a record (snapshot, pattern, event, decision, …), found {bytes(data[:80])!r}: {error!r}"
+            f"expected a record (snapshot, pattern, event, …), found {bytes(data[:80])!r}: {error!r}"
         ) from None
     return record
 
@@ -305,6 +305,8 @@ class SnapshotDecoder:
     def __init__(self) -> None:
         self._tail = b""
         self._subjects: tuple[str, ...] = ()
+        self._source = ""
+        self._status: Status = "ok"
 
     def __call__(self, data: bytes) -> AnyRecord:
         if self._tail and data.endswith(self._tail):

@@ -671,6 +671,10 @@ class Journals:
             if row.count
         }
 
+    def marked(self) -> bool:
+        """Whether this storage was ever used in a way that may leave rows without their bytes."""
+        return bool(self.storage.tables.query(_DURABLE, "", "~", 1))
+
     def durable_position(self, name: str) -> int:
         row = self.storage.tables.get(_DURABLE, name)
         return 0 if row is None else int(decode(row.value)["position"])

@@ -20,7 +20,7 @@ import sqlite3
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -47,9 +47,13 @@ def _os_errors(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageFull(f"{what}: no space left on the device") from error
-        raise StorageUnavailable(f"{what}: {error.strerror or error}") from error
+        raise _translate(error, what) from error
+
+
+def _translate(error: OSError, what: str) -> StorageUnavailable:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageFull(f"{what}: no space left on the device")
+    return StorageUnavailable(f"{what}: {error.strerror or error}")
 
 
 class LocalSegments:
@@ -64,28 +68,34 @@ class LocalSegments:
     def append(self, name: str, data: bytes) -> int:
         if len(data) > APPEND_BYTES:
             raise LimitExceeded(f"an append of {len(data)} bytes to {name!r}; {APPEND_BYTES} are possible")
-        with _os_errors(f"append to segment {name!r}"), self._lock:
-            descriptor = self._open.get(name)
-            if descriptor is None:
-                descriptor = self._open_for_append(name)
-            try:
-                # Never the rest alone: another process may have appended behind the first part.
-                while os.write(descriptor, data) < len(data):
-                    pass
-                # O_APPEND leaves the position behind what was written, whoever else appends.
-                offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
-                waiting: set[str] | None = getattr(self._group, "names", None)
-                if waiting is not None:
-                    waiting.add(name)
-                elif self._full:
-                    os.fdatasync(descriptor)
-            except OSError:
-                # Half a line may stand there now; opening the segment again ends it.
-                os.close(self._open.pop(name))
-                raise
-            if not self._full:
-                self._dirty.add(name)
-            return offset
+        try:
+            with self._lock:
+                return self._append(name, data)
+        except OSError as error:
+            raise _translate(error, f"append to segment {name!r}") from error
+
+    def _append(self, name: str, data: bytes) -> int:
+        descriptor = self._open.get(name)
+        if descriptor is None:
+            descriptor = self._open_for_append(name)
+        try:
+            # Never the rest alone: another process may have appended behind the first part.
+            while os.write(descriptor, data) < len(data):
+                pass
+            # O_APPEND leaves the position behind what was written, whoever else appends.
+            offset = os.lseek(descriptor, 0, os.SEEK_CUR) - len(data)
+            waiting: set[str] | None = getattr(self._group, "names", None)
+            if waiting is not None:
+                waiting.add(name)
+            elif self._full:
+                os.fdatasync(descriptor)
+        except OSError:
+            # Half a line may stand there now; opening the segment again ends it.
+            os.close(self._open.pop(name))
+            raise
+        if not self._full:
+            self._dirty.add(name)
+        return offset
 
     @property
     def in_group(self) -> bool:
@@ -287,7 +297,7 @@ class Database:
         self._synchronous = "FULL" if durability == "full" else "NORMAL"
         self._local = threading.local()
         self._all: list[sqlite3.Connection] = []
-        self._writing = threading.Lock()
+        self.writing = threading.Lock()
         self._lock = threading.Lock()
         with self.errors("open"):
             self.connection().executescript(_SCHEMA)
@@ -308,24 +318,9 @@ class Database:
                 self._all.append(connection)
         return connection
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> _Transaction:
         """All that is executed inside, or nothing; inside another one it is a part of that."""
-        with self.errors("open"):
-            connection = self.connection()
-        inner = connection.in_transaction
-        # Threads of this process take turns here: SQLite itself would make them poll.
-        with nullcontext() if inner else self._writing:
-            try:
-                connection.execute("SAVEPOINT one" if inner else "BEGIN IMMEDIATE")
-                yield connection
-                connection.execute("RELEASE one" if inner else "COMMIT")
-            except BaseException as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK TO one" if inner else "ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise self.translate(error, "commit") from error
-                raise
+        return _Transaction(self)
 
     def settle(self) -> None:
         """Commits the transaction that this thread is in, and begins another one."""
@@ -362,6 +357,55 @@ class Database:
         for connection in connections:
             connection.close()
         self._local = threading.local()
+
+
+class _Transaction:
+    """`with` a transaction. Written out, because the hot path enters two at every commit."""
+
+    __slots__ = ("_connection", "_database", "_inner")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        database = self._database
+        try:
+            self._connection = connection = database.connection()
+            self._inner = connection.in_transaction
+            if self._inner:
+                connection.execute("SAVEPOINT one")
+                return connection
+            # Threads of this process take turns here: SQLite itself would make them poll.
+            database.writing.acquire()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except BaseException:
+                database.writing.release()
+                raise
+        except sqlite3.Error as error:
+            raise database.translate(error, "commit") from error
+        return connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                self._connection.execute("RELEASE one" if self._inner else "COMMIT")
+            else:
+                self._undo()
+        except BaseException as failure:
+            self._undo()
+            error = failure
+            if not isinstance(failure, sqlite3.Error):
+                raise
+        finally:
+            if not self._inner:
+                self._database.writing.release()
+        if isinstance(error, sqlite3.Error):
+            raise self._database.translate(error, "commit") from error
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK TO one" if self._inner else "ROLLBACK")
 
 
 _SCHEMA = """

@@ -194,6 +194,8 @@ def _check_keys(keys: list[str]) -> None:
         return
     for index, key in enumerate(keys):
         if _FORBIDDEN.search(key) or not 0 < len(key) <= _KEY_LENGTH:
+            what = "row key" if index else "partition"
             raise LimitExceeded(
-                f"{'row key' if index else 'partition'} {key!r} is not possible: 1 to {_KEY_LENGTH} characters without / \\ # ? and control characters"
+                f"{what} {key!r} is not possible: 1 to {_KEY_LENGTH} characters "
+                "without / \\ # ? and control characters"
             )

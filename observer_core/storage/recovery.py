@@ -34,7 +34,7 @@ class Cut:
 
 def recover(journals: Journals, clock: Clock) -> list[Cut]:
     """Cuts what cannot be proved, writes a `recovery` record for each cut, and gives them."""
-    if not journals.storage.volatile:
+    if not journals.storage.volatile and not journals.marked():
         return []
     names = journals.names()
     rows = {name: _recent(journals, name) for name in names}
@@ -44,7 +44,7 @@ def recover(journals: Journals, clock: Clock) -> list[Cut]:
         found = _unproved(journals, name, rows[name])
         if found is not None:
             keep[name], reasons[name] = found
-    changed = bool(keep)
+    changed = True
     while changed:
         changed = False
         for name in names:

@@ -12,12 +12,22 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "CHANGELOG.md", ROOT / "examples" / "README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    ROOT / "CHANGELOG.md",
+    ROOT / "examples" / "README.md",
+]
 
 
 def console_commands() -> list[str]:
     blocks = re.findall(r"```console\n(.*?)```", README, re.S)
-    return [line[2:].partition("#")[0].strip() for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [
+        line[2:].partition("#")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.startswith("$ ")
+    ]
 
 
 def test_the_commands_of_the_readme_run_in_its_order(tmp_path: Path) -> None:
@@ -60,4 +70,6 @@ def test_every_decision_page_says_what_was_decided_and_rejected() -> None:
     assert [page.name[:4] for page in pages] == [f"{number:04d}" for number in range(1, len(pages) + 1)]
     for page in pages:
         text = page.read_text()
-        assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequences", "Rejected")), page.name
+        assert all(f"**{part}.**" in text for part in ("Context", "Decision", "Consequences", "Rejected")), (
+            page.name
+        )

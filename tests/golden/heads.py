@@ -45,7 +45,7 @@ def observer(storage: MemoryStorage, folder: Path, spike: float) -> Observer:
 
 
 def heads(batch: int, *, change_after: int | None = None) -> dict[str, str]:
-    """Journal → `position hash`; with `change_after` the recogniser gets another threshold after so many rows."""
+    """Journal → `position hash`; with `change_after` the threshold changes after so many rows."""
     storage = MemoryStorage(ManualClock(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

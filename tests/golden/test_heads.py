@@ -31,7 +31,11 @@ def test_the_golden_heads_hold() -> None:
 
 def vector_levels() -> list[str]:
     """What this machine's NumPy can be told to do without, from the newest level down."""
-    found = [f for f in np._core._multiarray_umath.__cpu_dispatch__ if np._core._multiarray_umath.__cpu_features__[f]]
+    found = [
+        f
+        for f in np._core._multiarray_umath.__cpu_dispatch__
+        if np._core._multiarray_umath.__cpu_features__[f]
+    ]
     return [" ".join(found[-count:]) for count in range(1, len(found) + 1)]
 
 
@@ -39,7 +43,11 @@ def vector_levels() -> list[str]:
 def test_vector_instructions_do_not_change_the_heads(without: str) -> None:
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": without, "PYTHONPATH": str(ROOT)}
     run = subprocess.run(
-        [sys.executable, "-m", "tests.golden.heads"], env=environment, capture_output=True, text=True, cwd=ROOT
+        [sys.executable, "-m", "tests.golden.heads"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout) == EXPECTED
