@@ -76,7 +76,7 @@ class Observer:
         return Observer(settings, storage, **options)
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
-        """The writer of a source. A new domain begins at `time_ns`; `DomainMismatch` if it keeps other time."""
+        """The writer of a source. A new domain begins at `time_ns`; `DomainMismatch` if its time is other."""
         writer = self._writers.get(source)
         if writer is None:
             # No lock: what commits here may wait for another thread's step, which may ask for a writer.

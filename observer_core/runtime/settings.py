@@ -102,6 +102,8 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data/observer")
     log_dir: Path = Path("logs")
     config_dir: Path = Path("config")
+    deployment: Path = Path("deployment_config.json")
+    """What the deployment is meant to be; `run` refuses to start when it is something else."""
     durability: Literal["full", "normal"] = "full"
     max_lag: Annotated[DurationNs, Field(gt=0)] = 30 * SECOND
     clock_interval: Annotated[DurationNs, Field(gt=0)] = SECOND

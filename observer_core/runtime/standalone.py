@@ -66,11 +66,14 @@ Serve = Callable[["Standalone"], Server]
 def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: float | None = None) -> None:
     """Runs until SIGTERM or SIGINT (or for `seconds`), and stops gracefully."""
     differences = []
-    declared = settings.paths.root / "deployment_config.json"
+    declared = settings.paths.root / settings.deployment
     if declared.is_file():
         differences = check_deployment(declared, settings.paths, settings.web.port)
     if differences:
-        raise ConfigError("; ".join(differences) + ". Correct the file, or the settings, so that they agree")
+        raise ConfigError(
+            "; ".join(differences) + ". Correct the file or the settings, "
+            "or name the file of this deployment (OBSERVER_DEPLOYMENT)"
+        )
     with single_instance(settings.paths.data):
         logging = configure(
             settings.paths.logs, level=settings.log.level, max_bytes=settings.log.max_bytes,
