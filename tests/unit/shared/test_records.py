@@ -23,7 +23,8 @@ from observer_core.shared.records import (
 
 SNAPSHOT = Snapshot(
     source="binance", event_ns=1522886400000000000, ingest_ns=1522886460000000000,
-    subjects=("BTC/USDT", "원/달러"), fields={"volume": np.array([np.nan, -0.0]), "price": np.array([6778.01, 0.1])},
+    subjects=("BTC/USDT", "원/달러"),
+    fields={"volume": np.array([np.nan, -0.0]), "price": np.array([6778.01, 0.1])},
     quality={"BTC/USDT": ("gap", "clock_skew")}, origin={"load": "ab", "rows": [3, 4]},
 )  # fmt: skip
 PATTERN = PatternRecord(
@@ -34,7 +35,8 @@ PATTERN = PatternRecord(
 EVENT = Event(
     id="e1", source="/qts/observer/live/binance", type="io.qts.observer.pattern.spike", subject="BTC/USDT",
     time_ns=1522886460123456789, data={"score": 0.75}, partitionkey="binance/BTC/USDT",
-    sequence="00000000000000000001", causationid="patterns.binance@2", correlationid="", severitytext="warning",
+    sequence="00000000000000000001", causationid="patterns.binance@2", correlationid="",
+    severitytext="warning",
 )  # fmt: skip
 DECISION = Decision(
     id="d1", verdict="block", scope="subject:BTC/USDT", policy="halt", policy_version=2,
