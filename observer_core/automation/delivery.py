@@ -21,8 +21,10 @@ from observer_core.shared.errors import Conflict, DeliveryError
 from observer_core.shared.records import Decision, DeliveryResult, Event, Record
 from observer_core.shared.stage import Entry
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import Commit, InputRange, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import InputRange
 
 CONTENT_TYPE = "application/cloudevents+json"
 _BATCH = 500
@@ -79,9 +81,11 @@ class Deliverer:
             cursor = self._cursor()
             if self._clock.now_ns() < cursor.not_before_ns:
                 return attempts
-            if self.stream.head().position <= cursor.position:
+            behind = self.stream.head().position - cursor.position
+            if behind <= 0:
                 return attempts
-            entries = self.stream.read(cursor.position, _BATCH)
+            # No further than is stored: what this process knows beyond it may never be committed.
+            entries = self.stream.read(cursor.position, min(_BATCH, behind))
             cursor, results = self._deliver(cursor, entries)
             attempts += len(results)
             self._commit(cursor, results)
@@ -91,7 +95,7 @@ class Deliverer:
 
     def lag(self) -> int:
         """Records of the stream that this subscriber has not got past yet."""
-        return self.stream.head().position - self._cursor().position
+        return max(0, self.stream.head().position - self._cursor().position)
 
     def replay(self, first: int, last: int) -> int:
         """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
@@ -170,8 +174,11 @@ class Deliverer:
             # The clock of an earlier process may have been ahead of ours.
             records += [replace(result, time_ns=max(head.time_ns, result.time_ns)) for result in results]
             moved: list[InputRange] = []
-            if cursor is not None and before is not None and cursor.position > before["position"]:
-                moved = [InputRange(self.stream.name, before["position"] + 1, cursor.position)]
+            if cursor is not None and before is not None:
+                if cursor.position < before["position"]:
+                    cursor = None  # a twin is ahead: it does not go back
+                elif cursor.position > before["position"]:
+                    moved = [InputRange(self.stream.name, before["position"] + 1, cursor.position)]
             try:
                 self.journal.commit(
                     head,

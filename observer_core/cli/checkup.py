@@ -206,7 +206,7 @@ def clock(now_ns: int, newest_live_ns: int) -> Check:
 def _newest_live_ns(settings: Settings) -> int:
     """The time of the newest live record, 0 when there is none or it cannot be read."""
     from observer_core.runtime.settings import LIVE
-    from observer_core.storage.journal import Journals
+    from observer_core.storage.journals import Journals
     from observer_core.storage.local import LocalStorage
 
     if not (settings.paths.data / "journal.db").is_file():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from observer_core.runtime.gate import Gate
     from observer_core.runtime.observer import Observer
     from observer_core.runtime.settings import Settings
-    from observer_core.storage.journal import Journals
+    from observer_core.storage.journals import Journals
 
 STAGES = ("snapshots", "patterns", "events", "decisions")
 
@@ -74,7 +74,7 @@ def reading(ctx: typer.Context) -> Iterator[Reader]:
     """The stored journals; `InputError` where there are none yet."""
     from observer_core.runtime.gate import Gate
     from observer_core.shared.clock import SystemClock
-    from observer_core.storage.journal import Journals
+    from observer_core.storage.journals import Journals
     from observer_core.storage.local import LocalStorage
 
     settings = Invocation.of(ctx).settings()

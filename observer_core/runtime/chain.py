@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from observer_core.storage.journal import CommitRow, Journal
+from observer_core.storage.journal import Journal
+from observer_core.storage.rows import CommitRow
 from observer_core.storage.verify import Verified, verify
 
 

@@ -16,8 +16,10 @@ from observer_core.shared.errors import Conflict, EpochMoved
 from observer_core.shared.records import Record, Snapshot
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import Commit, Head, InputRange, Journals, StateRow
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import Head, InputRange, StateRow
 
 _STATE_EVERY = 20_000
 
@@ -72,10 +74,10 @@ class SnapshotWriter:
     ) -> Head:  # fmt: skip
         while True:
             head = self._load()
-            records, rows, state_before = self._records(head, snapshots)
-            first = head.position + 1 + len(records) - len(snapshots)
-            epoch = self._epoch or (head.epoch + 1 if records else head.epoch)
             try:
+                records, rows, state_before = self._records(head, snapshots)
+                first = head.position + 1 + len(records) - len(snapshots)
+                epoch = self._epoch or (head.epoch + 1 if records else head.epoch)
                 self._head = self.journal.commit(
                     head,
                     Commit(
@@ -91,7 +93,7 @@ class SnapshotWriter:
                     raise
                 continue
             except BaseException:
-                self._head = None
+                self._head = None  # some of the snapshots may be in the state
                 raise
             if self._epoch is None and records:
                 self._epoch = epoch
@@ -122,7 +124,8 @@ class SnapshotWriter:
             return self._head
         head = self.journal.head()
         epoch = self._mine.number(self.journal, head)
-        if self._epoch is not None and epoch is None:
+        # In an earlier epoch than ours, the step that opened ours has not happened.
+        if self._epoch is not None and epoch is None and head.epoch >= self._epoch:
             row = self.journal.epoch_row(head.epoch)
             raise EpochMoved(self.journal.name, self._epoch, head.epoch, row["version"] if row else "?")
         self._epoch = epoch

@@ -28,17 +28,10 @@ from observer_core.shared.errors import (
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import (
-    HOURS_PER_COMMIT,
-    Commit,
-    CommitRow,
-    Head,
-    InputRange,
-    Journals,
-    StateRow,
-    chain,
-)
+from observer_core.storage.journal import HOURS_PER_COMMIT, Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain
 
 S = TypeVar("S")
 _HOUR_NS = 3600 * SECOND
@@ -346,10 +339,11 @@ class Worker(Generic[S]):
             if refresh and (head := self.journal.head()).etag != self._head.etag:
                 self._bring_forward_to(head)
             return
+        self._journals.open(self.spec.output, self.spec.domain)  # a step that failed undid this too
         head = self.journal.head()
-        if self._epoch is not None and head.epoch != self._epoch:
-            raise self._moved(head)
         epoch = self._mine.number(self.journal, head)
+        if self._epoch is not None and self._epoch != epoch and head.epoch >= self._epoch:
+            raise self._moved(head)  # an earlier one: the step that opened ours has not happened
         stage = self._stage if epoch or not head.epoch else self._stage_of_epoch(head)
         newest = self.journal.newest_state(head)
         self._consumed, self._through, seq = {}, 0, 0

@@ -9,7 +9,7 @@ import structlog
 from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.records import Decision, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
-from observer_core.storage.journal import Journals
+from observer_core.storage.journals import Journals
 
 _SUMMARY_NS = 60 * SECOND
 

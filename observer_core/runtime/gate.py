@@ -19,7 +19,8 @@ from observer_core.runtime.settings import Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Decision, PatternRecord, Snapshot, Status
-from observer_core.storage.journal import Journal, Journals
+from observer_core.storage.journal import Journal
+from observer_core.storage.journals import Journals
 
 _FEED_ENDS = {"feed_stale": True, "feed_resumed": False}
 
@@ -47,7 +48,7 @@ class Gate:
             raise InputError(f"there is no domain {domain!r}; known are {', '.join(known) or 'none yet'}")
         now = at_ns if at_ns is not None else self.now_ns(name)
         request = GateRequest(subject, now, name, on_unknown)
-        return evaluate(request, self._inputs(name, at_ns))
+        return evaluate(request, self._inputs(name, subject, at_ns))
 
     def find_domain(self, subject: str) -> str:
         """Where `subject` is observed; `live` when nowhere."""
@@ -72,16 +73,22 @@ class Gate:
         heads = [self._journals.open(name).head() for name in self._journals.names("snapshots", domain)]
         return max((head.time_ns for head in heads), default=0)
 
-    def max_age_ns(self, source: str) -> int:
-        """How old the source's data may be: as configured, else five times its mean interval."""
+    def max_age_ns(self, source: str, position: int | None = None) -> int:
+        """How old the source's data may be: as configured, else five times its mean interval.
+
+        With `position`: the mean of its snapshots up to there.
+        """
         if any(item.name == source for item in self._settings.source):
             return self._settings.max_age_ns(source)
         journal = self._journals.open(f"snapshots.{source}")
         head = journal.head()
-        if head.position < 2:
+        last, last_ns = head.position, head.time_ns
+        if position is not None and position < last:
+            last, last_ns = position, journal.entry(position).time_ns if position else 0
+        if last < 2:
             return 180 * SECOND
-        first = next(journal.rows()).first_ns
-        return max(5 * SECOND, 5 * (head.time_ns - first) // (head.position - 1))
+        first_ns = next(journal.rows()).first_ns
+        return max(5 * SECOND, 5 * (last_ns - first_ns) // (last - 1))
 
     def is_live(self, domain: str) -> bool:
         """Whether the domain keeps the clock's time."""
@@ -91,7 +98,7 @@ class Gate:
         note: Any = journal.entry(1).record
         return bool(note.body["mode"] == "live")
 
-    def _inputs(self, domain: str, at_ns: int | None) -> GateInputs:
+    def _inputs(self, domain: str, subject: str, at_ns: int | None) -> GateInputs:
         names = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
         decisions = self._journals.open(f"decisions.{domain}")
         if at_ns is None:
@@ -103,8 +110,8 @@ class Gate:
                 self._stage("decide", head.through_ns if "risk" in views else 0),
             ]
         else:
-            views = fold(_decisions(decisions), at_ns).views()
-            sources = [self._source_at(name, domain, at_ns) for name in names]
+            views = {**fold(_decisions(decisions), at_ns).views(), **_quarantined(decisions, at_ns)}
+            sources = [self._source_at(name, domain, subject, at_ns) for name in names]
             stages = [
                 self._stage(
                     "publish", self._through_at(self._journals.open(f"events.{domain}"), domain, at_ns)
@@ -130,20 +137,23 @@ class Gate:
             stale_subjects=frozenset(feed.get("stale", ())),
         )  # fmt: skip
 
-    def _source_at(self, name: str, domain: str, at_ns: int) -> SourceState:
+    def _source_at(self, name: str, domain: str, subject: str, at_ns: int) -> SourceState:
         snapshots = self._journals.open(f"snapshots.{name}")
         patterns = self._journals.open(f"patterns.{name}")
         position = snapshots.position_at(at_ns)
         newest = snapshots.entry(position).record if position else None
         down = isinstance(newest, Snapshot) and newest.status == "unavailable"
-        known = patterns.views().get("subjects", {}).get("subjects", ())
+        ignored = self._settings.recogniser(name).ignore_fields
+        fields = set(_fields_of(subject, snapshots, position)).difference(ignored)
+        stale = _stale_fields(subject, patterns, at_ns)
         return SourceState(
             name=name, status="unavailable" if down else "ok",
             error=newest.error if isinstance(newest, Snapshot) else None,
             through_ns=self._through_at(patterns, domain, at_ns) or None,
             snapshot_ns=newest.time_ns if newest is not None else None,
-            max_age_ns=self.max_age_ns(name), subjects=frozenset(known),
-            stale_subjects=_stale_at(patterns, at_ns),
+            max_age_ns=self.max_age_ns(name, position),
+            subjects=frozenset((subject,) if fields else ()),
+            stale_subjects=frozenset((subject,) if fields and fields <= stale else ()),
         )  # fmt: skip
 
     def _through_at(self, journal: Journal, domain: str, at_ns: int) -> int:
@@ -168,15 +178,39 @@ def _decisions(journal: Journal) -> Iterator[Decision]:
             yield entry.record
 
 
-def _stale_at(journal: Journal, at_ns: int) -> frozenset[str]:
-    stale: dict[tuple[str, str], bool] = {}
-    fields: dict[str, set[str]] = {}
-    for entry in journal.scan():
+def _quarantined(decisions: Journal, at_ns: int) -> dict[str, Any]:
+    """The `quarantined.*` views of then: what the decide stage itself had set aside."""
+    views: dict[str, Any] = {}
+    for entry in decisions.scan():
+        record = entry.record
+        if record.time_ns > at_ns:
+            break
+        if isinstance(record, Note) and record.kind in ("quarantine", "redrive"):
+            key = f"quarantined.{record.body['input']}@{record.body['position']}"
+            if record.kind == "quarantine":
+                views[key] = record.body
+            elif not record.body["count"]:
+                views.pop(key, None)
+    return views
+
+
+def _fields_of(subject: str, snapshots: Journal, position: int) -> Iterator[str]:
+    """The fields that had been observed of `subject`, over and over."""
+    for entry in snapshots.scan(1, position):
+        record = entry.record
+        if isinstance(record, Snapshot) and subject in record.subjects:
+            place = record.subjects.index(subject)
+            yield from (name for name, column in record.fields.items() if not isnan(column[place]))
+
+
+def _stale_fields(subject: str, patterns: Journal, at_ns: int) -> set[str]:
+    """The fields of `subject` that were silent then."""
+    stale: set[str] = set()
+    for entry in patterns.scan():
         record = entry.record
         if record.time_ns > at_ns:
             break
         if isinstance(record, PatternRecord) and record.pattern in _FEED_ENDS:
-            for _, subject, name in record.series:
-                stale[subject, name] = _FEED_ENDS[record.pattern]
-                fields.setdefault(subject, set()).add(name)
-    return frozenset(subject for subject, names in fields.items() if all(stale[subject, n] for n in names))
+            fields = {field for _, name, field in record.series if name == subject}
+            stale = stale | fields if _FEED_ENDS[record.pattern] else stale - fields
+    return stale

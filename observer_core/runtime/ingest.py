@@ -16,7 +16,8 @@ from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.sources.recording import KnownFile, Load, Part, RecordingConfig, plan
-from observer_core.storage.journal import HOURS_PER_COMMIT, InputRange
+from observer_core.storage.journal import HOURS_PER_COMMIT
+from observer_core.storage.rows import InputRange
 
 _COMMIT_VALUES = 400_000
 """About 8 MiB of record bytes."""
@@ -52,7 +53,8 @@ class RecordingFeed:
         self._done = 0
         self.total = sum(load.total - done for load, done in self._loads)
         self.rows = sum(load.rows for load, _ in self._loads)
-        self.already = sum(part.rows_from for load, _ in self._loads for part in load.parts)
+        known = {part.path: part.rows_from for load, _ in reversed(self._loads) for part in load.parts}
+        self.already = sum(known.values()) + sum(load.rows_before(done) for load, done in self._loads)
         self.notes = tuple(note for load, _ in self._loads for note in load.notes)
 
     def _plan(self, paths: list[str]) -> list[tuple[Load, int]]:

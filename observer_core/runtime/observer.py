@@ -27,7 +27,8 @@ from observer_core.shared.records import Note
 from observer_core.shared.stage import Stage
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.storage.epochs import Build
-from observer_core.storage.journal import Commit, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.ports import Storage
 from observer_core.storage.recovery import recover
@@ -77,10 +78,12 @@ class Observer:
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
         """The writer of a source. A new domain begins at `time_ns`; `DomainMismatch` if its time is other."""
+        # Each time, not only at first: a step that failed has undone both.
+        # No lock: what commits here may wait for another thread's step, which may ask for a writer.
+        self.domain(domain).declare(mode, time_ns)
+        self.journals.open(f"snapshots.{source}", domain)
         writer = self._writers.get(source)
         if writer is None:
-            # No lock: what commits here may wait for another thread's step, which may ask for a writer.
-            self.domain(domain).declare(mode, time_ns)
             config = self.settings.normaliser(source)
             writer = SnapshotWriter(
                 self.journals, source, domain, Normaliser(config), self.build,
@@ -118,11 +121,8 @@ class Observer:
     def forget(self) -> None:
         """Drops all that is known of the storage and of the stages' states; both are read again."""
         self.journals.forget()
-        for writer in self._writers.values():
-            writer.forget()
-        for domain in self._domains.values():
-            for worker in domain.workers():
-                worker.forget()
+        for part in (*self._writers.values(), *self._domains.values()):
+            part.forget()
 
     def close(self) -> None:
         """Commits what is pending and leaves states behind; the storage is closed too."""
@@ -191,6 +191,7 @@ class Domain:
 
     def tick(self) -> None:
         """Live time has come this far: what is due by time alone can follow."""
+        self.declare("live", self._observer.clock.now_ns())
         journal = self._journals.open(self._clock_journal, self.name)
         head = journal.head(refresh=False)
         now = max(head.time_ns, self._observer.clock.now_ns())
@@ -238,6 +239,13 @@ class Domain:
     def refresh(self) -> None:
         """Sources may have appeared through other processes."""
         self._known.clear()
+
+    def forget(self) -> None:
+        """Drops all that is known of the storage."""
+        self._mode = None
+        self._known.clear()
+        for worker in self.workers():
+            worker.forget()
 
     def close(self) -> None:
         for worker in (*self._recognisers.values(), self.publisher, self.decider):

@@ -7,8 +7,10 @@ from dataclasses import replace
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
 from observer_core.shared.records import Note, Record, Snapshot
-from observer_core.storage.journal import Commit, Head, Journal, Journals
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import Head
 
 
 def command(

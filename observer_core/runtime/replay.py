@@ -16,16 +16,19 @@ from typing import Any
 from observer_core.runtime.engine import rerun_row
 from observer_core.runtime.observer import rebuild_pipeline, rebuild_publisher, rebuild_recogniser
 from observer_core.shared.canonical import decode
-from observer_core.shared.errors import NotFound
+from observer_core.shared.errors import NotFound, StorageError
 from observer_core.shared.records import NOTE_KINDS, Record, Snapshot
 from observer_core.shared.stage import Entry, Stage
-from observer_core.storage.journal import GENESIS, CommitRow, Journal, Journals, chain
+from observer_core.storage.journal import Journal
+from observer_core.storage.journals import Journals
+from observer_core.storage.rows import GENESIS, CommitRow, Head, chain
 
 REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
     "patterns": rebuild_recogniser,
     "events": rebuild_publisher,
     "decisions": rebuild_pipeline,
 }
+_SHOWN = 400
 _NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in NOTE_KINDS)
 
 
@@ -52,7 +55,9 @@ def replay(journals: Journals, name: str, version: str) -> Replayed:
     """Journal `name` again, from its first record to its head.
 
     An epoch that another version wrote cannot be computed by this one: it is taken as it
-    is stored, from its recorded state on, and `needs_version` says which version could.
+    is stored, what follows goes on from the state recorded at its end, and
+    `needs_version` names the version (or versions, in order) that could.
+    Stored bytes that cannot be read, or computed from, are a problem like any difference.
     """
     return _Replay(journals, journals.open(name), version).run()
 
@@ -65,26 +70,36 @@ class _Replay:
         self._rebuild = REBUILD[journal.name.partition(".")[0]]
         self._stage: Stage[Any] | None = None
         self._state: Any = None
-        self._foreign: str | None = None
+        self._foreign = False
+        self._needs: list[str] = []
         self._epoch = 0
         self._external = self._entries = self._observations = self._records = 0
         self._due: list[Record] = []
 
     def run(self) -> Replayed:
         head = self._journal.head()
+        try:
+            return self._compare(head)
+        except StorageError:
+            raise  # says nothing about the records
+        except Exception as error:
+            problem = f"position {self._records + 1}: cannot be computed: {type(error).__name__}: {error}"
+            return self._result(head.hash, GENESIS, problem)
+
+    def _compare(self, head: Head) -> Replayed:
         previous = GENESIS
         for rows, lines in self._commits():
             if rows[-1].seq > head.seq:
                 break
-            if self._stage is not None and self._foreign is None:
+            if self._stage is not None and not self._foreign:
                 self._due += self._rerun(rows[-1])
             expected = self._expected(lines)
             previous = chain(previous, expected)
             self._records += len(lines)
-            if previous != rows[-1].hash:
+            if previous != rows[-1].hash or expected != lines:
                 return self._result(head.hash, previous, self._difference(rows, lines, expected))
         if self._due:
-            extra = self._due[0].encode(self._epoch)[:200].decode()
+            extra = _text(self._due[0].encode(self._epoch))
             return self._result(
                 head.hash, chain(previous, [b"?"]), f"a record that was never stored follows: {extra}"
             )
@@ -108,7 +123,7 @@ class _Replay:
 
     def _expected(self, lines: list[bytes]) -> list[bytes]:
         """What should stand where `lines` stand: computed records, and the external ones as they are."""
-        if self._foreign is not None:
+        if self._foreign:
             for line in lines:
                 self._note(line)
             self._external += len(lines)
@@ -139,17 +154,21 @@ class _Replay:
         return kind
 
     def _open_epoch(self, body: Mapping[str, Any]) -> None:
-        stage = self._rebuild(body["config"])
         self._epoch = body["epoch"]
-        previous, self._stage = self._stage, stage
-        if body["code"] != self._version or body["version"] != stage.version:
-            self._foreign = body["code"]
+        # What another version was configured with may mean nothing to this one.
+        stage = self._rebuild(body["config"]) if body["code"] == self._version else None
+        if stage is None or stage.version != body["version"]:
+            self._foreign = True
+            if body["code"] not in self._needs:
+                self._needs.append(body["code"])
             return
-        if self._foreign is not None or previous is None:
-            self._state = self._stored_state(stage) if self._foreign is not None else stage.initial()
-            self._foreign = None
-            return
-        self._state = stage.load(previous.dump(self._state))
+        if self._foreign:
+            self._state = self._stored_state(stage)
+        elif self._stage is None:
+            self._state = stage.initial()
+        else:
+            self._state = stage.load(self._stage.dump(self._state))
+        self._stage, self._foreign = stage, False
 
     def _stored_state(self, stage: Stage[Any]) -> Any:
         for row in self._journal.states():
@@ -160,19 +179,29 @@ class _Replay:
     def _difference(self, rows: list[CommitRow], lines: list[bytes], expected: list[bytes]) -> str:
         for position, (line, computed) in enumerate(zip_longest(lines, expected), rows[0].first):
             if computed is None:
-                return f"position {position} is stored, but does not follow: {line[:200].decode()}"
+                return f"position {position} is stored, but does not follow: {_text(line)}"
             if computed != line:
-                return (
-                    f"position {position}: stored {line[:400].decode()} "
-                    f"but computed {computed[:400].decode()}"
-                )
+                at = _first_difference(line, computed)
+                return f"position {position}: stored {_text(line, at)} but computed {_text(computed, at)}"
         return f"the records up to {rows[-1].last} are equal, their stored hash is not: run `observer verify`"
 
     def _result(self, stored: bytes, computed: bytes, problem: str | None) -> Replayed:
         return Replayed(
             self._journal.name, self._records, self._external, self._entries, self._observations,
-            stored, computed, problem, self._foreign,
+            stored, computed, problem, ", ".join(self._needs) or None,
         )  # fmt: skip
+
+
+def _first_difference(one: bytes, other: bytes) -> int:
+    pairs = enumerate(zip(one, other))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _text(line: bytes, around: int = 0) -> str:
+    """A record, or of a long one what stands around byte `around`."""
+    start = max(0, around - _SHOWN // 2)
+    text = line[start : start + _SHOWN].decode(errors="replace")
+    return f"{'…' if start else ''}{text}{'…' if start + _SHOWN < len(line) else ''}"
 
 
 def digest_of(journals: Journals) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from observer_core.shared.canonical import encode
 from observer_core.shared.config import identity
 from observer_core.shared.records import Note
-from observer_core.storage.journal import Head, Journal
+from observer_core.storage.journal import Journal
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import Head
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from observer_core.shared.canonical import decode, encode
@@ -43,142 +42,14 @@ from observer_core.shared.errors import (
 )
 from observer_core.shared.records import AnyRecord, Record, SnapshotDecoder, decode_record
 from observer_core.shared.stage import Entry
-from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
+from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Storage
+from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain, segment_name
 
-GENESIS: Final = bytes(32)
-"""What the first record's hash is chained to."""
 HOURS_PER_COMMIT: Final = 40
 """Writers keep below it; what one indivisible commit has beyond it stays in its last segment."""
 _HOUR_NS: Final = 3600 * SECOND
 _TAIL_BYTES: Final = 8 * 1024 * 1024
 _READ_BYTES: Final = 8 * 1024 * 1024
-_REGISTRY: Final = "registry"
-_DURABLE: Final = "durable"
-
-
-@dataclass(frozen=True, slots=True)
-class InputRange:
-    """Entries first..last of `journal`, consumed in this order.
-
-    `skipped`: quarantined, not given to the stage; only their time counts.
-    """
-
-    journal: str
-    first: int
-    last: int
-    skipped: bool = False
-
-    def to_json(self) -> list[Any]:
-        return [self.journal, self.first, self.last, *([1] if self.skipped else [])]
-
-    @staticmethod
-    def from_json(value: list[Any]) -> InputRange:
-        return InputRange(value[0], value[1], value[2], len(value) > 3)
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Where a journal stands: everything that the next commit builds on."""
-
-    position: int = 0
-    hash: bytes = GENESIS
-    time_ns: int = 0
-    through_ns: int = 0
-    epoch: int = 0
-    seq: int = 0
-    state: int = 0
-    commit: str = ""
-    etag: str = ""
-
-    def value(self) -> bytes:
-        return encode(
-            {"position": self.position, "hash": self.hash.hex(), "time_ns": self.time_ns,
-             "through_ns": self.through_ns, "epoch": self.epoch, "seq": self.seq, "state": self.state,
-             "commit": self.commit}
-        )  # fmt: skip
-
-    def at(self, etag: str) -> Head:
-        """The same head as the storage knows it under `etag`."""
-        return Head(
-            self.position, self.hash, self.time_ns, self.through_ns, self.epoch, self.seq, self.state,
-            self.commit, etag,
-        )  # fmt: skip
-
-    @staticmethod
-    def of(row: Row) -> Head:
-        value = decode(row.value)
-        value["hash"] = bytes.fromhex(value["hash"])
-        return Head(**value, etag=row.etag)
-
-
-@dataclass(frozen=True, slots=True)
-class CommitRow:
-    """One `r` row: records first..last (none when last < first) and what they were made from."""
-
-    first: int
-    last: int
-    seq: int
-    segment: str
-    offset: int
-    length: int
-    first_ns: int
-    last_ns: int
-    previous: bytes
-    hash: bytes
-    epoch: int
-    through_ns: int
-    commit: str
-    inputs: tuple[InputRange, ...] = ()
-
-    @property
-    def count(self) -> int:
-        return self.last - self.first + 1
-
-    @property
-    def key(self) -> str:
-        return f"r.{self.last:020d}.{self.seq:012d}"
-
-    def value(self) -> bytes:
-        return encode(
-            {"first": self.first, "last": self.last, "seq": self.seq, "segment": self.segment,
-             "offset": self.offset, "length": self.length, "first_ns": self.first_ns,
-             "last_ns": self.last_ns, "previous": self.previous.hex(), "hash": self.hash.hex(),
-             "epoch": self.epoch, "through_ns": self.through_ns, "commit": self.commit,
-             "inputs": [item.to_json() for item in self.inputs]}
-        )  # fmt: skip
-
-    @staticmethod
-    def of(row: Row) -> CommitRow:
-        value = decode(row.value)
-        value["previous"] = bytes.fromhex(value["previous"])
-        value["hash"] = bytes.fromhex(value["hash"])
-        value["inputs"] = tuple(InputRange.from_json(item) for item in value["inputs"])
-        return CommitRow(**value)
-
-
-@dataclass(frozen=True, slots=True)
-class StateRow:
-    """One `s` row: the stage's state after commit `seq`."""
-
-    seq: int
-    blob: str
-    epoch: int
-    through_ns: int
-    consumed: Mapping[str, int]
-
-    @property
-    def key(self) -> str:
-        return f"s.{self.seq:012d}"
-
-    def value(self) -> bytes:
-        return encode(
-            {"seq": self.seq, "blob": self.blob, "epoch": self.epoch, "through_ns": self.through_ns,
-             "consumed": dict(self.consumed)}
-        )  # fmt: skip
-
-    @staticmethod
-    def of(row: Row) -> StateRow:
-        return StateRow(**decode(row.value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,23 +65,6 @@ class Commit:
     """Changed views; None removes one."""
     state: Callable[[int], StateRow] | None = None
     extra: Sequence[Op] = ()
-
-
-def chain(previous: bytes, records: Iterable[bytes]) -> bytes:
-    """The hash after `records`: sha256(previous hash ‖ record bytes), record by record."""
-    sha256 = hashlib.sha256
-    for data in records:
-        digest = sha256(previous)
-        digest.update(data)
-        previous = digest.digest()
-    return previous
-
-
-def segment_name(journal: str, hour: int) -> str:
-    """`snapshots/source=binance/date=2018-04-05/00.ndjson` for an hour since the epoch."""
-    kind, _, name = journal.partition(".")
-    moment = datetime.fromtimestamp(hour * 3600, UTC)
-    return f"{kind}/source={name}/date={moment:%Y-%m-%d}/{moment:%H}.ndjson"
 
 
 class Journal:
@@ -598,115 +452,3 @@ def _as_read(record: Any, epoch: int) -> AnyRecord:
 
 def _idempotency_key(key: str) -> str:
     return "i." + hashlib.sha256(key.encode()).hexdigest()
-
-
-class Journals:
-    """All journals of one storage, and which domain each belongs to."""
-
-    def __init__(self, storage: Storage, *, worker: str) -> None:
-        self.storage = storage
-        self.worker = worker
-        self._open: dict[str, Journal] = {}
-        self._domains: dict[str, str] = {}
-        self._commits = 0
-        self._lock = threading.Lock()
-
-    def open(self, name: str, domain: str | None = None) -> Journal:
-        """The journal; registered under `domain` when that is given (writers give it, readers need not)."""
-        with self._lock:
-            journal = self._open.get(name)
-            if journal is None:
-                _check_name(name)
-                journal = self._open[name] = Journal(self.storage, name, self._next_commit_id)
-        # Not under the lock: who waits here for another thread's group must not hold what that one needs.
-        if domain is not None and self._domains.get(name) != domain:
-            self._register(name, domain)
-        return journal
-
-    def names(self, kind: str | None = None, domain: str | None = None) -> list[str]:
-        """Registered journals in ascending order, of one kind (`snapshots`, …) and domain if given."""
-        prefix = f"{kind}." if kind else ""
-        rows = self.storage.tables.query(_REGISTRY, prefix, prefix + "~")
-        found = {row.key: decode(row.value)["domain"] for row in rows}
-        self._domains.update(found)
-        return [name for name, where in found.items() if domain is None or where == domain]
-
-    def domain_of(self, name: str) -> str | None:
-        row = self.storage.tables.get(_REGISTRY, name)
-        return None if row is None else str(decode(row.value)["domain"])
-
-    def domains(self) -> list[str]:
-        self.names()
-        return sorted(set(self._domains.values()))
-
-    def sync(self) -> None:
-        """Makes all that this process has committed durable, and moves the rows out of the write-ahead log.
-
-        Not for the hot path; safe from another thread. Bytes first: what the index says
-        was durable at position p was synced before the index said so.
-        """
-        if self.storage.volatile:
-            with self._lock:
-                journals = list(self._open.values())
-            # As stored: what another thread's group has not committed yet may never be.
-            heads = {journal.name: journal.head().position for journal in journals}
-            # What these heads build on may be another process's, perhaps one that has died.
-            foreign = [journal.name for journal in journals if journal.others_wrote()]
-            self.storage.segments.sync(self._not_durable() if foreign else ())
-            ops = [
-                Op("upsert", name, encode({"position": position}))
-                for name, position in heads.items()
-                if position
-            ]
-            for start in range(0, len(ops), ROWS_PER_TRANSACTION):
-                self.storage.tables.commit(_DURABLE, ops[start : start + ROWS_PER_TRANSACTION])
-        self.storage.checkpoint()
-
-    def _not_durable(self) -> set[str]:
-        """Segments of all commits that nobody has said to be durable yet."""
-        return {
-            row.segment
-            for name in self.names()
-            for row in self.open(name).rows(from_position=self.durable_position(name) + 1)
-            if row.count
-        }
-
-    def marked(self) -> bool:
-        """Whether this storage was ever used in a way that may leave rows without their bytes."""
-        return bool(self.storage.tables.query(_DURABLE, "", "~", 1))
-
-    def durable_position(self, name: str) -> int:
-        row = self.storage.tables.get(_DURABLE, name)
-        return 0 if row is None else int(decode(row.value)["position"])
-
-    def forget(self) -> None:
-        """Drops what this process remembers of the journals; the storage is asked again."""
-        with self._lock:
-            for journal in self._open.values():
-                journal.forget()
-            self._domains.clear()
-
-    def _register(self, name: str, domain: str) -> None:
-        found = self.domain_of(name)
-        if found is not None and found != domain:
-            raise JournalError(
-                f"journal {name!r} belongs to domain {found!r} and cannot be used in {domain!r}; "
-                "give the source another name, or use the domain it has"
-            )
-        if found is None:
-            try:
-                self.storage.tables.commit(_REGISTRY, [Op("insert", name, encode({"domain": domain}))])
-            except Conflict:
-                self._register(name, domain)
-        self._domains[name] = domain
-
-    def _next_commit_id(self) -> str:
-        self._commits += 1
-        return f"{self.worker}.{self._commits}"
-
-
-def _check_name(name: str) -> None:
-    kind, _, rest = name.partition(".")
-    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
-    if not kind or not rest or not set(kind) <= allowed or not set(rest) <= allowed or len(name) > 80:
-        raise JournalError(f"{name!r} is not a journal name: KIND.NAME of a-z, 0-9, _ and - was expected")

@@ -15,8 +15,10 @@ from itertools import groupby
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import Clock
 from observer_core.shared.records import Note
-from observer_core.storage.journal import Commit, CommitRow, Head, Journal, Journals
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
+from observer_core.storage.rows import CommitRow, Head
 from observer_core.storage.verify import verify
 
 OPERATIONS = "operations.local"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from observer_core.shared.errors import ChainBroken
-from observer_core.storage.journal import GENESIS, CommitRow, Journal, chain
+from observer_core.storage.journal import Journal
+from observer_core.storage.rows import GENESIS, CommitRow, chain
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,10 @@ class Load:
         """The snapshots from number `start` on; the same ones whenever they are asked for."""
         return self._timeline.snapshots(self.source, self.id, start)
 
+    def rows_before(self, start: int) -> int:
+        """How many rows stand in the snapshots before number `start`."""
+        return int(self._timeline.row_starts[start])
+
     def known_after(self) -> list[KnownFile]:
         """What is known about its files once all its snapshots are ingested."""
         return list(self._known)

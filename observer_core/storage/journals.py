@@ -1,0 +1,126 @@
+"""All journals of one storage: which there are, in which domain, how far they are durable."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.errors import Conflict, JournalError
+from observer_core.storage.journal import Journal
+from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
+
+_REGISTRY: Final = "registry"
+_DURABLE: Final = "durable"
+
+
+class Journals:
+    """All journals of one storage, and which domain each belongs to."""
+
+    def __init__(self, storage: Storage, *, worker: str) -> None:
+        self.storage = storage
+        self.worker = worker
+        self._open: dict[str, Journal] = {}
+        self._domains: dict[str, str] = {}
+        self._commits = 0
+        self._lock = threading.Lock()
+
+    def open(self, name: str, domain: str | None = None) -> Journal:
+        """The journal; registered under `domain` when that is given (writers give it, readers need not)."""
+        with self._lock:
+            journal = self._open.get(name)
+            if journal is None:
+                _check_name(name)
+                journal = self._open[name] = Journal(self.storage, name, self._next_commit_id)
+        # Not under the lock: who waits here for another thread's group must not hold what that one needs.
+        if domain is not None and self._domains.get(name) != domain:
+            self._register(name, domain)
+        return journal
+
+    def names(self, kind: str | None = None, domain: str | None = None) -> list[str]:
+        """Registered journals in ascending order, of one kind (`snapshots`, …) and domain if given."""
+        prefix = f"{kind}." if kind else ""
+        rows = self.storage.tables.query(_REGISTRY, prefix, prefix + "~")
+        found = {row.key: decode(row.value)["domain"] for row in rows}
+        self._domains.update(found)
+        return [name for name, where in found.items() if domain is None or where == domain]
+
+    def domain_of(self, name: str) -> str | None:
+        row = self.storage.tables.get(_REGISTRY, name)
+        return None if row is None else str(decode(row.value)["domain"])
+
+    def domains(self) -> list[str]:
+        self.names()
+        return sorted(set(self._domains.values()))
+
+    def sync(self) -> None:
+        """Makes all that this process has committed durable, and moves the rows out of the write-ahead log.
+
+        Not for the hot path; safe from another thread. Bytes first: what the index says
+        was durable at position p was synced before the index said so.
+        """
+        if self.storage.volatile:
+            with self._lock:
+                journals = list(self._open.values())
+            # As stored: what another thread's group has not committed yet may never be.
+            heads = {journal.name: journal.head().position for journal in journals}
+            # What these heads build on may be another process's, perhaps one that has died.
+            foreign = [journal.name for journal in journals if journal.others_wrote()]
+            self.storage.segments.sync(self._not_durable() if foreign else ())
+            ops = [
+                Op("upsert", name, encode({"position": position}))
+                for name, position in heads.items()
+                if position
+            ]
+            for start in range(0, len(ops), ROWS_PER_TRANSACTION):
+                self.storage.tables.commit(_DURABLE, ops[start : start + ROWS_PER_TRANSACTION])
+        self.storage.checkpoint()
+
+    def _not_durable(self) -> set[str]:
+        """Segments of all commits that nobody has said to be durable yet."""
+        return {
+            row.segment
+            for name in self.names()
+            for row in self.open(name).rows(from_position=self.durable_position(name) + 1)
+            if row.count
+        }
+
+    def marked(self) -> bool:
+        """Whether this storage was ever used in a way that may leave rows without their bytes."""
+        return bool(self.storage.tables.query(_DURABLE, "", "~", 1))
+
+    def durable_position(self, name: str) -> int:
+        row = self.storage.tables.get(_DURABLE, name)
+        return 0 if row is None else int(decode(row.value)["position"])
+
+    def forget(self) -> None:
+        """Drops what this process remembers of the journals; the storage is asked again."""
+        with self._lock:
+            for journal in self._open.values():
+                journal.forget()
+            self._domains.clear()
+
+    def _register(self, name: str, domain: str) -> None:
+        found = self.domain_of(name)
+        if found is not None and found != domain:
+            raise JournalError(
+                f"journal {name!r} belongs to domain {found!r} and cannot be used in {domain!r}; "
+                "give the source another name, or use the domain it has"
+            )
+        if found is None:
+            try:
+                self.storage.tables.commit(_REGISTRY, [Op("insert", name, encode({"domain": domain}))])
+            except Conflict:
+                self._register(name, domain)
+        self._domains[name] = domain
+
+    def _next_commit_id(self) -> str:
+        self._commits += 1
+        return f"{self.worker}.{self._commits}"
+
+
+def _check_name(name: str) -> None:
+    kind, _, rest = name.partition(".")
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+    if not kind or not rest or not set(kind) <= allowed or not set(rest) <= allowed or len(name) > 80:
+        raise JournalError(f"{name!r} is not a journal name: KIND.NAME of a-z, 0-9, _ and - was expected")

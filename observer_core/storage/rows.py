@@ -1,0 +1,157 @@
+"""The rows of a journal's partition, and the chain over its records."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from observer_core.shared.canonical import decode, encode
+from observer_core.storage.ports import Row
+
+GENESIS: Final = bytes(32)
+"""What the first record's hash is chained to."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRange:
+    """Entries first..last of `journal`, consumed in this order.
+
+    `skipped`: quarantined, not given to the stage; only their time counts.
+    """
+
+    journal: str
+    first: int
+    last: int
+    skipped: bool = False
+
+    def to_json(self) -> list[Any]:
+        return [self.journal, self.first, self.last, *([1] if self.skipped else [])]
+
+    @staticmethod
+    def from_json(value: list[Any]) -> InputRange:
+        return InputRange(value[0], value[1], value[2], len(value) > 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a journal stands: everything that the next commit builds on."""
+
+    position: int = 0
+    hash: bytes = GENESIS
+    time_ns: int = 0
+    through_ns: int = 0
+    epoch: int = 0
+    seq: int = 0
+    state: int = 0
+    commit: str = ""
+    etag: str = ""
+
+    def value(self) -> bytes:
+        return encode(
+            {"position": self.position, "hash": self.hash.hex(), "time_ns": self.time_ns,
+             "through_ns": self.through_ns, "epoch": self.epoch, "seq": self.seq, "state": self.state,
+             "commit": self.commit}
+        )  # fmt: skip
+
+    def at(self, etag: str) -> Head:
+        """The same head as the storage knows it under `etag`."""
+        return Head(
+            self.position, self.hash, self.time_ns, self.through_ns, self.epoch, self.seq, self.state,
+            self.commit, etag,
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> Head:
+        value = decode(row.value)
+        value["hash"] = bytes.fromhex(value["hash"])
+        return Head(**value, etag=row.etag)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitRow:
+    """One `r` row: records first..last (none when last < first) and what they were made from."""
+
+    first: int
+    last: int
+    seq: int
+    segment: str
+    offset: int
+    length: int
+    first_ns: int
+    last_ns: int
+    previous: bytes
+    hash: bytes
+    epoch: int
+    through_ns: int
+    commit: str
+    inputs: tuple[InputRange, ...] = ()
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+    @property
+    def key(self) -> str:
+        return f"r.{self.last:020d}.{self.seq:012d}"
+
+    def value(self) -> bytes:
+        return encode(
+            {"first": self.first, "last": self.last, "seq": self.seq, "segment": self.segment,
+             "offset": self.offset, "length": self.length, "first_ns": self.first_ns,
+             "last_ns": self.last_ns, "previous": self.previous.hex(), "hash": self.hash.hex(),
+             "epoch": self.epoch, "through_ns": self.through_ns, "commit": self.commit,
+             "inputs": [item.to_json() for item in self.inputs]}
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> CommitRow:
+        value = decode(row.value)
+        value["previous"] = bytes.fromhex(value["previous"])
+        value["hash"] = bytes.fromhex(value["hash"])
+        value["inputs"] = tuple(InputRange.from_json(item) for item in value["inputs"])
+        return CommitRow(**value)
+
+
+@dataclass(frozen=True, slots=True)
+class StateRow:
+    """One `s` row: the stage's state after commit `seq`."""
+
+    seq: int
+    blob: str
+    epoch: int
+    through_ns: int
+    consumed: Mapping[str, int]
+
+    @property
+    def key(self) -> str:
+        return f"s.{self.seq:012d}"
+
+    def value(self) -> bytes:
+        return encode(
+            {"seq": self.seq, "blob": self.blob, "epoch": self.epoch, "through_ns": self.through_ns,
+             "consumed": dict(self.consumed)}
+        )  # fmt: skip
+
+    @staticmethod
+    def of(row: Row) -> StateRow:
+        return StateRow(**decode(row.value))
+
+
+def chain(previous: bytes, records: Iterable[bytes]) -> bytes:
+    """The hash after `records`: sha256(previous hash ‖ record bytes), record by record."""
+    sha256 = hashlib.sha256
+    for data in records:
+        digest = sha256(previous)
+        digest.update(data)
+        previous = digest.digest()
+    return previous
+
+
+def segment_name(journal: str, hour: int) -> str:
+    """`snapshots/source=binance/date=2018-04-05/00.ndjson` for an hour since the epoch."""
+    kind, _, name = journal.partition(".")
+    moment = datetime.fromtimestamp(hour * 3600, UTC)
+    return f"{kind}/source={name}/date={moment:%Y-%m-%d}/{moment:%H}.ndjson"
