@@ -60,7 +60,10 @@ class Stage(Protocol[S]):
         """What follows from one entry. Timers due at or before the entry's time fire first."""
 
     def advance(self, state: S, through_ns: int) -> Sequence[Record]:
-        """What follows from time alone: every input up to `through_ns` has been seen."""
+        """What follows from time alone: every input up to `through_ns` has been seen.
+
+        Changes the state only where it gives a record: how often it is called is not recorded.
+        """
 
     def views(self, state: S) -> Mapping[str, Any]:
         """What readers look up (the gate), a JSON value a key; the whole, each time."""

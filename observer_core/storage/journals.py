@@ -85,6 +85,14 @@ class Journals:
             if row.count
         }
 
+    def all_durable(self) -> None:
+        """Syncs what was committed without that, and takes the marks away: from here on nothing needs them."""
+        self.storage.segments.sync(self._not_durable())
+        rows = self.storage.tables.query(_DURABLE, "", "~")
+        for start in range(0, len(rows), ROWS_PER_TRANSACTION):
+            ops = [Op("delete", row.key) for row in rows[start : start + ROWS_PER_TRANSACTION]]
+            self.storage.tables.commit(_DURABLE, ops)
+
     def marked(self) -> bool:
         """Whether this storage was ever used in a way that may leave rows without their bytes."""
         return bool(self.storage.tables.query(_DURABLE, "", "~", 1))

@@ -68,6 +68,8 @@ def recover(journals: Journals, clock: Clock) -> list[Cut]:
     for name in sorted(keep.keys() - {OPERATIONS}):
         _cut(journals, name, rows[name], keep[name])
     journals.forget()
+    if not journals.storage.volatile:
+        journals.all_durable()
     return cuts
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from observer_core.shared.errors import Conflict, StorageUnavailable
-from observer_core.storage.journal import Commit, Head, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
+from observer_core.storage.rows import Head
 from observer_core.storage.verify import verify
 from tests.support.toys import note
 

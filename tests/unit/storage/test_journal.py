@@ -16,20 +16,12 @@ from observer_core.shared.errors import (
 )
 from observer_core.shared.records import Note, Record, Snapshot
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import (
-    GENESIS,
-    HOURS_PER_COMMIT,
-    Commit,
-    Head,
-    InputRange,
-    Journal,
-    Journals,
-    StateRow,
-    chain,
-)
+from observer_core.storage.journal import HOURS_PER_COMMIT, Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemorySegments, MemoryStorage
 from observer_core.storage.ports import APPEND_BYTES, Op
+from observer_core.storage.rows import GENESIS, Head, InputRange, StateRow, chain
 from observer_core.storage.verify import verify
 from tests.support.faults import FaultyStorage
 from tests.support.toys import START_NS, note, worker_name

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from observer_core.shared.clock import ManualClock
-from observer_core.storage.journal import Commit, InputRange, Journals, StateRow
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemorySegments, MemoryStorage
 from observer_core.storage.ports import Storage
 from observer_core.storage.recovery import OPERATIONS, Cut, recover
+from observer_core.storage.rows import InputRange, StateRow
 from observer_core.storage.verify import verify
 from tests.support.faults import Crash, FaultyStorage
 from tests.support.toys import note, worker_name
@@ -188,3 +190,19 @@ def test_even_the_record_of_cuts_can_be_cut(storage: VolatileStorage) -> None:
     assert entry.record.kind == "recovery"
     assert entry.record.body["journal"] == OPERATIONS  # type: ignore[union-attr]
     assert verify(Journals(storage, worker="r").open(OPERATIONS)).fault is None
+
+
+def test_a_store_that_was_used_without_syncing_is_looked_at_once_more_and_never_again(
+    storage: VolatileStorage,
+) -> None:
+    add(storage, "a.in", 1)
+    Journals(storage, worker="w").open("a.in")
+    journals = Journals(storage, worker="w")
+    journals.open("a.in")
+    journals.sync()
+    add(storage, "a.in", 2)
+    storage.lose("a.in", 2)
+    storage.volatile = False  # the next start syncs before it returns
+    assert [(cut.journal, cut.was, cut.now) for cut in started(storage)] == [("a.in", 2, 1)]
+    assert not Journals(storage, worker="w").marked()
+    assert started(storage) == []

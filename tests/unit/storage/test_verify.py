@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from observer_core.shared.errors import ChainBroken
-from observer_core.storage.journal import Commit, CommitRow, Head, InputRange, Journal, Journals
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Op
+from observer_core.storage.rows import CommitRow, Head, InputRange
 from observer_core.storage.verify import Fault, verify
 from tests.support.toys import note
 
