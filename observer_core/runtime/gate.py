@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+from math import isnan
 from typing import Any
 
 from observer_core.decision_pipeline.gate import (
@@ -15,10 +16,10 @@ from observer_core.decision_pipeline.gate import (
     evaluate,
 )
 from observer_core.decision_pipeline.history import fold
-from observer_core.runtime.settings import Settings
+from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
-from observer_core.shared.records import Decision, PatternRecord, Snapshot, Status
+from observer_core.shared.records import Decision, Note, PatternRecord, Snapshot, Status
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
@@ -78,8 +79,9 @@ class Gate:
 
         With `position`: the mean of its snapshots up to there.
         """
-        if any(item.name == source for item in self._settings.source):
-            return self._settings.max_age_ns(source)
+        configured = self._settings.max_age_ns(source)
+        if configured is not None:
+            return configured
         journal = self._journals.open(f"snapshots.{source}")
         head = journal.head()
         last, last_ns = head.position, head.time_ns
@@ -88,7 +90,7 @@ class Gate:
         if last < 2:
             return 180 * SECOND
         first_ns = next(journal.rows()).first_ns
-        return max(5 * SECOND, 5 * (last_ns - first_ns) // (last - 1))
+        return max(LEAST_MAX_AGE, 5 * (last_ns - first_ns) // (last - 1))
 
     def is_live(self, domain: str) -> bool:
         """Whether the domain keeps the clock's time."""
@@ -111,7 +113,11 @@ class Gate:
             ]
         else:
             views = {**fold(_decisions(decisions), at_ns).views(), **_quarantined(decisions, at_ns)}
-            sources = [self._source_at(name, domain, subject, at_ns) for name in names]
+            sources = [
+                source
+                for name in names
+                if (source := self._source_at(name, domain, subject, at_ns)).snapshot_ns is not None
+            ]
             stages = [
                 self._stage(
                     "publish", self._through_at(self._journals.open(f"events.{domain}"), domain, at_ns)
@@ -144,16 +150,18 @@ class Gate:
         newest = snapshots.entry(position).record if position else None
         down = isinstance(newest, Snapshot) and newest.status == "unavailable"
         ignored = self._settings.recogniser(name).ignore_fields
-        fields = set(_fields_of(subject, snapshots, position)).difference(ignored)
-        stale = _stale_fields(subject, patterns, at_ns)
+        ever = subject in patterns.views().get("subjects", {}).get("subjects", ())
+        fields = _fields_of(subject, snapshots, position if ever else 0, ignored)
+        first, stale = next(fields, None), _stale_fields(subject, patterns, at_ns)
+        silent = first in stale and all(field in stale for field in fields)
         return SourceState(
             name=name, status="unavailable" if down else "ok",
             error=newest.error if isinstance(newest, Snapshot) else None,
             through_ns=self._through_at(patterns, domain, at_ns) or None,
             snapshot_ns=newest.time_ns if newest is not None else None,
             max_age_ns=self.max_age_ns(name, position),
-            subjects=frozenset((subject,) if fields else ()),
-            stale_subjects=frozenset((subject,) if fields and fields <= stale else ()),
+            subjects=frozenset((subject,) if first is not None else ()),
+            stale_subjects=frozenset((subject,) if silent else ()),
         )  # fmt: skip
 
     def _through_at(self, journal: Journal, domain: str, at_ns: int) -> int:
@@ -163,7 +171,8 @@ class Gate:
         in no time of its own, however many snapshots were committed at once.
         """
         if not self.is_live(domain):
-            return min(journal.head().through_ns, at_ns)
+            first = next(journal.rows(), None)
+            return min(journal.head().through_ns, at_ns) if first and first.first_ns <= at_ns else 0
         through = 0
         for row in journal.rows():
             if row.through_ns > at_ns:
@@ -194,13 +203,15 @@ def _quarantined(decisions: Journal, at_ns: int) -> dict[str, Any]:
     return views
 
 
-def _fields_of(subject: str, snapshots: Journal, position: int) -> Iterator[str]:
-    """The fields that had been observed of `subject`, over and over."""
+def _fields_of(subject: str, snapshots: Journal, position: int, ignored: Container[str]) -> Iterator[str]:
+    """The fields observed of `subject` up to `position`, in each snapshot anew: rarely is more than one read."""
     for entry in snapshots.scan(1, position):
         record = entry.record
         if isinstance(record, Snapshot) and subject in record.subjects:
             place = record.subjects.index(subject)
-            yield from (name for name, column in record.fields.items() if not isnan(column[place]))
+            for name, column in record.fields.items():
+                if name not in ignored and not isnan(column[place]):
+                    yield name
 
 
 def _stale_fields(subject: str, patterns: Journal, at_ns: int) -> set[str]:

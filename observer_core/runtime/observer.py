@@ -20,7 +20,7 @@ from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
 from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
-from observer_core.runtime.settings import Settings
+from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
 from observer_core.shared.records import Note
@@ -121,8 +121,10 @@ class Observer:
     def forget(self) -> None:
         """Drops all that is known of the storage and of the stages' states; both are read again."""
         self.journals.forget()
-        for part in (*self._writers.values(), *self._domains.values()):
-            part.forget()
+        for writer in self._writers.values():
+            writer.forget()
+        for domain in self._domains.values():
+            domain.forget()
 
     def close(self) -> None:
         """Commits what is pending and leaves states behind; the storage is closed too."""
@@ -228,7 +230,7 @@ class Domain:
             journal = f"snapshots.{source}"
             worker = self._recognisers[source] = self._worker(
                 stage, f"patterns.{source}", lambda: [journal], lambda: [journal], rebuild_recogniser,
-                self._observer.settings.max_age_ns(source),
+                self._observer.settings.max_age_ns(source) or LEAST_MAX_AGE,
             )  # fmt: skip
             self._known.clear()
         return worker

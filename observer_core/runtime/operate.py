@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
@@ -39,21 +40,15 @@ def redrive(
     if body is None:
         raise InputError(f"entry {input_journal}@{position} is not quarantined in {stage_journal}")
     entry = source.entry(position)
+    now = max(output.head().time_ns, output.head().through_ns)
     note_body = {"input": input_journal, "position": position, "scopes": body["scopes"], "author": author,
                  "reason": reason}  # fmt: skip
-    head = source.head()
     record: Record = entry.record
     if isinstance(record, Snapshot):
-        record = replace(
-            record, ingest_ns=max(head.time_ns, record.ingest_ns), origin={"redriven": entry.ref}
-        )
-    else:
-        assert not isinstance(entry.record, Snapshot)
-        record = replace(entry.record, time_ns=max(head.time_ns, record.time_ns))
-    head = append(
-        source, [Note(kind="redrive", time_ns=head.time_ns, body={**note_body, "count": 1}), record]
-    )
-    done = Note(kind="redrive", time_ns=output.head().time_ns, body={**note_body, "count": 0})
+        record = replace(record, origin={"redriven": entry.ref})
+    again = Note(kind="redrive", time_ns=now, body={**note_body, "count": 1})
+    head = append(source, [again, _known_at(record, now)])
+    done = Note(kind="redrive", time_ns=now, body={**note_body, "count": 0})
     append(output, [done], extra=[output.view_op(view, None)])
     return f"{input_journal}@{head.position}"
 
@@ -62,12 +57,16 @@ def append(journal: Journal, records: list[Record], extra: list[Op] | None = Non
     """Commits records that no stage computes, at the time the journal has reached or later."""
     while True:
         head = journal.head()
-        placed = [
-            replace(record, time_ns=max(record.time_ns, head.time_ns)) if isinstance(record, Note) else record
-            for record in records
-        ]
+        placed = [_known_at(record, head.time_ns) for record in records]
         try:
-            through = max(record.time_ns for record in placed)
-            return journal.commit(head, Commit(records=placed, through_ns=through, extra=extra or []))
+            # How far the journal has been worked is for its stage to say: timers are due by it.
+            return journal.commit(head, Commit(records=placed, extra=extra or []))
         except Conflict:
             continue
+
+
+def _known_at(record: Any, time_ns: int) -> Record:
+    """The record as known at `time_ns` or later."""
+    name = "ingest_ns" if isinstance(record, Snapshot) else "time_ns"
+    known: Record = replace(record, **{name: max(time_ns, record.time_ns)})
+    return known

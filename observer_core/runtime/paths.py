@@ -54,7 +54,11 @@ def check_deployment(path: Path, paths: Paths, port: int) -> list[str]:
     """
     declared = _read(path)
     actual: dict[str, Any] = {"version": observer_core.__version__, "port": port}
-    found = []
+    found = [
+        f"{path.name} declares {key!r}, known are version, port, paths"
+        for key in declared
+        if key not in (*actual, "paths")
+    ]
     for key, value in actual.items():
         if key in declared and declared[key] != value:
             found.append(f"{path.name} declares {key} {declared[key]!r}, this Observer has {value!r}")
@@ -62,6 +66,8 @@ def check_deployment(path: Path, paths: Paths, port: int) -> list[str]:
     for key, where in declared.get("paths", {}).items():
         if key not in places:
             found.append(f"{path.name} declares paths.{key} = {where!r}, known are {', '.join(places)}")
+        elif not isinstance(where, str):
+            found.append(f"{path.name} declares paths.{key} = {where!r}, a path in quotes was expected")
         elif (path.parent / where).resolve() != places[key]:
             found.append(
                 f"{path.name} declares paths.{key} = {where!r} ({(path.parent / where).resolve()}), "

@@ -18,6 +18,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from observer_core.decision_pipeline.config import DecisionConfig
@@ -35,6 +36,8 @@ from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 from observer_core.snapshot_engine.sources.system import SystemConfig
 
 LIVE = "live"
+LEAST_MAX_AGE = 5 * SECOND
+"""The gate closes for older data, or later, unless a source's `max_age` says otherwise."""
 _FROM_FILE = "_file"
 
 
@@ -94,7 +97,12 @@ class Settings(BaseSettings):
     """Everything that can be set. Unknown keys are refused, in files and in code."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OBSERVER_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=False
+        env_prefix="OBSERVER_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        validate_default=False,
+        env_ignore_empty=True,
     )
 
     standalone: bool = Field(default=False, validation_alias="QTS_OBSERVER_STANDALONE")
@@ -171,15 +179,15 @@ class Settings(BaseSettings):
     def normaliser(self, source: str) -> NormaliserConfig:
         return next((item.normalise for item in self.source if item.name == source), NormaliserConfig())
 
-    def max_age_ns(self, source: str) -> int:
-        """How old a source's newest data may be before the gate closes."""
+    def max_age_ns(self, source: str) -> int | None:
+        """How old a source's newest data may be before the gate closes; None if it is not configured."""
         for item in self.source:
             if item.name == source:
                 if item.max_age is not None:
                     return item.max_age
                 interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
-                return max(5 * SECOND, 3 * (interval or 60 * SECOND))
-        return 180 * SECOND
+                return max(LEAST_MAX_AGE, 3 * (interval or 60 * SECOND))
+        return None
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:
@@ -189,7 +197,10 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
     root is read where it exists. Overrides that are None do not count.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
-    environment = {k: v for k, v in EnvSettingsSource(Settings)().items() if k in ("root", "config_dir")}
+    try:
+        environment = EnvSettingsSource(Settings)()
+    except SettingsError as error:
+        raise ConfigError(f"environment (OBSERVER_…): expected JSON: {error}") from None
     root = Path(given.get("root") or environment.get("root") or ".")
     path = config or root / given.get("config_dir", environment.get("config_dir", "config")) / "observer.toml"
     values: Mapping[str, Any] = {}

@@ -86,7 +86,7 @@ class Journals:
         }
 
     def all_durable(self) -> None:
-        """Syncs what was committed without that, and takes the marks away: from here on nothing needs them."""
+        """Syncs what was committed without that, and takes the marks away: nothing needs them any more."""
         self.storage.segments.sync(self._not_durable())
         rows = self.storage.tables.query(_DURABLE, "", "~")
         for start in range(0, len(rows), ROWS_PER_TRANSACTION):

@@ -15,6 +15,7 @@ from observer_core.shared.errors import Conflict, StorageUnavailable
 from observer_core.storage.journal import Commit
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
+from observer_core.storage.ports import Op
 from observer_core.storage.rows import Head
 from observer_core.storage.verify import verify
 from tests.support.toys import note
@@ -182,3 +183,25 @@ def test_what_is_not_committed_yet_is_not_said_to_be_durable(tmp_path: Path) -> 
     thread.join(10)
     assert journals.durable_position("commands.x") == 1
     storage.close()
+
+
+def test_rows_of_a_group_are_read_and_conditioned_as_if_they_were_written(storage: LocalStorage) -> None:
+    tables = storage.tables
+    tables.commit("p", [Op("insert", "old", b"0")])
+    with storage.group():
+        assert tables.commit("p", [Op("insert", "a", b"1"), Op("upsert", "old", b"1")])[0] == "1"
+        assert tables.commit("p", [Op("replace", "a", b"2", "1")]) == ["2"]
+        for refused in (Op("insert", "a", b"x"), Op("replace", "a", b"x", "1"), Op("replace", "b", b"x", "1")):
+            with pytest.raises(Conflict, match=refused.key):
+                tables.commit("p", [Op("upsert", "c", b"never"), refused])
+        assert tables.get("p", "c") is None
+        found = tables.get("p", "old")
+        assert found is not None
+        assert (found.value, found.etag) == (b"1", "2")
+        tables.commit("p", [Op("delete", "a"), Op("upsert", "z", b"9")])
+        assert tables.get("p", "a") is None
+        assert [row.key for row in tables.query("p", "", "~")] == ["old", "z"]
+        assert tables.commit("p", [Op("insert", "a", b"3")]) == ["1"]
+    assert [(row.key, row.value) for row in tables.query("p", "", "~")] == [
+        ("a", b"3"), ("old", b"1"), ("z", b"9"),
+    ]  # fmt: skip

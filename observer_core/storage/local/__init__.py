@@ -1,0 +1,77 @@
+"""Files and SQLite: the embedded backend.
+
+Segments are files, rows and queues are tables of `journal.db` (WAL). Two promises can
+be chosen (`durability`):
+
+* `full`: what `append` and `commit` return from survives a power failure.
+* `normal`: it survives the death of the process; a power failure may take the newest
+  commits. Rows may then outlive the bytes they point to, so `Journals.recover` runs at
+  the next start (`volatile` is True).
+
+SQLite's automatic WAL checkpoints would stall the hot path by milliseconds, so they are
+off: somebody calls `checkpoint` (the standalone runtime does it in a thread).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from observer_core.shared.clock import Clock, SystemClock
+from observer_core.storage.local.database import Database
+from observer_core.storage.local.files import (
+    Durability,
+    LocalBlobs,
+    LocalSegments,
+    make_directories,
+    os_errors,
+)
+from observer_core.storage.local.queues import LocalQueues
+from observer_core.storage.local.tables import LocalTables
+
+__all__ = ["Durability", "LocalStorage"]
+
+
+class LocalStorage:
+    """`root` holds the segments' folders, `state/` for blobs, and `journal.db`."""
+
+    def __init__(self, root: Path, *, durability: Durability = "full", clock: Clock | None = None) -> None:
+        with os_errors(f"open data folder {str(root)!r}"):
+            make_directories(root.absolute(), durable=True)
+        self.root = root
+        self.durability = durability
+        self.volatile = durability == "normal"
+        self._database = Database(root / "journal.db", durability)
+        self.segments = LocalSegments(root, durability)
+        self.blobs = LocalBlobs(root / "state", durability)
+        self.tables = LocalTables(self._database)
+        self.queues = LocalQueues(self._database, clock or SystemClock())
+
+    @contextmanager
+    def group(self) -> Iterator[None]:
+        if self.segments.in_group:
+            yield
+            return
+        failed: Exception | None = None
+        # Left from the right: bytes are synced before the rows that point to them are committed.
+        with self._database.transaction(), self.tables.group(), self.segments.group():
+            try:
+                yield
+            except Exception as error:
+                failed = error  # what was committed before it is whole, and stands
+        if failed is not None:
+            raise failed
+
+    def settle(self) -> None:
+        if self.segments.in_group:
+            self.segments.settle()
+            self.tables.settle()
+            self._database.settle()
+
+    def checkpoint(self) -> None:
+        self._database.checkpoint()
+
+    def close(self) -> None:
+        self.segments.close()
+        self._database.close()
