@@ -14,13 +14,24 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed  ## .venv with the observer command and all that running and testing needs
+AZURITE := tests/azurite/node_modules/.installed
+
+setup: .venv/.installed $(AZURITE)  ## .venv with the observer command and all that running and testing needs
 
 .venv/.installed: $(REQUIREMENTS)
 	@sh scripts/make_venv.sh .venv $(PYTHON)
 	@touch $@
 
-run: setup  ## start the Observer: this machine's metrics and the shipped recording
+# Running needs none of it, so a machine without Node.js is told and goes on.
+$(AZURITE): tests/azurite/package-lock.json | .venv/.installed
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		echo "setup: installing Azurite into tests/azurite"; \
+		.venv/bin/python -m tests.support.azurite && touch $@; \
+	else \
+		echo "setup: SKIPPED Azurite: no Node.js with npm; the tests of the Azure storage will fail"; \
+	fi
+
+run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording
 	@.venv/bin/observer run $(ARGS)
 
 test: setup golden313  ## all tests
@@ -53,8 +64,10 @@ lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	@test -x .venv-lock/bin/uv || { python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet $(UV); }
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	@if command -v npm >/dev/null; then sh scripts/lock_azurite.sh; \
+	else echo "lock: SKIPPED tests/azurite: no npm"; fi
 
 clean:  ## remove what can be made again (never data or logs)
-	rm -rf .venv .venv313 .venv-lock build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	rm -rf .venv .venv313 .venv-lock tests/azurite/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,49 @@
-"""Property tests find the same examples on every machine, however slow it is."""
+"""Property tests find the same examples on every machine, however slow it is; Azurite for who asks for it."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from observer_core.storage.azure.storage import AzureStorage
 
 settings.register_profile("observer", deadline=None, derandomize=True)
 settings.load_profile("observer")
+
+_prefixes = (f"t{number}-" for number in count(1))
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    """The connection string of this worker's own emulator, started for the first who asks."""
+    from tests.support.azurite import running
+
+    with running() as connection_string:
+        yield connection_string
+
+
+@pytest.fixture
+def azure_storage(azurite: str) -> Iterator[Callable[..., AzureStorage]]:
+    """Opens storages that share a namespace which is this test's own."""
+    from observer_core.storage.azure.storage import AzureStorage
+
+    prefix, opened = next(_prefixes), []
+
+    def make(**options: Any) -> AzureStorage:
+        values = {"AzureWebJobsStorage": azurite}
+        opened.append(AzureStorage.connect(values, **{"prefix": prefix, **options}))
+        return opened[-1]
+
+    yield make
+    for storage in opened:
+        storage.close()
+
+
+@pytest.fixture
+def azure(azure_storage: Callable[..., AzureStorage]) -> AzureStorage:
+    return azure_storage()

@@ -50,7 +50,10 @@ def identity(config: Any) -> str:
 
 
 def explain(error: ValidationError, where: str) -> ConfigError:
-    """Pydantic's findings as one `ConfigError` that names file, key, what came and what was expected."""
+    """Pydantic's findings as one `ConfigError` that names file, key, what came and what was expected.
+
+    A whole table is not shown as what came: it may hold a secret.
+    """
     lines = []
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"]) or "(top level)"
@@ -59,5 +62,6 @@ def explain(error: ValidationError, where: str) -> ConfigError:
         elif item["type"] == "missing":
             lines.append(f"{key}: missing; it must be given")
         else:
-            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}; found {item['input']!r}")
+            found = "" if isinstance(item["input"], dict | list | BaseModel) else f"; found {item['input']!r}"
+            lines.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{found}")
     return ConfigError(f"{where}: " + "; ".join(lines))

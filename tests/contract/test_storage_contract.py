@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +11,7 @@ from threading import Barrier
 
 import pytest
 
-from observer_core.shared.clock import ManualClock
-from observer_core.shared.errors import Conflict, LimitExceeded, NotFound, StorageCorrupt
+from observer_core.shared.errors import Conflict, LimitExceeded, NotFound, StorageCorrupt, StorageUnavailable
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.ports import (
     APPEND_BYTES,
@@ -20,6 +21,7 @@ from observer_core.storage.ports import (
     Op,
     Storage,
 )
+from tests.support.passing import Passing
 
 NAME = "snapshots/source=x/date=2018-04-05/00.ndjson"
 
@@ -269,24 +271,25 @@ def test_of_six_first_writers_exactly_one_wins(storage: Storage) -> None:
 
 
 def test_a_message_is_hidden_while_it_is_worked_on_and_comes_again(
-    storage: Storage, clock: ManualClock
+    storage: Storage, passing: Passing
 ) -> None:
     storage.queues.send("hints", b"one")
-    (first,) = storage.queues.receive("hints", visibility_ns=100)
+    (first,) = storage.queues.receive("hints", visibility_ns=passing.while_ns)
     assert (first.body, first.dequeue_count) == (b"one", 1)
-    clock.advance(99)
+    passing.almost()
     assert storage.queues.receive("hints") == []
     assert storage.queues.length("hints") == 1
-    clock.advance(1)
-    (second,) = storage.queues.receive("hints", visibility_ns=100)
+    passing.over()
+    (second,) = storage.queues.receive("hints", visibility_ns=passing.while_ns)
     assert (second.id, second.body, second.dequeue_count) == (first.id, b"one", 2)
 
 
-def test_only_the_newest_receipt_deletes(storage: Storage, clock: ManualClock) -> None:
+def test_only_the_newest_receipt_deletes(storage: Storage, passing: Passing) -> None:
     storage.queues.send("hints", b"one")
-    (stale,) = storage.queues.receive("hints", visibility_ns=10)
-    clock.advance(10)
-    (newest,) = storage.queues.receive("hints", visibility_ns=10)
+    (stale,) = storage.queues.receive("hints", visibility_ns=passing.while_ns)
+    passing.almost()
+    passing.over()
+    (newest,) = storage.queues.receive("hints", visibility_ns=passing.while_ns)
     storage.queues.delete("hints", stale)
     assert storage.queues.length("hints") == 1
     storage.queues.delete("other", newest)
@@ -297,15 +300,18 @@ def test_only_the_newest_receipt_deletes(storage: Storage, clock: ManualClock) -
 
 
 def test_messages_come_in_numbers_after_their_delay_and_to_one_receiver(
-    storage: Storage, clock: ManualClock
+    storage: Storage, passing: Passing
 ) -> None:
-    for number in range(5):
-        storage.queues.send("hints", b"%d" % number, delay_ns=100 if number == 4 else 0)
+    for number in range(4):
+        storage.queues.send("hints", b"%d" % number)
     storage.queues.send("other", b"x")
-    assert len(storage.queues.receive("hints", count=3, visibility_ns=1000)) == 3
-    assert len(storage.queues.receive("hints", count=3, visibility_ns=1000)) == 1
+    long = 1000 * passing.while_ns
+    assert len(storage.queues.receive("hints", count=3, visibility_ns=long)) == 3
+    assert len(storage.queues.receive("hints", count=3, visibility_ns=long)) == 1
+    storage.queues.send("hints", b"4", delay_ns=passing.while_ns)
     assert storage.queues.receive("hints", count=3) == []
-    clock.advance(100)
+    passing.almost()
+    passing.over()
     assert [message.body for message in storage.queues.receive("hints")] == [b"4"]
     assert storage.queues.length("hints") == 5
     assert storage.queues.length("none-yet") == 0
@@ -367,3 +373,25 @@ def test_a_damaged_index_is_an_error_that_says_what_to_do(tmp_path: Path) -> Non
     (tmp_path / "journal.db").write_bytes(b"not a database" * 1000)
     with pytest.raises(StorageCorrupt, match=r"journal\.db.*restore it from a backup"):
         LocalStorage(tmp_path)
+
+
+def test_a_sync_that_failed_is_owed_until_it_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path, durability="normal")
+    storage.segments.append(NAME, b"one\n")
+    synced: list[str] = []
+
+    def sync(descriptor: int, fail: bool) -> None:
+        if fail:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: sync(descriptor, fail=True))
+    with pytest.raises(StorageUnavailable, match="sync segments: Input/output error"):
+        storage.segments.sync()
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: sync(descriptor, fail=False))
+    storage.segments.sync()
+    storage.segments.sync()
+    assert synced == [str(tmp_path / NAME)]
+    storage.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from observer_core.shared.clock import ManualClock
-from observer_core.storage.journal import Journals
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.recovery import recover
 from tests.support.toys import Chain

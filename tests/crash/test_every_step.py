@@ -10,7 +10,7 @@ import pytest
 
 from observer_core.shared.clock import ManualClock
 from observer_core.shared.errors import StorageFull
-from observer_core.storage.journal import Journals
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import Durability, LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Storage
@@ -23,7 +23,7 @@ UNDISTURBED = Chain(MemoryStorage()).run()
 Reopen = Callable[[], Storage]
 
 
-@pytest.fixture(params=["memory", "normal", "full", "grouped"])
+@pytest.fixture(params=["memory", "full", "grouped"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], Reopen]:
     """Gives, for a number, what opens that one of many stores, again and again."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.storage.journal import Journals
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.verify import verify

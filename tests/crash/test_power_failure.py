@@ -11,7 +11,7 @@ import pytest
 
 from observer_core.shared.clock import ManualClock
 from observer_core.storage import recovery
-from observer_core.storage.journal import Journals
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import Durability, LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.recovery import OPERATIONS, Cut, recover
@@ -97,8 +97,10 @@ def test_in_full_whatever_was_returned_from_survives(tmp_path: Path) -> None:
         assert finish(after) == (UNDISTURBED, []), f"seed {seed}"
 
 
-def damaged(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which each of the three journals has to be cut."""
+    tmp_path = tmp_path_factory.mktemp("damaged")
     for seed in range(200):
         chance = random.Random(seed)
         root, after, probe = tmp_path / f"d{seed}", tmp_path / f"d{seed}.after", tmp_path / f"d{seed}.probe"
@@ -111,16 +113,15 @@ def damaged(tmp_path: Path) -> Path:
 
 
 def test_a_recovery_stopped_at_any_step_is_finished_by_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "ROWS_PER_TRANSACTION", 1)  # so that a cut takes many
-    origin = damaged(tmp_path)
     number = 0
     while True:
         number += 1
         for when in ("before", "torn", "after"):
             root = tmp_path / f"{number}.{when}"
-            shutil.copytree(origin, root)
+            shutil.copytree(damaged, root)
             storage = LocalStorage(root, durability="normal")
             faulty = FaultyStorage(storage, at=number, when=when)
             try:
@@ -134,8 +135,9 @@ def test_a_recovery_stopped_at_any_step_is_finished_by_the_next(
             assert finish(root)[0] == UNDISTURBED, f"recovery stopped {when} step {number}"
 
 
-def test_a_cut_is_recorded_and_the_next_start_has_nothing_to_cut(tmp_path: Path) -> None:
-    storage = LocalStorage(damaged(tmp_path), durability="normal")
+def test_a_cut_is_recorded_and_the_next_start_has_nothing_to_cut(damaged: Path, tmp_path: Path) -> None:
+    shutil.copytree(damaged, tmp_path / "x")
+    storage = LocalStorage(tmp_path / "x", durability="normal")
     journals, cuts = start(storage)
     notes = [entry.record for entry in journals.open(OPERATIONS).scan()]
     assert [(n.kind, n.body["journal"], n.body["was"], n.body["now"]) for n in notes] == [

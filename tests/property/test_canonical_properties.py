@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from observer_core.shared.canonical import decode, encode, encode_columns
 from observer_core.shared.errors import RecordError
-from observer_core.storage.journal import GENESIS, chain
+from observer_core.storage.rows import GENESIS, chain
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 LEAVES = (

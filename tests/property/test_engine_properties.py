@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from observer_core.runtime.engine import Worker, rerun_row
 from observer_core.shared.clock import SECOND
-from observer_core.storage.journal import Commit, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.verify import verify
 from tests.support.faults import Between, Crash, FaultyStorage

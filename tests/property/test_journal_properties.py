@@ -11,8 +11,10 @@ from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict
 from observer_core.shared.records import Note
-from observer_core.storage.journal import GENESIS, Commit, InputRange, Journal, Journals, chain
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
+from observer_core.storage.rows import GENESIS, InputRange, chain
 from observer_core.storage.verify import verify
 from tests.support.toys import START_NS
 

@@ -19,8 +19,10 @@ from observer_core.shared.records import Note, Record, Snapshot
 from observer_core.shared.stage import Entry
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.storage.epochs import Build
-from observer_core.storage.journal import Commit, Head, InputRange, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Storage
+from observer_core.storage.rows import Head, InputRange
 
 START_NS = 1_522_886_400 * SECOND
 BUILD = Build("1.0", "lock")

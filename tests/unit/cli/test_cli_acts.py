@@ -12,7 +12,8 @@ from observer_core.cli import gate as gating
 from observer_core.cli.opened import running
 from observer_core.runtime.standalone import single_instance
 from observer_core.shared.records import Note
-from observer_core.storage.journal import Commit, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from tests.unit.cli.conftest import MINUTES, OPTIONS, SILENT_FROM, START_MINUTE, Observer, recording, run
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from observer_core.storage.journal import GENESIS, chain
+from observer_core.storage.rows import GENESIS, chain
 from tests.unit.cli.conftest import JUMP_AT, OPTIONS, START_MINUTE, Observer, process, recording, run
 
 KINDS = ("snapshots", "patterns", "events", "decisions")

@@ -13,10 +13,12 @@ from observer_core.shared.errors import Divergence, EpochMoved, RecordError, Sto
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry
 from observer_core.storage.epochs import Build
-from observer_core.storage.journal import Commit, InputRange, Journals
+from observer_core.storage.journal import Commit
+from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import ROWS_PER_TRANSACTION
+from observer_core.storage.rows import InputRange
 from observer_core.storage.verify import verify
 from tests.support.faults import Between, FaultyStorage
 from tests.support.toys import (
@@ -218,6 +220,7 @@ def test_more_inputs_than_a_transaction_takes_are_consumed_all_the_same(storage:
     worker.pump(flush=True)
     assert worker.quarantines == 0
     assert len(journals.open(FIRST).checkpoints()) == len(inputs)
+    assert journals.open(FIRST).head().seq < 20, "in few commits"
 
 
 # ---------------------------------------------------------------------- state
@@ -330,9 +333,13 @@ def test_what_a_twin_has_committed_just_so_is_adopted_without_running_it_again(
 ) -> None:
     other = process(storage)
     feed(other, VALUES[:6])
-    twin, stage = toy_worker(other), Toy("first")
+    twin, stage = toy_worker(other, state_entries=1000), Toy("first")
     acting: list[str] = []
-    worker = toy_worker(process(Between(storage, lambda step: acting and twin.pump(flush=True))), stage=stage)
+    worker = toy_worker(
+        process(Between(storage, lambda step: acting and twin.pump(flush=True))),
+        stage=stage,
+        state_entries=1000,
+    )
     worker.pump(flush=True)
     twin.pump(flush=True)
     feed(other, VALUES[6:])
@@ -446,6 +453,18 @@ def test_another_configuration_opens_an_epoch_with_its_content_and_the_old_worke
     assert {r.epoch for r in found} == {1, 2, 3}
     assert verify(process(storage).open(FIRST)).fault is None
     assert consumed(storage)[-1].last == len(VALUES)
+
+
+def test_losing_the_race_to_another_configuration_is_no_divergence(storage: MemoryStorage) -> None:
+    feed(process(storage), VALUES[:5])
+    new = toy_worker(process(storage), stage=Toy("first", threshold=7))
+    acting: list[str] = []
+    old = toy_worker(process(Between(storage, lambda step: acting and new.pump(flush=True))))
+    old.pump(flush=True)
+    feed(process(storage), VALUES[5:])
+    acting.append("now")
+    with pytest.raises(EpochMoved, match="in epoch 2"):
+        old.pump(flush=True)
 
 
 def test_an_epoch_opens_with_a_state_so_that_nothing_older_is_run_by_it(storage: MemoryStorage) -> None:
@@ -631,6 +650,33 @@ def test_an_entry_is_never_set_aside_for_deaths_that_are_not_its_own(storage: Me
     for _ in range(12):
         toy_worker(process(storage), stage=Toy("first", threshold=10**6)).pump()
     assert [r.kind for r in records(storage)] == ["epoch"]
+
+
+def test_an_entry_is_never_set_aside_because_others_were_faster(storage: MemoryStorage) -> None:
+    """Tried alone after a death, it loses the race for the head again and again."""
+
+    class Kills(Toy):
+        def transition(self, state: State, entry: Entry) -> Sequence[Record]:
+            raise Killed
+
+    feed(process(storage), [1], name="commands.a")
+    with pytest.raises(Killed):
+        toy_worker(process(storage), ("commands.a",), stage=Kills("first")).pump()
+    twin = toy_worker(process(storage), ("commands.b",))
+    left = [12]
+
+    def act(step: int) -> None:
+        if left[0]:
+            left[0] -= 1
+            feed(process(storage), [5], name="commands.b")
+            twin.pump(flush=True)
+
+    worker = toy_worker(process(Between(storage, act)), ("commands.a", "commands.b"))
+    worker.pump(flush=True)
+    assert worker.conflicts >= 3
+    assert worker.quarantines == 0
+    assert {r.kind for r in records(storage)} == {"epoch", "command"}
+    assert InputRange("commands.a", 1, 1) in consumed(storage)
 
 
 def test_an_interrupted_transition_leaves_no_half_state_to_be_committed(storage: MemoryStorage) -> None:

@@ -9,8 +9,9 @@ from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, StorageUnavailable
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.normalise import Normaliser
-from observer_core.storage.journal import InputRange, Journals
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
+from observer_core.storage.rows import InputRange
 from observer_core.storage.verify import verify
 from tests.support.faults import FaultyStorage
 from tests.support.toys import BUILD, SOURCE, START_NS, snapshot, worker_name

@@ -6,8 +6,10 @@ import pytest
 
 from observer_core.runtime.chain import RecentChain
 from observer_core.shared.records import Note
-from observer_core.storage.journal import Commit, InputRange, Journal, Journals
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
+from observer_core.storage.rows import InputRange
 
 
 @pytest.fixture

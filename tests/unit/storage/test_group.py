@@ -191,7 +191,8 @@ def test_rows_of_a_group_are_read_and_conditioned_as_if_they_were_written(storag
     with storage.group():
         assert tables.commit("p", [Op("insert", "a", b"1"), Op("upsert", "old", b"1")])[0] == "1"
         assert tables.commit("p", [Op("replace", "a", b"2", "1")]) == ["2"]
-        for refused in (Op("insert", "a", b"x"), Op("replace", "a", b"x", "1"), Op("replace", "b", b"x", "1")):
+        stale, absent = Op("replace", "a", b"x", "1"), Op("replace", "b", b"x", "1")
+        for refused in (Op("insert", "a", b"x"), stale, absent):
             with pytest.raises(Conflict, match=refused.key):
                 tables.commit("p", [Op("upsert", "c", b"never"), refused])
         assert tables.get("p", "c") is None
