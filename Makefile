@@ -7,14 +7,13 @@
 PYTHON ?=
 ARGS ?=
 UV := uv==0.13.9
+AZURITE := tests/azurite/node_modules/.installed
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--custom-compile-command "make lock" $(ARGS)
 
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-
-AZURITE := tests/azurite/node_modules/.installed
 
 setup: .venv/.installed $(AZURITE)  ## .venv with the observer command and all that running and testing needs
 
@@ -28,7 +27,7 @@ $(AZURITE): tests/azurite/package-lock.json | .venv/.installed
 		echo "setup: installing Azurite into tests/azurite"; \
 		.venv/bin/python -m tests.support.azurite && touch $@; \
 	else \
-		echo "setup: SKIPPED Azurite: no Node.js with npm; the tests of the Azure storage will fail"; \
+		echo "setup: SKIPPED Azurite: no Node.js with npm; tests of the Azure storage will fail"; \
 	fi
 
 run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording
@@ -68,6 +67,6 @@ lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	else echo "lock: SKIPPED tests/azurite: no npm"; fi
 
 clean:  ## remove what can be made again (never data or logs)
-	rm -rf .venv .venv313 .venv-lock tests/azurite/node_modules build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache
+	rm -rf .venv .venv313 .venv-lock tests/azurite/node_modules build dist .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from observer_core.storage.azure.storage import AzureStorage
+    from observer_core.storage.azure import AzureStorage
 
 settings.register_profile("observer", deadline=None, derandomize=True)
 settings.load_profile("observer")
 
-_prefixes = (f"t{number}-" for number in count(1))
+_prefixes = (f"t{number}" for number in count(1))
 
 
 @pytest.fixture(scope="session")
@@ -30,7 +30,7 @@ def azurite() -> Iterator[str]:
 @pytest.fixture
 def azure_storage(azurite: str) -> Iterator[Callable[..., AzureStorage]]:
     """Opens storages that share a namespace which is this test's own."""
-    from observer_core.storage.azure.storage import AzureStorage
+    from observer_core.storage.azure import AzureStorage
 
     prefix, opened = next(_prefixes), []
 

@@ -121,5 +121,8 @@ class Deliveries:
                 item.pump()
             except ObserverError as error:
                 _log.error("delivery stopped for now", subscription=item.name, error=str(error))
+            except Exception:
+                # A defect of one sink; the thread goes on, for nobody would miss it.
+                _log.exception("delivery failed", subscription=item.name)
             wake.wait(_IDLE_SECONDS)
             wake.clear()

@@ -43,9 +43,11 @@ from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.source import Source, unavailable
+from observer_core.storage.rows import Head
 
 _RECORDING_STEP_SECONDS = 0.1
 _SYNC_SECONDS = 2.0
+_RETRY_SECONDS = 0.5
 _WAITING = 10_000
 _log = structlog.get_logger("observer.run")
 
@@ -99,8 +101,14 @@ class Standalone:
         self.port: int | None = None
         self._stop = threading.Event()
         self._waiting: deque[tuple[str, Snapshot]] = deque()
-        self._feeds: dict[str, tuple[RecordingSourceConfig, RecordingFeed]] = {}
+        self._in_doubt: Head | None = None
+        """What the first of `_waiting` was committed as, in a step that has not ended well yet."""
+        self._recordings = {
+            item.name: item for item in settings.source if isinstance(item, RecordingSourceConfig)
+        }
+        self._feeds: dict[str, RecordingFeed] = {}
         self._storage_failed = False
+        self._retry_at = 0.0
         self._logbook = Logbook(self.observer.journals)
         self._collector = Collector(self._live_sources(), self.observer.clock)
         self._pushed: SimpleQueue[str] = SimpleQueue()
@@ -130,7 +138,7 @@ class Standalone:
         try:
             self.port = server.start()
             self.observer.domain(LIVE).declare("live", self.observer.clock.now_ns())
-            self._open_feeds()
+            self._feeds = {name: self._feed(config) for name, config in self._recordings.items()}
             console.start(self.port)
             _log.info("started", port=self.port, sources=[item.name for item in settings.source])
             collector.start()
@@ -159,33 +167,34 @@ class Standalone:
         tick_every = self.settings.clock_interval / SECOND
         next_tick = next_step = time.monotonic()
         while not self._stop.is_set():
-            wait = max(0.0, min(next_tick, next_step if self._feeds else next_tick) - time.monotonic())
-            self._waiting.extend(collector.results(min(wait, 0.5)))
+            due = max(self._retry_at, min(next_tick, next_step if self._recordings else next_tick))
+            self._waiting.extend(collector.results(max(0.0, min(due - time.monotonic(), 0.5))))
+            now = time.monotonic()
             try:
-                moved = self._take_in()
-                now = time.monotonic()
-                if now >= next_tick:
-                    next_tick = max(next_tick + tick_every, now)
-                    moved += self._tick()
-                if self._feeds and now >= next_step:
-                    next_step = now + _RECORDING_STEP_SECONDS
-                    moved += self._replay()
-                if self._storage_failed:
-                    self._open_feeds()  # where they were before the failed step
-                    self._storage_failed = False
-                    _log.info("storage is back")
+                if now >= self._retry_at:
+                    moved = self._take_in()
+                    if now >= next_tick:
+                        next_tick = max(next_tick + tick_every, now)
+                        moved += self._tick()
+                    if self._recordings and now >= next_step:
+                        next_step = now + _RECORDING_STEP_SECONDS
+                        moved += self._replay()
+                    self._tell(moved, deliveries, console)
             except StorageUnavailable as error:
                 self._wait_for_storage(error)
-                self.health.beat()  # it is alive: a restart would lose what waits in memory
-                continue
-            if moved:
-                deliveries.wake()
-                self._logbook.write()
-            self._logbook.summary(self.observer.clock.now_ns())
-            self.health.beat()
-            console.beat()
-            if end is not None and time.monotonic() >= end:
+            self.health.beat()  # also while storage fails: a restart would lose what waits in memory
+            if end is not None and now >= end:
                 return
+
+    def _tell(self, moved: int, deliveries: Deliveries, console: Console) -> None:
+        if self._storage_failed:
+            self._storage_failed = False
+            _log.info("storage is back")
+        if moved:
+            deliveries.wake()
+            self._logbook.write()
+        self._logbook.summary(self.observer.clock.now_ns())
+        console.beat()
 
     def _take_in(self) -> int:
         """Commits what was collected and brings its stages up to date; keeps what could not be written."""
@@ -197,21 +206,29 @@ class Standalone:
             source, snapshot = self._waiting[0]
             started = time.perf_counter()
             with self.observer.step():
-                self._write(source, snapshot)
+                if not self._is_stored(source):
+                    self._in_doubt = self._write(source, snapshot)
                 moved += self.observer.domain(LIVE).work(source)
             self._waiting.popleft()
+            self._in_doubt = None
             values = sum(column.size for column in snapshot.fields.values())
             self._logbook.snapshot(source, snapshot, values)
             self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
         return moved
 
-    def _write(self, source: str, snapshot: Snapshot) -> None:
+    def _is_stored(self, source: str) -> bool:
+        """Whether a step that failed has committed the snapshot at hand all the same."""
+        if self._in_doubt is None:
+            return False
+        return self.observer.journals.open(f"snapshots.{source}").head().seq >= self._in_doubt.seq
+
+    def _write(self, source: str, snapshot: Snapshot) -> Head:
         writer = self.observer.writer(source, LIVE, "live", snapshot.ingest_ns)
         try:
-            writer.write([snapshot])
+            return writer.write([snapshot])
         except InputError as error:
             _log.warning("snapshot refused", source=source, error=str(error))
-            writer.write([unavailable(source, snapshot.ingest_ns, error)])
+            return writer.write([unavailable(source, snapshot.ingest_ns, error)])
 
     def _tick(self) -> int:
         domain = self.observer.domain(LIVE)
@@ -226,13 +243,16 @@ class Standalone:
 
     def _replay(self) -> int:
         moved = 0
-        for name, (config, feed) in list(self._feeds.items()):
+        for name, config in list(self._recordings.items()):
             started = time.perf_counter()
+            # After a step that failed it is opened anew: it had gone further than was committed.
+            feed = self._feeds.pop(name, None) or self._feed(config)
             with self.observer.step():
                 count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
                 moved += self.observer.domain(config.domain).work(name, flush=True)
+            self._feeds[name] = feed
             if not count:
-                del self._feeds[name]
+                del self._feeds[name], self._recordings[name]
                 _log.info("recording is at its end", source=name, domain=config.domain)
             self._logbook.count(name, count, values)
             self.metrics.tick(name, "ok", values, time.perf_counter() - started, snapshots=count)
@@ -247,8 +267,9 @@ class Standalone:
             self._storage_failed = True
         while len(self._waiting) > _WAITING:
             source, snapshot = self._waiting.popleft()
+            self._in_doubt = None
             _log.error("snapshot lost: storage is still failing", source=source, event_ns=snapshot.event_ns)
-        self._stop.wait(0.5)
+        self._retry_at = time.monotonic() + _RETRY_SECONDS
 
     def _keep(self) -> None:
         while not self._stop.wait(_SYNC_SECONDS):
@@ -271,12 +292,9 @@ class Standalone:
                 found.append((SystemSource(item.name, item.system()), item.deadline))
         return found
 
-    def _open_feeds(self) -> None:
-        for item in self.settings.source:
-            if isinstance(item, RecordingSourceConfig):
-                paths = [self.settings.paths.root / path for path in item.paths]
-                feed = RecordingFeed(self.observer, item.name, item.domain, paths, item.mapping)
-                self._feeds[item.name] = (item, feed)
+    def _feed(self, config: RecordingSourceConfig) -> RecordingFeed:
+        paths = [self.settings.paths.root / path for path in config.paths]
+        return RecordingFeed(self.observer, config.name, config.domain, paths, config.mapping)
 
 
 @contextlib.contextmanager

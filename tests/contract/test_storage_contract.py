@@ -59,6 +59,9 @@ def test_bytes_that_are_not_there_are_an_error_never_a_short_answer(storage: Sto
     storage.segments.append(NAME, b"one\n")
     with pytest.raises(StorageCorrupt, match=r"ends at (byte )?4.*5"):
         storage.segments.read(NAME, 2, 3)
+    with pytest.raises(StorageCorrupt, match=r"ends at .*10"):
+        storage.segments.read(NAME, 9, 1)
+    assert storage.segments.read(NAME, 4, 0) == b""
     for missing in (storage.segments.size, lambda name: storage.segments.read(name, 0, 1)):
         with pytest.raises(NotFound, match="none"):
             missing("snapshots/source=x/none.ndjson")
@@ -215,6 +218,21 @@ def test_a_query_is_half_open_in_code_point_order_and_limited(storage: Storage) 
     assert storage.tables.query("p", "", "~", 0) == []
 
 
+def test_a_key_may_hold_whatever_is_not_forbidden(storage: Storage) -> None:
+    for key in ("a%b", "a%2Fb", "a'b", 'a"b', " a ", "a+b&c=d", "a~b;c:d,e", "([{a}])", "@$*|<>^`", "서울😀"):
+        (etag,) = storage.tables.commit(key, [Op("insert", key, b"1")])
+        storage.tables.commit(key, [Op("replace", key, b"2", etag)])
+        row = storage.tables.get(key, key)
+        assert row is not None
+        assert storage.tables.query(key, key, key + " ") == [row]
+        assert (row.key, row.value) == (key, b"2")
+        with pytest.raises(Conflict) as found:
+            storage.tables.commit(key, [Op("upsert", "other"), Op("insert", key)])
+        assert (found.value.partition, found.value.key) == (key, key)
+        storage.tables.commit(key, [Op("delete", key)])
+        assert storage.tables.query(key, "", "\U0010ffff") == []
+
+
 def test_limits_hold_that_the_strictest_backend_has(storage: Storage) -> None:
     rows = [Op("upsert", f"k{n}", b"v") for n in range(ROWS_PER_TRANSACTION + 1)]
     assert len(storage.tables.commit("p", rows[:-1])) == ROWS_PER_TRANSACTION
@@ -223,6 +241,7 @@ def test_limits_hold_that_the_strictest_backend_has(storage: Storage) -> None:
     row = storage.tables.get("p", "big")
     assert row is not None
     assert row.value == big
+    storage.tables.commit("p", [Op("upsert", f"big{n}", big) for n in range(4)])
     refused = [
         ([], "0 rows"),
         (rows, "101 rows"),

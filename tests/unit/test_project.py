@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -46,6 +47,16 @@ def test_requirements_are_exact_pins_without_urls_or_indexes(name: str) -> None:
     text = (ROOT / name).read_text()
     assert pins(name)
     assert not re.search(r"://|^\s*-|@ ", text, re.MULTILINE)
+
+
+def test_azurite_is_locked_with_all_it_needs_and_no_host_is_named() -> None:
+    folder = ROOT / "tests/azurite"
+    text = (folder / "package-lock.json").read_text()
+    locked = json.loads(text)["packages"]
+    wanted = json.loads((folder / "package.json").read_text())["dependencies"]
+    assert {name: locked[f"node_modules/{name}"]["version"] for name in wanted} == wanted
+    assert all(found["integrity"].startswith("sha512-") for name, found in locked.items() if name)
+    assert "://" not in text
 
 
 def test_every_dependency_is_pinned_and_both_lock_files_agree() -> None:

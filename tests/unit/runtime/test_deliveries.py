@@ -1,0 +1,133 @@
+"""Subscriptions of the configuration: which sinks they get, which domains, and their threads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from observer_core.automation.delivery import Deliverer
+from observer_core.automation.sinks.file import FileSink
+from observer_core.automation.sinks.log import LogSink
+from observer_core.automation.sinks.queue import QueueSink
+from observer_core.automation.sinks.webhook import WebhookSink
+from observer_core.runtime.deliveries import Deliveries, deliverer
+from observer_core.runtime.observer import Observer
+from observer_core.shared.errors import InputError, StorageUnavailable
+from tests.support.market import eventually, observer, recording, take
+
+FILE = {"kind": "file", "path": "out/blocks.ndjson"}
+
+
+def subscription(name: str, sink: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": name, "start": "beginning", "stream": "decisions", "sink": sink, **more}
+
+
+def observed(folder: Path, *subscriptions: dict[str, Any]) -> Observer:
+    return observer(folder, subscription=list(subscriptions))
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize(
+    ("sink", "kind"),
+    [
+        ({"kind": "log"}, LogSink),
+        (FILE, FileSink),
+        ({"kind": "queue", "queue": "blocks"}, QueueSink),
+        ({"kind": "webhook", "url": "https://h.example/x", "secret": "hunter2"}, WebhookSink),
+    ],
+)
+def test_each_kind_of_sink_is_made_of_its_configuration(
+    tmp_path: Path, sink: dict[str, Any], kind: type
+) -> None:
+    made = deliverer(observed(tmp_path, subscription("s", sink)), "s", "live")
+    assert type(made._sink) is kind
+    assert made._sink.name == made.name == "s"
+
+
+def test_an_unknown_subscription_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no subscription 'nix'; configured are: s"):
+        deliverer(observed(tmp_path, subscription("s", FILE)), "nix", "live")
+    with pytest.raises(InputError, match="there is no subscription 'nix'; configured are: none"):
+        deliverer(observed(tmp_path), "nix", "live")
+
+
+def test_a_recording_pages_nobody_unless_its_domain_is_named(tmp_path: Path) -> None:
+    it = observed(
+        tmp_path, subscription("ops", {"kind": "file", "path": "ops"}, verdicts=["block"]),
+        subscription("desk", FILE, domains=["live", "desk"], verdicts=["block"]),
+    )  # fmt: skip
+    take(it, recording(tmp_path / "desk.csv"))
+    sending = Deliveries(it, ["desk", "live"])
+    sending.start()
+    try:
+        eventually(lambda: len(lines(tmp_path / FILE["path"])) == 2)
+    finally:
+        sending.stop()
+    assert [line["type"] for line in lines(tmp_path / FILE["path"])] == ["io.qts.observer.decision.block"] * 2
+    assert lines(tmp_path / "ops") == []
+    assert it.journals.names("results") == ["results.desk-desk", "results.live-desk", "results.live-ops"]
+
+
+def test_only_domains_that_run_are_served(tmp_path: Path) -> None:
+    it = observed(tmp_path, subscription("s", FILE, domains=["live", "elsewhere"]))
+    Deliveries(it, ["live"])
+    assert it.journals.names("results") == ["results.live-s"]
+
+
+def test_what_is_new_is_delivered_when_it_wakes_and_nothing_after_it_stopped(tmp_path: Path) -> None:
+    it = observed(tmp_path, subscription("s", FILE, domains=["desk"]))
+    take(it, recording(tmp_path / "desk.csv", range(100)))
+    sending = Deliveries(it, ["desk"])
+    sending.start()
+    eventually(lambda: lines(tmp_path / FILE["path"]))
+    eventually(lambda: deliverer(it, "s", "desk").lag() == 0)
+    before = len(lines(tmp_path / FILE["path"]))
+    take(it, recording(tmp_path / "desk.csv"))
+    sending.wake()
+    eventually(lambda: len(lines(tmp_path / FILE["path"])) > before)
+    eventually(lambda: deliverer(it, "s", "desk").lag() == 0)
+    sending.stop()
+    after = len(lines(tmp_path / FILE["path"]))
+    take(it, recording(tmp_path / "desk.csv", range(300)))
+    sending.wake()
+    assert deliverer(it, "s", "desk").lag() > 0
+    assert len(lines(tmp_path / FILE["path"])) == after
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("down"), ZeroDivisionError("a defect of a sink")])
+def test_one_that_fails_goes_on_and_disturbs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    it = observed(
+        tmp_path, subscription("bad", {"kind": "file", "path": "bad"}, domains=["desk"]),
+        subscription("good", FILE, domains=["desk"]),
+    )  # fmt: skip
+    take(it, recording(tmp_path / "desk.csv"))
+    failing = [True]
+    failed: list[str] = []
+    pump = Deliverer.pump
+
+    def pumping(self: Deliverer) -> int:
+        if self.name == "bad" and failing[0]:
+            failed.append(self.name)
+            raise error
+        return pump(self)
+
+    monkeypatch.setattr(Deliverer, "pump", pumping)
+    sending = Deliveries(it, ["desk"])
+    sending.start()
+    try:
+        eventually(lambda: lines(tmp_path / FILE["path"]))
+        eventually(lambda: failed)
+        assert lines(tmp_path / "bad") == []
+        failing[0] = False
+        sending.wake()
+        eventually(lambda: len(lines(tmp_path / "bad")) == len(lines(tmp_path / FILE["path"])) > 0)
+    finally:
+        sending.stop()
