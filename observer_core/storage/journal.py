@@ -244,11 +244,11 @@ class Journal:
             if base.etag
             else Op("insert", "head", head.value())
         )
-        head = self._transact(head, [action, *ops])
+        head = self._transact(base, head, rows, [action, *ops])
         self._remember(head, base.position, commit.records, encoded)
         return head
 
-    def _transact(self, head: Head, ops: list[Op]) -> Head:
+    def _transact(self, base: Head, head: Head, rows: list[CommitRow], ops: list[Op]) -> Head:
         # Not under the lock: who waits here for another thread's group must not hold what that one needs.
         try:
             etags = self._storage.tables.commit(self.name, ops)
@@ -256,12 +256,16 @@ class Journal:
             self.forget()
             raise
         except StorageUnavailable:
-            # It may have happened all the same: the commit id tells.
+            # It may have happened all the same: what stands there tells, also when somebody
+            # has committed since (then under an etag that the next commit cannot match).
             self.forget()
             row = self._storage.tables.get(self.name, "head")
-            if row is None or Head.of(row).at("") != head:
+            if row is not None and Head.of(row).at("") == head:
+                return Head.of(row)
+            ours = self._storage.tables.get(self.name, rows[-1].key) if rows else None
+            if ours is None or CommitRow.of(ours) != rows[-1]:
                 raise
-            return Head.of(row)
+            return head.at(base.etag)
         return head.at(etags[0])
 
     def _append(

@@ -99,9 +99,7 @@ class Bus:
         options = {key: config.pop(key) for key in ("max_attempts", "stopped") if key in config}
         given = {"name": "sub", "start": "beginning", "sink": {"kind": "log"}, **config}
         subscription = Subscription(SubscriptionConfig.model_validate(given))
-        return Deliverer(
-            journals or self.journals, subscription, "live", sink, self.clock, BUILD, **options
-        )
+        return Deliverer(journals or self.journals, subscription, "live", sink, self.clock, BUILD, **options)
 
     def results(self, name: str = "sub") -> list[DeliveryResult]:
         found = Journals(self.storage, worker="r").open(f"results.live-{name}").scan()
@@ -158,7 +156,11 @@ def test_a_decision_arrives_as_an_event_of_its_verdict(bus: Bus) -> None:
     (body,) = sink.bodies
     required = {"specversion", "id", "source", "type"}
     assert required <= body.keys()
-    assert (body["id"], body["type"], body["subject"]) == ("d1", "io.qts.observer.decision.block", "subject:a")
+    assert (body["id"], body["type"], body["subject"]) == (
+        "d1",
+        "io.qts.observer.decision.block",
+        "subject:a",
+    )
     assert body["data"]["reasons"] == [{"code": "matched", "text": "because"}]
     assert (body["causationid"], body["sequence"]) == ("events.live@1", f"{1:020d}")
 
@@ -167,7 +169,12 @@ def test_what_was_delivered_is_recorded_with_its_place_and_the_answer(bus: Bus) 
     bus.publish(event(1))
     bus.deliverer(Receiver()).pump()
     (result,) = bus.results()
-    assert (result.subscription, result.ref, result.code, result.replay) == ("sub", "events.live@1", 202, False)
+    assert (result.subscription, result.ref, result.code, result.replay) == (
+        "sub",
+        "events.live@1",
+        202,
+        False,
+    )
     assert result.latency_ns > 0
     journal = bus.journals.open("results.live-sub")
     assert journal.entry(1).record.body["config"]["name"] == "sub"  # type: ignore[union-attr]

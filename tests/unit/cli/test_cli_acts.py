@@ -38,7 +38,7 @@ def test_ingest_says_what_it_found_and_where_to_look_next(tmp_path: Path) -> Non
 def test_ingesting_again_adds_nothing_and_says_so(own: Path) -> None:
     before = run(own, "digest").stdout
     again = run(own, "ingest", own / "desk.csv", *OPTIONS)
-    assert "nothing new: all of it was in desk already" in again.stdout
+    assert "nothing new: all 670 rows were in desk already" in again.stdout
     assert run(own, "digest").stdout == before
 
 
@@ -294,9 +294,13 @@ def test_subscriptions_are_listed_with_their_cursor_and_without_their_secrets(su
 def test_a_subscription_is_sent_again_what_matches(subscribed: Path, start: tuple[str, ...]) -> None:
     done = run(subscribed, "subscriptions", "replay", "desk-file", *start)
     assert done.exit_code == 0, done.output
-    assert done.stdout.startswith("1 records of decisions.desk@")
-    (line,) = (subscribed / "out.ndjson").read_text().splitlines()
-    assert json.loads(line)["type"] == "io.qts.observer.decision.block"
+    listed = run(subscribed, "decisions", "ls", "--verdict", "block", "--json").stdout.splitlines()
+    blocks = [json.loads(line)["id"] for line in listed]
+    assert blocks
+    assert done.stdout.startswith(f"{len(blocks)} records of decisions.desk@")
+    sent = [json.loads(line) for line in (subscribed / "out.ndjson").read_text().splitlines()]
+    assert [event["id"] for event in sent] == blocks
+    assert {event["type"] for event in sent} == {"io.qts.observer.decision.block"}
 
 
 @pytest.mark.parametrize(

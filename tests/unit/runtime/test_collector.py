@@ -34,7 +34,9 @@ def snapshot(time: int, *values: float, event: int | None = None) -> Snapshot:
 
 def writer(storage: Storage, config: dict[str, Any] | None = None) -> SnapshotWriter:
     journals = Journals(storage, worker=worker_name())
-    return SnapshotWriter(journals, "in", "toy", Normaliser(NormaliserConfig(max_subjects=3)), BUILD, config or {})
+    return SnapshotWriter(
+        journals, "in", "toy", Normaliser(NormaliserConfig(max_subjects=3)), BUILD, config or {}
+    )
 
 
 def stored(storage: Storage) -> list[Any]:
@@ -104,14 +106,18 @@ def test_the_flags_do_not_depend_on_restarts(
     assert [r.kind for r in stored(storage)].count("epoch") == 1
 
 
-def test_a_start_after_a_close_reads_nothing_back(storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_after_a_close_reads_nothing_back(
+    storage: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     it = writer(storage)
     it.write([snapshot(time, 1.0) for time in range(1, 50)])
     it.close()
     it.close()
     read: list[int] = []
     scan = Journal.scan
-    monkeypatch.setattr(Journal, "scan", lambda self, first=1, last=None: read.append(first) or scan(self, first, last))
+    monkeypatch.setattr(
+        Journal, "scan", lambda self, first=1, last=None: read.append(first) or scan(self, first, last)
+    )
     writer(storage).write([snapshot(49, 1.0)])
     assert read == []
     monkeypatch.undo()

@@ -187,7 +187,9 @@ def test_what_is_not_quarantined_is_told(desk: Desk) -> None:
     assert desk.observer.journals.open("snapshots.one").head() == before
 
 
-def test_a_redrive_finds_its_place_while_others_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redrive_finds_its_place_while_others_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each time it is about to commit, somebody else has just committed something later."""
     memory = MemoryStorage()
     desk = Desk(tmp_path, storage=memory)

@@ -315,7 +315,9 @@ def test_texts_cut_within_a_letter_are_still_reported(storage: MemoryStorage, tm
     for extra in ("", "x", "xx"):
         policy = extra + "가" * 300
         rewrite(
-            storage, "decisions.desk", lambda _, v: v | {"policy": policy} if "verdict" in v else None  # noqa: B023
+            storage,
+            "decisions.desk",
+            lambda _, v: v | {"policy": policy} if "verdict" in v else None,  # noqa: B023
         )
         problem = again(observer(tmp_path, storage), "desk")["decisions.desk"].problem
         assert problem is not None
@@ -401,9 +403,7 @@ def test_what_another_version_was_configured_with_need_not_be_understood(
     def unknown(_: int, value: dict[str, Any]) -> Any:
         if value.get("kind") != "epoch":
             return None
-        return value | {
-            "body": value["body"] | {"code": "0.1", "config": {"was": "otherwise"}}
-        }
+        return value | {"body": value["body"] | {"code": "0.1", "config": {"was": "otherwise"}}}
 
     rewrite(storage, "patterns.desk", unknown)
     found = again(observer(tmp_path, storage), "desk")["patterns.desk"]

@@ -76,7 +76,9 @@ def test_a_variable_that_is_empty_was_not_given(tmp_path: Path, monkeypatch: pyt
     assert load(root=tmp_path).paths.data == tmp_path / "data/observer"
 
 
-def test_standalone_is_switched_on_by_its_own_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standalone_is_switched_on_by_its_own_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("QTS_OBSERVER_STANDALONE", "1")
     assert load(root=tmp_path).standalone
 
@@ -180,7 +182,9 @@ def test_a_file_that_is_not_text_is_told(tmp_path: Path, toml: Toml) -> None:
         load(root=tmp_path)
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path: Path, toml: Toml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_told(
+    tmp_path: Path, toml: Toml, monkeypatch: pytest.MonkeyPatch
+) -> None:
     toml("")
 
     def forbidden(*_: object, **__: object) -> str:
@@ -221,7 +225,7 @@ def test_an_error_does_not_tell_the_secrets_beside_it(tmp_path: Path, toml: Toml
 
 def test_a_source_may_have_its_own_recogniser_and_age(tmp_path: Path, toml: Toml) -> None:
     toml(
-        '[recognise.spike]\nthreshold = 9.0\n'
+        "[recognise.spike]\nthreshold = 9.0\n"
         '[[source]]\nname = "own"\nkind = "push"\nmax_age = "2s"\n'
         "[source.recognise.spike]\nthreshold = 4.0\n[source.normalise]\nmax_fields = 3\n"
         '[[source]]\nname = "slow"\nkind = "system"\ninterval = "1m"\n'

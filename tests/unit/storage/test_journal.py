@@ -193,6 +193,25 @@ def test_after_an_ambiguous_failure_the_commit_id_tells(storage: MemoryStorage, 
     assert [e.time_ns for e in journal.read(0)] == [e.time_ns for e in opened(storage).scan()]
 
 
+def test_a_lost_answer_is_understood_although_somebody_has_committed_since(storage: MemoryStorage) -> None:
+    journal, other = opened(storage), opened(storage)
+    add(journal, note(1))
+    real = storage.tables.commit
+
+    def lost(partition: str, ops: Sequence[Op]) -> list[str]:
+        storage.tables.commit = real  # type: ignore[method-assign]
+        real(partition, ops)
+        add(other, note(3, by="other"))
+        raise StorageUnavailable("no answer")
+
+    storage.tables.commit = lost  # type: ignore[method-assign]
+    head = journal.commit(journal.head(), Commit(records=[note(2)]))
+    assert head.position == 2
+    with pytest.raises(Conflict, match="head"):
+        journal.commit(head, Commit(records=[note(4)]))
+    assert [e.time_ns for e in opened(storage).scan()] == [note(n).time_ns for n in (1, 2, 3)]
+
+
 def test_a_commit_id_of_an_earlier_life_is_not_taken_for_ones_own(storage: MemoryStorage) -> None:
     Journals(storage, worker="same").open("commands.x").commit(Head(), Commit(records=[note(1)]))
     faulty = FaultyStorage(storage, at=2, error=lambda: StorageUnavailable("no answer"))

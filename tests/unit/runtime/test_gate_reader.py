@@ -183,7 +183,12 @@ def test_a_block_with_an_end_stands_until_a_record_releases_it(desk: Desk) -> No
 
 
 def test_it_denies_what_was_set_aside_unread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    poison(monkeypatch, Recogniser, "snapshots.one", desk.observer.journals.open("snapshots.one").head().position + 1)
+    poison(
+        monkeypatch,
+        Recogniser,
+        "snapshots.one",
+        desk.observer.journals.open("snapshots.one").head().position + 1,
+    )
     desk.run(3)
     assert {"quarantined", "blocked"} <= codes(desk.gate.check("a"))
 
@@ -362,7 +367,9 @@ def test_what_the_decide_stage_had_set_aside_closed_the_gate_then_and_not_after_
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
-def test_what_a_recording_answers_then_does_not_depend_on_how_it_was_ingested(tmp_path: Path, batch: int) -> None:
+def test_what_a_recording_answers_then_does_not_depend_on_how_it_was_ingested(
+    tmp_path: Path, batch: int
+) -> None:
     """Bar by bar the present is asked; afterwards the same moments, of data taken in any batches."""
     source = {
         "name": "desk", "kind": "recording", "domain": "desk", "paths": ["x.csv"],
