@@ -204,7 +204,7 @@ def _quarantined(decisions: Journal, at_ns: int) -> dict[str, Any]:
 
 
 def _fields_of(subject: str, snapshots: Journal, position: int, ignored: Container[str]) -> Iterator[str]:
-    """The fields observed of `subject` up to `position`, snapshot by snapshot; rarely is more than one read."""
+    """The fields observed of `subject` up to `position`, snapshot by snapshot: rarely more than one."""
     for entry in snapshots.scan(1, position):
         record = entry.record
         if isinstance(record, Snapshot) and subject in record.subjects:

@@ -83,7 +83,8 @@ class _Replay:
         except StorageError:
             raise  # says nothing about the records
         except Exception as error:
-            problem = f"position {self._records + 1}: cannot be computed: {type(error).__name__}: {error}"
+            why = f"{type(error).__name__}: {error}".partition("\n")[0]
+            problem = f"position {self._records + 1}: cannot be computed: {why}"
             return self._result(head.hash, GENESIS, problem)
 
     def _compare(self, head: Head) -> Replayed:

@@ -27,6 +27,7 @@ from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Storage
 from observer_core.storage.verify import verify
 from tests.support.faults import Between, Crash, FaultyStorage, variants
+from tests.support.market import eventually
 from tests.support.toys import worker_name
 
 NOW = 1_700_000_000 * SECOND
@@ -476,19 +477,19 @@ def test_what_another_threads_step_has_not_committed_yet_is_not_delivered(tmp_pa
     sink = Receiver()
     it = bus.deliverer(sink)
     it.pump()
+    bus.publish(event(2))
     with pytest.raises(KeyboardInterrupt), storage.group():
-        bus.publish(event(2))
+        bus.publish(event(3))
         pumping = threading.Thread(target=it.pump)
         pumping.start()
-        pumping.join(1.0)
-        looked = list(sink.ids)
+        eventually(lambda: sink.ids[1:])  # it waits for the end of the step to record that
         raise KeyboardInterrupt
     pumping.join(10)
-    assert looked == ["id1"]
+    assert sink.ids == ["id1", "id2"]
     bus.journals.forget()
-    bus.publish(replace(event(9), time_ns=NOW + 2 * SECOND))
+    bus.publish(replace(event(9), time_ns=NOW + 3 * SECOND))
     it.pump()
-    assert sink.ids == ["id1", "id9"]
+    assert sink.ids == ["id1", "id2", "id9"]
     storage.close()
 
 

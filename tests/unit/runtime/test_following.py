@@ -98,7 +98,9 @@ def test_a_source_is_a_line_when_its_state_changes_and_a_sum_each_minute(
         book.snapshot("one", given, 3)
     book.count("two", 5, 50)
     assert [(line["event"], line["log_level"], line["error"]) for line in logged] == [
-        ("source is ok", "info", None), ("source is unavailable", "warning", "gone"), ("source is ok", "info", None),
+        ("source is ok", "info", None),
+        ("source is unavailable", "warning", "gone"),
+        ("source is ok", "info", None),
     ]  # fmt: skip
     assert logged[0]["time"] == format_time(START_NS)
     logged.clear()

@@ -52,7 +52,7 @@ class Desk(Live):
     def run(self, seconds: int, *subjects: str, source: str = "one", values: float = 10) -> None:
         for second in range(seconds):
             self.second()
-            self.collect(source, {name: values + second % 3 for name in subjects or ("a", "b")})
+            self.collect(source, dict.fromkeys(subjects or ("a", "b"), values + second % 3))
 
     def ask(self, **body: Any) -> None:
         operate.command(

@@ -271,11 +271,12 @@ def test_live_and_recorded_time_do_not_share_a_domain(
     it.domain(domain).declare(keeps, START_NS)  # type: ignore[arg-type]
     before = heads(it.journals)
     message = f"domain '{domain}' keeps {keeps} time and cannot take {asked} time"
+    asking = {
+        "recorded": lambda: take(it, file, domain=domain),
+        "live": lambda: it.writer("desk", domain, "live", START_NS),
+    }
     with pytest.raises(DomainMismatch, match=message):
-        if asked == "recorded":
-            take(it, file, domain=domain)
-        else:
-            it.writer("desk", domain, "live", START_NS)
+        asking[asked]()
     assert heads(it.journals) == before
 
 

@@ -66,11 +66,17 @@ def test_the_file_of_this_repository_agrees_with_its_configuration() -> None:
     [
         ({"port": 9000}, ["declares port 9000, this Observer has 8000"]),
         ({"version": "9.9"}, [f"declares version '9.9', this Observer has '{observer_core.__version__}'"]),
-        ({"paths": {"data": "other"}}, ["declares paths.data = 'other' ({root}/other), this Observer uses {root}/data/observer"]),
+        (
+            {"paths": {"data": "other"}},
+            ["declares paths.data = 'other' ({root}/other), this Observer uses {root}/data/observer"],
+        ),
         ({"paths": {"nix": "x"}}, ["declares paths.nix = 'x', known are data, logs, config"]),
         ({"paths": {"data": 5}}, ["declares paths.data = 5, a path in quotes was expected"]),
         ({"prot": 8000}, ["declares 'prot', known are version, port, paths"]),
-        ({"port": 1, "paths": {"logs": "x", "config": "y"}}, ["port 1", "paths.logs = 'x'", "paths.config = 'y'"]),
+        (
+            {"port": 1, "paths": {"logs": "x", "config": "y"}},
+            ["port 1", "paths.logs = 'x'", "paths.config = 'y'"],
+        ),
     ],
 )  # fmt: skip
 def test_each_difference_is_a_line_with_both_values(

@@ -106,7 +106,10 @@ def test_a_named_file_is_read_instead(tmp_path: Path, toml: Toml) -> None:
 
 TWO = '[[source]]\nname = "a"\nkind = "system"\n[[source]]\nname = "a"\nkind = "push"\n'
 RECORDING = '[[source]]\nname = "r"\nkind = "recording"\npaths = ["x.csv"]\nmapping = { time = "t" }\n'
-HOOK = '[[subscription]]\nname = "s"\n{}sink = {{ kind = "webhook", url = "https://h.example/x", secret = "hunter2" }}\n'
+HOOK = (
+    '[[subscription]]\nname = "s"\n{}'
+    'sink = {{ kind = "webhook", url = "https://h.example/x", secret = "hunter2" }}\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +123,14 @@ HOOK = '[[subscription]]\nname = "s"\n{}sink = {{ kind = "webhook", url = "https
         ("[web]\nport = 70000", "web.port: Input should be less than or equal to 65535; found 70000"),
         (TWO, "source name 'a' is given twice; each source needs its own"),
         (HOOK.format("") * 2, "subscription name 's' is given twice; each subscription needs its own"),
-        (RECORDING, "source 'r' of kind recording cannot be in domain 'live': recordings need a domain of their own"),
-        ('[[source]]\nname = "a"\nkind = "push"\ndomain = "x"', "source 'a' of kind push cannot be in domain 'x'"),
+        (
+            RECORDING,
+            "source 'r' of kind recording cannot be in domain 'live': recordings need a domain of their own",
+        ),
+        (
+            '[[source]]\nname = "a"\nkind = "push"\ndomain = "x"',
+            "source 'a' of kind push cannot be in domain 'x'",
+        ),
         ('[[source]]\nname = "a"\nkind = "nix"', "source.0: Input tag 'nix'"),
         ('[[source]]\nkind = "push"', "source.0.push.name: missing; it must be given"),
         ('[[source]]\nname = "A B"\nkind = "push"', "source.0.push.name: String should match pattern"),

@@ -33,6 +33,7 @@ from tests.support.market import MAPPING, MINUTES, eventually, recording, unable
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = "out/decisions.ndjson"
+OBSERVER = [sys.executable, "-c", "from observer_core.cli import main; main()"]
 
 
 class Port:
@@ -392,7 +393,7 @@ def test_a_signal_stops_a_process_gracefully(tmp_path: Path, number: signal.Sign
         '[[source]]\nname = "host"\nkind = "system"\ninterval = "20ms"\nfile_systems = []\n'
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", "from observer_core.cli import main; main()", "run", "--port", "0", "--no-console"],
+        [*OBSERVER, "run", "--port", "0", "--no-console"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -401,8 +402,8 @@ def test_a_signal_stops_a_process_gracefully(tmp_path: Path, number: signal.Sign
             lambda: (data / "decisions").exists() or (data / "patterns").exists() or process.poll(), 60
         )
         second = subprocess.run(
-            [sys.executable, "-c", "from observer_core.cli import main; main()", "run", "--port", "0"],
-            cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+            [*OBSERVER, "run", "--port", "0"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert second.returncode == 2
         assert f"another Observer (process {process.pid}) runs on" in second.stderr
