@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the tables of cases read better in whole lines
 """Bad input through the command line: the message, the exit code, and that nothing committed suffers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what an interrupt leaves behind is the subject here
 """Delivery: which records, in what order, how often, and what is recorded of it."""
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def event(number: int, *, severity: Any = "warning", kind: str = "pattern.spike"
 def decision(number: int, verdict: Any = "block") -> Decision:
     return Decision(
         id=f"d{number}", verdict=verdict, scope="subject:a", policy="p", policy_version=1,
-        reasons=({"code": "matched", "text": "because"},), time_ns=NOW + number * SECOND, causation=("events.live@1",),
+        reasons=({"code": "matched", "text": "because"},), time_ns=NOW + number * SECOND,
+        causation=("events.live@1",),
     )  # fmt: skip
 
 

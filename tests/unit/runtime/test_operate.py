@@ -63,7 +63,8 @@ def test_a_command_is_a_record_with_author_and_reason_at_the_time_it_was_given(d
     assert note == Note(
         kind="command", time_ns=desk.clock.now_ns(),
         body={
-            "command": "block", "scope": "subject:a", **BY, "until_ns": desk.clock.now_ns() + 9, "policy": None,
+            "command": "block", "scope": "subject:a", **BY, "until_ns": desk.clock.now_ns() + 9,
+            "policy": None,
         },
     )  # fmt: skip
     assert desk.observer.journals.names("commands", "live") == ["commands.live"]
