@@ -145,6 +145,7 @@ class Standalone:
             deliveries.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
+            self._take_in_the_rest()
         finally:
             self._stop.set()
             server.stop()
@@ -216,6 +217,17 @@ class Standalone:
             self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
         return moved
 
+    def _take_in_the_rest(self) -> None:
+        """What was collected before the end is committed too; what cannot be is told."""
+        self._collector.stop()
+        self._waiting.extend(self._collector.results(0.0))
+        try:
+            self._take_in()
+        except StorageUnavailable as error:
+            _log.error(
+                "snapshots lost: storage failed until the end", count=len(self._waiting), error=str(error)
+            )
+
     def _is_stored(self, source: str) -> bool:
         """Whether a step that failed has committed the snapshot at hand all the same."""
         if self._in_doubt is None:
@@ -246,10 +258,16 @@ class Standalone:
         for name, config in list(self._recordings.items()):
             started = time.perf_counter()
             # After a step that failed it is opened anew: it had gone further than was committed.
-            feed = self._feeds.pop(name, None) or self._feed(config)
-            with self.observer.step():
-                count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
-                moved += self.observer.domain(config.domain).work(name, flush=True)
+            try:
+                feed = self._feeds.pop(name, None) or self._feed(config)
+                with self.observer.step():
+                    count, values = feed.step(max(1, round(config.rate * _RECORDING_STEP_SECONDS)))
+                    moved += self.observer.domain(config.domain).work(name, flush=True)
+            except InputError as error:
+                # Its domain stands still, and its gate with it; everything else goes on.
+                _log.error("recording cannot be read on", source=name, error=str(error))
+                del self._recordings[name]
+                continue
             self._feeds[name] = feed
             if not count:
                 del self._feeds[name], self._recordings[name]

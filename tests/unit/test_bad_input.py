@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - the tables of cases read better in whole lines
 """Bad input through the command line: the message, the exit code, and that nothing committed suffers."""
 
 from __future__ import annotations
@@ -68,8 +67,15 @@ def own(ingested: Path, tmp_path: Path) -> Path:
 # ---------------------------------------------------------------------- files that cannot be used
 
 
-def text(content: str) -> Callable[[Path], None]:
-    return lambda path: path.write_text(content) and None
+def raw(content: bytes) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_bytes(content)
+
+    return make
+
+
+def text(content: str, header: str = HEADER) -> Callable[[Path], None]:
+    return raw(f"{header}\n{content}".encode())
 
 
 def million_columns(path: Path) -> None:
@@ -99,27 +105,37 @@ def torn_gzip(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (text(""), "is empty; expected a header line and rows"),
-        (text("\n\n"), "is empty; expected a header line and rows"),
-        (text(f"{HEADER}\n"), "has a header but no rows; expected at least one row"),
-        (text(f"{HEADER}\n1522800000,A/USD,cheap\n1522800060,A/USD,1\n"),
-         "has a header but no rows|found 'cheap', expected a number"),
-        (text(f"{HEADER}\n1522800000,A/USD,1\n1522800060,A/USD,cheap\n"),
-         ", line 3, column 'price': found 'cheap', expected a number (or nothing)"),
-        (text(f"{HEADER}\n1522800000,A/USD,1\nyesterday,A/USD,1\n"), ", line 3, column 'ts': 'yesterday' is not a time"),
-        (text(f"{HEADER}\n1522800000,A/USD,1\n1522800060,A/USD\n"), ", line 3: has 2 cells, expected 3"),
-        (text(f"{HEADER}\n1522800000,A/USD,inf\n"), ", line 2, column 'price': found 'inf', expected a finite number"),
-        (text("ts,symbol,price\n1522800000,A/USD,1\n"), "has no subject column 'name'; it has: ts, symbol, price"),
-        (text("time,name,price\n1522800000,A/USD,1\n"), "has no time column 'ts'; it has: time, name, price"),
-        (text("ts,name,price,price\n1522800000,A/USD,1,2\n"), "has 2 columns named 'price'"),
-        (text(f'{HEADER}\n1522800000,"A/USD,1\n'), "is not CSV"),
-        (lambda path: path.write_bytes(b"\x7fELF\x02\x01\x01\x00" * 40) and None, "not UTF-8|binary|has no time column"),
-        (lambda path: path.write_bytes(HEADER.encode() + b"\n1522800000,\xff\xfe,1\n") and None, "are not UTF-8 text"),
-        (lambda path: path.mkdir(), "is not a regular file|cannot be opened: Is a directory"),
-        (million_columns, f"is longer than {MAX_LINE_BYTES:,} bytes|columns, at most"),
+        (raw(b""), ": is empty; expected a header line and rows"),
+        (raw(b"\n\n"), ": is empty; expected a header line and rows"),
+        (text(""), ": has a header but no rows; expected at least one row"),
+        (text("1522800000,A/USD,cheap\n"), ", line 2, column 'price': found 'cheap', expected a number"),
+        (
+            text("1522800000,A/USD,1\n1522800060,A/USD,cheap\n"),
+            ", line 3, column 'price': found 'cheap', expected a number (or nothing)",
+        ),
+        (
+            text("1522800000,A/USD,1\nyesterday,A/USD,1\n"),
+            ", line 3, column 'ts': 'yesterday' is not a time",
+        ),
+        (text("1522800000,A/USD,1\n1522800060,A/USD\n"), ", line 3: has 2 cells, expected 3"),
+        (text("1522800000,A/USD,inf\n"), ", line 2, column 'price': found 'inf', expected a finite number"),
+        (
+            text("1522800000,A/USD,1\n", header="ts,symbol,price"),
+            ": has no subject column 'name'; it has: ts, symbol, price",
+        ),
+        (
+            text("1522800000,A/USD,1\n", header="time,name,price"),
+            ": has no time column 'ts'; it has: time, name, price",
+        ),
+        (text("1522800000,A/USD,1,2\n", header="ts,name,price,price"), ": has 2 columns named 'price'"),
+        (text('1522800000,"A/USD,1\n'), ", line 2: is not CSV"),
+        (raw(b"\x7fELF\x02\x01\x01\x00" * 40), "as a column's name; expected text: is this file binary?"),
+        (raw(HEADER.encode() + b"\n1522800000,\xff\xfe,1\n"), ", line 2: holds the bytes b'\\xff\\xfe,1'"),
+        (Path.mkdir, ": cannot be opened: Is a directory"),
+        (million_columns, ", line 1: has 1,000,003 columns, at most 4,096 were expected"),
         (endless_line, f", line 2: is longer than {MAX_LINE_BYTES:,} bytes"),
         (packed_endless_line, f", line 2: is longer than {MAX_LINE_BYTES:,} bytes"),
-        (torn_gzip, "the gzip data end too early; the file is truncated or still being written"),
+        (torn_gzip, ": the gzip data end too early; the file is truncated or still being written"),
     ],
     ids=[
         "empty", "blank", "only a header", "text in the first row", "text in a number column", "no time",
@@ -136,7 +152,7 @@ def test_it_says_what_is_wrong_where_and_takes_nothing_of_it(
     before = digest(own)
     refused = ingest(own, bad, "--fields", "price")
     assert refused.exit_code == 2, refused.output
-    assert any(part in refused.stderr for part in message.split("|")), refused.stderr
+    assert message in refused.stderr
     assert refused.stderr.startswith(f"observer: {bad}")
     assert len(refused.stderr) < 1500
     assert digest(own) == before

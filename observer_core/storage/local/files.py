@@ -95,14 +95,15 @@ class LocalSegments:
             self._group.names = None
 
     def settle(self) -> None:
-        names, self._group.names = self._group.names, set()
+        """Syncs what the group has appended so far; what fails is still owed when it ends."""
         if self._full:
             with os_errors("sync segments"), self._lock:
-                for name in names:
+                for name in self._group.names:
                     descriptor = self._open.get(name)
                     if descriptor is None:
                         descriptor = self._open_for_append(name)
                     os.fdatasync(descriptor)
+        self._group.names = set()
 
     def _open_for_append(self, name: str) -> int:
         path = self._root / name

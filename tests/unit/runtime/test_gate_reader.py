@@ -254,6 +254,16 @@ def test_a_source_that_is_not_configured_may_be_five_intervals_old(tmp_path: Pat
     assert "source_stale" in codes(it.gate.check("a"))
 
 
+def test_a_quiet_source_that_is_not_configured_stays_open(tmp_path: Path) -> None:
+    """Its stage says how far it has come as often as the least age that the gate may ask for needs it."""
+    it = Desk(tmp_path, source=[])
+    it.run(10)
+    for _ in range(40):
+        it.run(1)
+        it.second()
+        assert it.gate.check("a").reasons == ()
+
+
 # ---------------------------------------------------------------------- a recording
 
 

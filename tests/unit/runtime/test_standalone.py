@@ -18,11 +18,12 @@ import structlog
 import observer_core.runtime.standalone as module
 from observer_core.logs.configure import Logs, configure
 from observer_core.runtime.console import Console
+from observer_core.runtime.ingest import RecordingFeed
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.replay import replay
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.standalone import Standalone, run, single_instance
-from observer_core.shared.errors import ConfigError, StorageFull, StorageUnavailable
+from observer_core.shared.errors import ConfigError, InputError, StorageFull, StorageUnavailable
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.sources.system import SystemSource
 from observer_core.storage.journal import Journal
@@ -326,6 +327,42 @@ def test_while_the_storage_fails_collecting_goes_on_in_memory_up_to_a_bound(
     assert running.failure is None
 
 
+def test_what_waits_in_memory_is_committed_at_the_end_if_it_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    monkeypatch.setattr(module, "_RETRY_SECONDS", 3600.0)
+    commit, taken, down = Journal.commit, count_collections(), [True]
+
+    def failing(self: Journal, *given: Any) -> Any:
+        if down[0] and self.name == "snapshots.host":
+            raise StorageUnavailable("the disk is gone")
+        return commit(self, *given)
+
+    monkeypatch.setattr(Journal, "commit", failing)
+    monkeypatch.setattr(SystemSource, "collect", taken)
+    with Running(settings_of(tmp_path)) as running:
+        eventually(lambda: len(taken.times) > 5)
+        assert running.position("snapshots.host") == 0
+        down[0] = False
+    assert running.failure is None
+    compare(taken, stored(tmp_path))
+
+
+def test_what_is_lost_at_the_end_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: Logs) -> None:
+    def failing(self: Journal, *given: Any) -> Any:
+        if self.name == "snapshots.host":
+            raise StorageUnavailable("the disk is gone")
+        return commit(self, *given)
+
+    commit = Journal.commit
+    monkeypatch.setattr(Journal, "commit", failing)
+    with Running(settings_of(tmp_path)) as running:
+        eventually(lambda: len(running.it._waiting) > 2)
+    assert running.failure is None
+    lost = [x for x in lines(tmp_path / "logs/observer.log") if x["event"].startswith("snapshots lost")]
+    assert lost[0]["count"] > 2
+
+
 def test_a_snapshot_that_is_refused_is_recorded_as_unavailable_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -419,3 +456,17 @@ def test_a_signal_stops_a_process_gracefully(tmp_path: Path, number: signal.Sign
     it = Observer.local(load(root=tmp_path))
     assert it.cuts == []
     it.close()
+
+
+def test_a_recording_that_cannot_be_read_on_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logs: Logs
+) -> None:
+    def torn(self: RecordingFeed, count: int) -> tuple[int, int]:
+        raise InputError("tape.csv is not what it was")
+
+    monkeypatch.setattr(RecordingFeed, "step", torn)
+    with Running(settings_of(tmp_path)) as running:
+        eventually(lambda: running.position("snapshots.host") > 5)
+    assert running.failure is None
+    said = [x for x in lines(tmp_path / "logs/observer.log") if x["event"] == "recording cannot be read on"]
+    assert [x["error"] for x in said] == ["tape.csv is not what it was"]

@@ -206,3 +206,25 @@ def test_rows_of_a_group_are_read_and_conditioned_as_if_they_were_written(storag
     assert [(row.key, row.value) for row in tables.query("p", "", "~")] == [
         ("a", b"3"), ("old", b"1"), ("z", b"9"),
     ]  # fmt: skip
+
+
+def test_a_settling_that_fails_is_made_up_for_when_the_group_ends(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals, synced, failing = Journals(storage, worker="w"), [], [True]
+    real = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        if failing.pop() if failing else False:
+            raise OSError(5, "input/output error")
+        synced.append(descriptor)
+        real(descriptor)
+
+    with storage.group():
+        add(journals, 1)
+        monkeypatch.setattr(os, "fdatasync", sync)
+        with pytest.raises(StorageUnavailable):
+            storage.settle()
+        assert not synced
+    assert len(synced) == 1
+    assert stored(storage) == 1
