@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -93,6 +93,19 @@ class LogConfig(Config):
     files: PositiveInt = 5
 
 
+class StorageConfig(Config):
+    """Where journals lie: files and SQLite under `data_dir`, or a storage account.
+
+    `connection` names the setting of the environment that says where the account is and how it is
+    entered, as the Functions host spells it: a connection string, or an identity under
+    `<connection>__accountName` and its like. `prefix` keeps several Observers apart in one account.
+    """
+
+    kind: Literal["local", "azure"] = "local"
+    connection: Annotated[str, Field(min_length=1)] = "AzureWebJobsStorage"
+    prefix: Annotated[str, StringConstraints(pattern=r"^(?:[a-z][a-z0-9]{0,19})?$")] = ""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Unknown keys are refused, in files and in code."""
 
@@ -113,6 +126,9 @@ class Settings(BaseSettings):
     deployment: Path = Path("deployment_config.json")
     """What the deployment is meant to be; `run` refuses to start when it is something else."""
     durability: Literal["full", "normal"] = "full"
+    storage: StorageConfig = StorageConfig()
+    queue_prefix: Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:-?[a-z0-9]){0,30}$")] = "observer"
+    """What the names of the Functions app's queues begin with: `<prefix>-recognise`, …"""
     max_lag: Annotated[DurationNs, Field(gt=0)] = 30 * SECOND
     clock_interval: Annotated[DurationNs, Field(gt=0)] = SECOND
     web: WebConfig = WebConfig()
