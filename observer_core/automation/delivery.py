@@ -93,6 +93,10 @@ class Deliverer:
                 return attempts
         return attempts
 
+    def retry_ns(self) -> int | None:
+        """When the record that a sink has refused is due again; None when nothing waits for that."""
+        return self._cursor().not_before_ns or None
+
     def lag(self) -> int:
         """Records of the stream that this subscriber has not got past yet."""
         return max(0, self.stream.head().position - self._cursor().position)

@@ -21,16 +21,16 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import Head, InputRange, StateRow
 
-_STATE_EVERY = 20_000
-
 
 class SnapshotWriter:
     """The writer of `snapshots.<source>`, for any thread. `write` commits all it is given, or nothing."""
 
     def __init__(
         self, journals: Journals, source: str, domain: str, normaliser: Normaliser, build: Build,
-        config: Mapping[str, Any],
+        config: Mapping[str, Any], *, state_entries: int = 20_000,
     ) -> None:  # fmt: skip
+        """A state blob is written after so many snapshots: bounds what a cold start reads back."""
+        self._state_entries = state_entries
         self.source = source
         self.journal = journals.open(f"snapshots.{source}", domain)
         self._journals = journals
@@ -49,13 +49,20 @@ class SnapshotWriter:
         inputs: Sequence[InputRange] = (),
         checkpoints: Mapping[str, Any] | None = None,
         extra: Callable[[int], Sequence[Op]] | None = None,
+        only_if: Callable[[Head], bool] | None = None,
     ) -> Head:
         """Normalises and commits `snapshots`; `extra` gets the position of the first one.
 
-        `ingest_ns` never decreases in the journal: what comes late is known late.
+        `ingest_ns` never decreases in the journal: what comes late is known late. `only_if` is asked
+        about each head that a commit is tried on: when it says no, nothing is written.
         """
         with self._lock:
-            return self._commit(snapshots, inputs, checkpoints or {}, extra)
+            return self._commit(snapshots, inputs, checkpoints or {}, extra, only_if)
+
+    def head(self) -> Head:
+        """Where the journal stands as far as this writer knows."""
+        with self._lock:
+            return self._load()
 
     def forget(self) -> None:
         """Drops the state in memory; the next `write` takes it from the journal."""
@@ -70,10 +77,12 @@ class SnapshotWriter:
 
     def _commit(
         self, snapshots: Sequence[Snapshot], inputs: Sequence[InputRange], checkpoints: Mapping[str, Any],
-        extra: Callable[[int], Sequence[Op]] | None,
+        extra: Callable[[int], Sequence[Op]] | None, only_if: Callable[[Head], bool] | None,
     ) -> Head:  # fmt: skip
         while True:
             head = self._load()
+            if only_if is not None and not only_if(head):
+                return head
             try:
                 records, rows, state_before = self._records(head, snapshots)
                 first = head.position + 1 + len(records) - len(snapshots)
@@ -105,7 +114,7 @@ class SnapshotWriter:
         records: list[Record] = []
         rows: list[Op] = []
         time_ns = head.time_ns
-        state = self._write_state() if self._since_state >= _STATE_EVERY else None
+        state = self._write_state() if self._since_state >= self._state_entries else None
         if self._epoch is None and snapshots:
             note, row = self._mine.opening(head, snapshots[0].ingest_ns)
             time_ns = note.time_ns

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
@@ -38,6 +38,7 @@ _HOUR_NS = 3600 * SECOND
 _CONFLICTS_IN_A_ROW = 100
 _INPUTS_PER_COMMIT = 20
 _VIEWS_PER_COMMIT = 20
+Refresh = bool | Collection[str]
 _UNWRITABLE = (RecordError, LimitExceeded, JournalError)
 
 
@@ -116,10 +117,11 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ the loop
 
-    def pump(self, *, refresh: bool = True, flush: bool = False) -> int:
+    def pump(self, *, refresh: Refresh = True, flush: bool = False) -> int:
         """Consumes everything the inputs hold now; gives the number of records committed.
 
-        `refresh=False` trusts what this process knows of the inputs' heads (it wrote them).
+        `refresh=False` trusts what this process knows of all heads (it wrote them); names of inputs
+        ask for theirs alone, and leave it to the commit to find that somebody else has been here.
         `flush` commits checkpoint and time even if nothing else is due.
         """
         before = self.records
@@ -167,9 +169,9 @@ class Worker(Generic[S]):
         """How far in time this worker has come, committed or not."""
         return max(self._through, self._head.through_ns)
 
-    def _drain(self, refresh: bool) -> None:
+    def _drain(self, refresh: Refresh) -> None:
         names = list(self.spec.inputs())
-        heads = {name: self._journals.open(name).head(refresh=refresh) for name in names}
+        heads = {name: self._head_of(name, refresh) for name in names}
         through = self._time(heads, refresh)
         while True:
             batches = []
@@ -185,16 +187,22 @@ class Worker(Generic[S]):
             else:
                 # In the order in which they could be known; what is recorded is the order taken.
                 self._consume(_merge(batches, heads))
-        if through > self._through and self._consumed:
+        if through > self._through and self._consumed and self._complete(names, refresh):
             self._open_epoch_if_needed(through)
             self._emit(self._stage.advance(self._state, through))
             self._through = through
 
-    def _time(self, heads: Mapping[str, Head], refresh: bool) -> int:
+    def _complete(self, names: Sequence[str], refresh: Refresh) -> bool:
+        """Time must not pass over what an input that was not asked may hold."""
+        return isinstance(refresh, bool) or set(names) <= {*refresh, *self.spec.timed()}
+
+    def _head_of(self, name: str, refresh: Refresh) -> Head:
+        asked = refresh if isinstance(refresh, bool) else name in refresh
+        return self._journals.open(name).head(refresh=asked)
+
+    def _time(self, heads: Mapping[str, Head], refresh: Refresh) -> int:
         timed = [
-            heads[name].through_ns
-            if name in heads
-            else self._journals.open(name).head(refresh=refresh).through_ns
+            heads[name].through_ns if name in heads else self._head_of(name, refresh).through_ns
             for name in self.spec.timed()
         ]
         return min(timed, default=0)
@@ -334,9 +342,9 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ state
 
-    def _load(self, refresh: bool) -> None:
+    def _load(self, refresh: Refresh) -> None:
         if self._loaded:
-            if refresh and (head := self.journal.head()).etag != self._head.etag:
+            if refresh is True and (head := self.journal.head()).etag != self._head.etag:
                 self._bring_forward_to(head)
             return
         self._journals.open(self.spec.output, self.spec.domain)  # a step that failed undid this too

@@ -87,7 +87,7 @@ class Observer:
             config = self.settings.normaliser(source)
             writer = SnapshotWriter(
                 self.journals, source, domain, Normaliser(config), self.build,
-                {"normalise": config.canonical()},
+                {"normalise": config.canonical()}, state_entries=self.options.state_entries,
             )  # fmt: skip
             writer = self._writers.setdefault(source, writer)
         return writer

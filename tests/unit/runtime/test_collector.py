@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observer_core.runtime import collector
 from observer_core.runtime.collector import SnapshotWriter
 from observer_core.shared.errors import Conflict, EpochMoved, RecordError, StorageFull
 from observer_core.shared.records import Note, Snapshot
@@ -32,11 +31,10 @@ def snapshot(time: int, *values: float, event: int | None = None) -> Snapshot:
     )  # fmt: skip
 
 
-def writer(storage: Storage, config: dict[str, Any] | None = None) -> SnapshotWriter:
+def writer(storage: Storage, config: dict[str, Any] | None = None, **options: int) -> SnapshotWriter:
     journals = Journals(storage, worker=worker_name())
-    return SnapshotWriter(
-        journals, "in", "toy", Normaliser(NormaliserConfig(max_subjects=3)), BUILD, config or {}
-    )
+    normaliser = Normaliser(NormaliserConfig(max_subjects=3))
+    return SnapshotWriter(journals, "in", "toy", normaliser, BUILD, config or {}, **options)
 
 
 def stored(storage: Storage) -> list[Any]:
@@ -86,11 +84,8 @@ def test_one_that_is_refused_takes_its_whole_batch_back_and_leaves_no_trace(stor
 
 
 @pytest.mark.parametrize("restart", ["", "forget", "anew", "closed"])
-def test_the_flags_do_not_depend_on_restarts(
-    storage: MemoryStorage, restart: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(collector, "_STATE_EVERY", 3)
-    it = writer(storage)
+def test_the_flags_do_not_depend_on_restarts(storage: MemoryStorage, restart: str) -> None:
+    it = writer(storage, state_entries=3)
     for time, value in enumerate([1.0, 1.0, -1.0, 2.0, 2.0, 3.0, 4.0, 4.0, 0.0], 1):
         event = {5: 4, 7: 2}.get(time, time)
         it.write([snapshot(time, value, event=event)])
@@ -99,7 +94,7 @@ def test_the_flags_do_not_depend_on_restarts(
         if restart == "forget":
             it.forget()
         elif restart:
-            it = writer(storage)
+            it = writer(storage, state_entries=3)
     assert flags(storage) == [
         (), (), ("non_positive",), (), ("duplicate",), (), ("out_of_order",), (), ("non_positive",),
     ]  # fmt: skip

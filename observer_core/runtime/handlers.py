@@ -1,0 +1,333 @@
+"""What each trigger of the Functions app does: one method a function, on one object graph a process.
+
+A hint is a queue message that says "look there" and carries no truth: lost, repeated or
+reordered ones change nothing that is recorded. Whatever a handler sends, it sends after its
+commit. What a lost hint left behind is found by `clock` within a tick, and by `sweep`: both, and
+`collect`, are called by timers (every 10 s, few minutes and second). A handler that raises leaves its message to the host, which gives it again and puts it aside in the end.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import structlog
+
+from observer_core.automation.dead_letters import DeadLetters
+from observer_core.automation.delivery import Deliverer
+from observer_core.runtime.deliveries import deliverer
+from observer_core.runtime.engine import EngineOptions, Refresh, Worker
+from observer_core.runtime.gate import Gate
+from observer_core.runtime.health import Health
+from observer_core.runtime.metrics import Metrics
+from observer_core.runtime.observer import Domain, Observer
+from observer_core.runtime.settings import LIVE, Settings, load
+from observer_core.runtime.sources import live_sources
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.clock import SECOND
+from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
+from observer_core.snapshot_engine.source import Source, collect_safely
+from observer_core.storage.rows import Head
+
+STAGES: Final = ("collect-source", "recognise", "publish", "decide", "deliver")
+_LEASE_NS: Final = 60 * SECOND
+_LATER_NS: Final = 5 * SECOND
+_REJOIN_NS: Final = 60 * SECOND
+_log = structlog.get_logger("observer.functions")
+
+
+def options(settings: Settings) -> EngineOptions:
+    """A worker that has not seen a journal must have its state within a tenth of a second."""
+    return EngineOptions(max_lag_ns=settings.max_lag, state_entries=150, state_seconds=0.05)
+
+
+class Handlers:
+    """The stages of one process, for any thread; each stage is worked by one thread at a time."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self.gate = Gate(observer.journals, observer.settings, observer.clock)
+        self.health = Health(observer, self.gate)
+        self.metrics = Metrics(observer)
+        observer.on_stage = self.metrics.stage
+        self._prefix = observer.settings.queue_prefix
+        self._sources: dict[str, Source] = {item.name: item for item, _ in live_sources(observer.settings)}
+        self._asked: dict[str, int] = {}
+        self._deliverers: dict[tuple[str, str], Deliverer] = {}
+        self._domain_of: dict[str, str] = {}
+        self._locks: dict[str, threading.Lock] = {}
+        self._moved_ns = 0
+        self._placed = False
+
+    @property
+    def stranded(self) -> bool:
+        """Whether others have worked in a later epoch for so long that this process should begin anew."""
+        return bool(self._moved_ns) and self.observer.clock.now_ns() - self._moved_ns >= _REJOIN_NS
+
+    # ------------------------------------------------------------------ timers
+
+    def collect(self, *, past_due: bool = False) -> None:
+        """One message for each source whose moment has come since the last call; missed ones are not made up.
+
+        Moments are multiples of a source's interval. A process that does not know whether the newest one
+        was asked for asks: `collect_source` does nothing twice.
+        """
+        now = self.observer.clock.now_ns()
+        for name, source in self._sources.items():
+            due = now - now % source.interval_ns
+            if self._asked.get(name) != due:
+                self._send("collect-source", {"source": name, "due_ns": due})
+                self._asked[name] = due
+
+    def clock(self, *, past_due: bool = False) -> None:
+        """The live domain's time has come this far: what is due by time alone follows at once.
+
+        Every input is looked at: time must not pass over something that only a lost hint told of.
+        """
+        domain = self.observer.domain(LIVE)
+        self._place_cursors()
+        with self._of_epoch("clock"):
+            with suppress(Conflict):  # another instance has just done it; the stages follow all the same
+                domain.tick()
+            domain.refresh()
+            self._told(domain, "events", self._pump("publish", domain.publisher, _but_time(domain.publisher)))
+            self._told(domain, "decisions", self._pump("decide", domain.decider, _but_time(domain.decider)))
+
+    def sweep(self, *, past_due: bool = False) -> None:
+        """Hints again whatever lags: each journal's head against the checkpoint of who reads it."""
+        for name in self.observer.journals.domains():
+            for stage, hint in self._lagging(self.observer.domain(name)):
+                _log.info("lags, hinted again", stage=stage, **hint)
+                self._send(stage, hint)
+
+    # ------------------------------------------------------------------ queues
+
+    def collect_source(self, hint: bytes) -> None:
+        """One snapshot for the due moment that the hint names, unless there is one already."""
+        values = _read(hint, source=str, due_ns=int)
+        name, due = values["source"], values["due_ns"]
+        source = self._sources.get(name)
+        if source is None:
+            known = ", ".join(sorted(self._sources)) or "none"
+            raise InputError(f"a hint names source {name!r}, which is not configured; there are: {known}")
+        now = self.observer.clock.now_ns()
+
+        def is_due(head: Head) -> bool:
+            return bool(head.time_ns < due)
+
+        with self._of_epoch("collect-source", values), self._alone(f"source {name}"):
+            writer = self.observer.writer(name, LIVE, "live", now)
+            if not is_due(writer.head()):
+                return
+            started = time.perf_counter()
+            snapshot = collect_safely(source, now)
+            writer.write([snapshot], only_if=is_due)
+            seen = sum(column.size for column in snapshot.fields.values())
+            self.metrics.tick(name, snapshot.status, seen, time.perf_counter() - started)
+            self._send("recognise", {"source": name})
+
+    def recognise(self, hint: bytes) -> None:
+        """Patterns of what the source's journal holds beyond what has been worked."""
+        values = _read(hint, source=str)
+        source = values["source"]
+        if source not in self._domain_of:
+            self._domain_of[source] = self.observer.domain_of(source)
+        domain = self.observer.domain(self._domain_of[source])
+        worker = domain.recogniser(source)
+        with self._of_epoch("recognise", values):
+            if self._pump("recognise", worker, {f"snapshots.{source}"}):
+                self._send("publish", {"domain": domain.name, "journal": worker.spec.output})
+
+    def publish(self, hint: bytes) -> None:
+        """Events of the domain's new patterns, of all its sources in one order."""
+        values = _read(hint, domain=str)
+        domain = self.observer.domain(values["domain"])
+        worker = domain.publisher
+        with self._of_epoch("publish", values):
+            found = self._pump("publish", worker, self._changed(domain, worker, values))
+            self._told(domain, "events", found)
+
+    def decide(self, hint: bytes) -> None:
+        """Decisions from the domain's new events and commands."""
+        values = _read(hint, domain=str)
+        domain = self.observer.domain(values["domain"])
+        worker = domain.decider
+        with self._of_epoch("decide", values):
+            found = self._pump("decide", worker, self._changed(domain, worker, values))
+            self._told(domain, "decisions", found)
+
+    def deliver(self, hint: bytes) -> None:
+        """Brings one subscription up to date; what its sink has refused is tried again when that is due."""
+        values = _read(hint, domain=str, subscription=str)
+        domain, name = values["domain"], values["subscription"]
+        with self._alone(f"deliver {domain} {name}"):
+            item = self._deliverer(domain, name)
+            if not item.lag():
+                return
+            now = self.observer.clock.now_ns()
+            if not item.journal.take_lease(self.observer.journals.worker, now, now + _LEASE_NS):
+                # Somebody else delivers it: two would send everything twice.
+                self._send("deliver", values, delay_ns=_LATER_NS)
+                return
+            item.pump()
+            again = item.retry_ns()
+        if again is not None:
+            self._send("deliver", values, delay_ns=max(SECOND, again - self.observer.clock.now_ns()))
+
+    def poison(self, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> None:
+        """Keeps a message that could not be worked, and raises the alert; redriven by an operator."""
+        queue = self.queue(stage)
+        letters = DeadLetters(self.observer.journals, self.observer.storage.queues, self.observer.clock)
+        domain = letters.bury(queue, stage, body, message_id=message_id, dequeue_count=dequeue_count)
+        _log.error("message could not be worked", queue=queue, message_id=message_id, domain=domain)
+        self._send("publish", {"domain": domain})
+
+    def pushed(self, source: str) -> None:
+        """Somebody has committed snapshots of `source`."""
+        self._send("recognise", {"source": source})
+
+    def queue(self, stage: str) -> str:
+        """The name of a stage's queue."""
+        return f"{self._prefix}-{stage}"
+
+    def close(self) -> None:
+        """Commits what is pending, with states; the storage is closed too."""
+        for source in self._sources.values():
+            source.close()
+        for item in self._deliverers.values():
+            item.close()
+        self.observer.close()
+
+    # ------------------------------------------------------------------ how
+
+    def _pump(self, stage: str, worker: Worker[Any], refresh: Refresh) -> int:
+        with self._alone(worker.spec.output):
+            started = time.perf_counter()
+            found = worker.pump(refresh=refresh)
+            self.metrics.stage(stage, time.perf_counter() - started)
+        return found
+
+    def _alone(self, what: str) -> threading.Lock:
+        """Threads of this process take turns at one thing; processes meet at its commit."""
+        return self._locks.setdefault(what, threading.Lock())
+
+    @contextmanager
+    def _of_epoch(self, stage: str, hint: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """A worker that another version has overtaken hands its hint on: it may not work here any more."""
+        try:
+            yield
+        except EpochMoved as moved:
+            self._moved_ns = self._moved_ns or self.observer.clock.now_ns()
+            _log.warning("another version has taken over", stage=stage, error=str(moved))
+            if hint is not None:
+                self._send(stage, hint, delay_ns=_LATER_NS)
+
+    def _deliverer(self, domain: str, subscription: str) -> Deliverer:
+        item = self._deliverers.get((domain, subscription))
+        if item is None:
+            item = self._deliverers[domain, subscription] = deliverer(self.observer, subscription, domain)
+        return item
+
+    def _place_cursors(self) -> None:
+        """A subscription that starts "now" starts before the first thing that is to be delivered."""
+        for item in () if self._placed else self.observer.settings.subscription:
+            for domain in item.domains:
+                with self._alone(f"deliver {domain} {item.name}"):
+                    self._deliverer(domain, item.name).lag()
+        self._placed = True
+
+    def _changed(self, domain: Domain, worker: Worker[Any], hint: Mapping[str, Any]) -> Refresh:
+        """The journal that the hint names, when the stage reads it; otherwise everything."""
+        journal = hint.get("journal")
+        if journal not in worker.spec.inputs():
+            domain.refresh()
+            return True
+        return {str(journal)}
+
+    def _told(self, domain: Domain, stream: str, count: int) -> None:
+        """Hints who reads `stream`, if there is something new in it."""
+        if not count:
+            return
+        if stream == "events":
+            self._send("decide", {"domain": domain.name, "journal": f"events.{domain.name}"})
+        for item in self.observer.settings.subscription:
+            if item.stream == stream and domain.name in item.domains:
+                self._send("deliver", {"domain": domain.name, "subscription": item.name})
+
+    def _lagging(self, domain: Domain) -> Iterator[tuple[str, dict[str, Any]]]:
+        domain.refresh()
+        name = domain.name
+        for source in domain.sources():
+            if self._behind(domain.recogniser(source)):
+                yield "recognise", {"source": source}
+        if self._behind(domain.publisher):
+            yield "publish", {"domain": name}
+        if self._behind(domain.decider):
+            yield "decide", {"domain": name}
+        for item in self.observer.settings.subscription:
+            if name in item.domains:
+                with self._alone(f"deliver {name} {item.name}"):
+                    lag = self._deliverer(name, item.name).lag()
+                if lag:
+                    yield "deliver", {"domain": name, "subscription": item.name}
+
+    def _behind(self, worker: Worker[Any]) -> bool:
+        """Does an input hold what the stage has not committed, for longer than a lazy commit explains?
+
+        A tick alone is no news: the clock comes round by itself.
+        """
+        done = worker.journal.checkpoints()
+        late_ns = self.observer.clock.now_ns() - self.observer.settings.max_lag // 2
+        for name in _but_time(worker):
+            head = self.observer.journals.open(name).head()
+            position = done.get(name, {"position": 0})["position"]
+            if head.position > position and (not position or head.time_ns <= late_ns):
+                return True
+        return False
+
+    def _send(self, stage: str, hint: Mapping[str, Any], *, delay_ns: int = 0) -> None:
+        self.observer.storage.queues.send(self.queue(stage), encode(dict(hint)), delay_ns=delay_ns)
+
+
+def _but_time(worker: Worker[Any]) -> set[str]:
+    """All inputs but the clock, which this process has just moved."""
+    return {name for name in worker.spec.inputs() if not name.startswith("clock.")}
+
+
+def _read(hint: bytes, **expected: type) -> dict[str, Any]:
+    """The hint's values; `InputError` says what was expected and what came."""
+    try:
+        value = decode(hint)
+    except RecordError as error:
+        raise InputError(f"a hint is not JSON: {error}") from None
+    found = value if isinstance(value, dict) else {}
+    for name, kind in expected.items():
+        if type(found.get(name)) is not kind:
+            raise InputError(
+                f"a hint must be a JSON object with {name!r} ({kind.__name__}); found {hint[:200]!r}"
+            )
+    return found
+
+
+_process: Handlers | None = None
+_process_lock = threading.Lock()
+
+
+def of_process(make: Callable[[], Handlers] | None = None) -> Handlers:
+    """The handlers of this process, made at the first call: settings read, storage opened.
+
+    Made anew when this process was stranded in an epoch that others have left.
+    """
+    global _process  # noqa: PLW0603 - one object graph a process is the point
+    with _process_lock:
+        if _process is None or _process.stranded:
+            _process = (make or _make)()
+        return _process
+
+
+def _make() -> Handlers:
+    settings = load()
+    return Handlers(Observer.open(settings, options=options(settings)))
