@@ -2,8 +2,9 @@
 
 A hint is a queue message that says "look there" and carries no truth: lost, repeated or
 reordered ones change nothing that is recorded. Whatever a handler sends, it sends after its
-commit. What a lost hint left behind is found by `clock` within a tick, and by `sweep`: both, and
-`collect`, are called by timers (every 10 s, few minutes and second). A handler that raises leaves its message to the host, which gives it again and puts it aside in the end.
+commit. Timers call `collect` (every second), `clock` (every ten) and `sweep` (every few
+minutes); the last two find what a lost hint has left behind. A handler that raises leaves
+its message to the host, which gives it again and puts it aside in the end.
 """
 
 from __future__ import annotations
