@@ -42,7 +42,7 @@ def alarms(
 
     The detectors are then as they go on after their alarms.
     """
-    rows, at = np.nonzero(w.fire)
+    rows, at = np.divmod(np.flatnonzero(w.fire), w.fire.shape[1])
     findings = [
         _finding(w, origin_ns, row, i, series(i), is_return(i))
         for row, i in zip(rows.tolist(), at.tolist(), strict=True)

@@ -111,7 +111,7 @@ class _Replay:
         payloads = self._journal.raw()
         for _, group in groupby(self._journal.rows(), key=lambda row: row.commit):
             rows = list(group)
-            yield rows, [line for row in rows if row.count for line in next(payloads)[1]]
+            yield rows, [line for row in rows if row.records for line in next(payloads)[1]]
 
     def _rerun(self, row: CommitRow) -> list[Record]:
         assert self._stage is not None

@@ -13,9 +13,10 @@ def derive(*parts: str | int) -> str:
     """
     named = []
     for part in parts:
-        raw = str(part).encode()
-        named.append(b"%b%d:%b" % (b"i" if isinstance(part, int) else b"s", len(raw), raw))
-    return hashlib.sha256(b"".join(named)).hexdigest()[:32]
+        text = str(part)
+        size = len(text) if text.isascii() else len(text.encode())
+        named.append(f"{'i' if isinstance(part, int) else 's'}{size}:{text}")
+    return hashlib.sha256("".join(named).encode()).hexdigest()[:32]
 
 
 def ref(journal: str, position: int) -> str:

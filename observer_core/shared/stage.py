@@ -9,8 +9,7 @@ reductions. That is why every decision can be computed again, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from observer_core.shared.ids import ref
 from observer_core.shared.records import AnyRecord, Record
@@ -18,8 +17,7 @@ from observer_core.shared.records import AnyRecord, Record
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record where it stands: `journal` @ `position` (1 is a journal's first record)."""
 
     journal: str

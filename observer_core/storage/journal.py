@@ -172,7 +172,7 @@ class Journal:
         batch: list[CommitRow] = []
         size = 0
         for row in self.rows(from_position=first):
-            if row.count == 0:
+            if row.records == 0:
                 continue
             if last is not None and row.first > last:
                 break
@@ -198,10 +198,10 @@ class Journal:
         for row in batch:
             payload = data[row.offset - start : row.offset - start + row.length]
             lines = payload.split(b"\n")
-            if lines.pop() != b"" or len(lines) != row.count:
+            if lines.pop() != b"" or len(lines) != row.records:
                 raise ChainBroken(
                     self.name, row.first, "hash",
-                    f"{row.count} records were committed at {row.segment}:{row.offset}, "
+                    f"{row.records} records were committed at {row.segment}:{row.offset}, "
                     f"found {len(lines)} lines",
                 )  # fmt: skip
             yield row, lines

@@ -82,7 +82,7 @@ class Journals:
             row.segment
             for name in self.names()
             for row in self.open(name).rows(from_position=self.durable_position(name) + 1)
-            if row.count
+            if row.records
         }
 
     def all_durable(self) -> None:

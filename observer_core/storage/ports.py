@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from observer_core.shared.errors import LimitExceeded
 
@@ -26,15 +26,13 @@ _FORBIDDEN = re.compile(r"[/\\#?\x00-\x1f\x7f-\x9f]")
 _QUEUE = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     key: str
     value: bytes
     etag: str
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """One row's part in a transaction.
 
     `insert` wants the key absent, `replace` wants it at `etag`, `upsert` and `delete`
@@ -160,18 +158,18 @@ def check_transaction(partition: str, ops: Sequence[Op]) -> None:
         raise LimitExceeded(
             f"a transaction on {partition!r} has {len(ops)} rows; 1 to {ROWS_PER_TRANSACTION} are possible"
         )
-    _check_keys([partition, *[op.key for op in ops]])
-    total = 0
-    seen = set()
-    for op in ops:
-        if op.key in seen:
-            raise LimitExceeded(f"row {op.key!r} of {partition!r} occurs twice in one transaction")
-        seen.add(op.key)
-        if len(op.value) > ROW_BYTES:
-            raise LimitExceeded(
-                f"row {op.key!r} of {partition!r} has {len(op.value)} bytes; {ROW_BYTES} are possible"
-            )
-        total += 4 * len(op.value) // 3 + 4 * len(op.key) + 1024
+    keys = [op.key for op in ops]
+    _check_keys(partition, keys)
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise LimitExceeded(f"row {twice!r} of {partition!r} occurs twice in one transaction")
+    sizes = [len(op.value) for op in ops]
+    if max(sizes) > ROW_BYTES:
+        largest = keys[sizes.index(max(sizes))]
+        raise LimitExceeded(
+            f"row {largest!r} of {partition!r} has {max(sizes)} bytes; {ROW_BYTES} are possible"
+        )
+    total = 4 * sum(sizes) // 3 + 4 * sum(map(len, keys)) + 1024 * len(ops)
     if total > TRANSACTION_BYTES:
         raise LimitExceeded(
             f"a transaction on {partition!r} has {total} bytes; {TRANSACTION_BYTES} are possible"
@@ -190,10 +188,12 @@ def check_message(queue: str, body: bytes) -> None:
         )
 
 
-def _check_keys(keys: list[str]) -> None:
-    if not _FORBIDDEN.search("".join(keys)) and all(0 < len(key) <= _KEY_LENGTH for key in keys):
+def _check_keys(partition: str, keys: list[str]) -> None:
+    lengths = [len(partition), *map(len, keys)]
+    fit = min(lengths) > 0 and max(lengths) <= _KEY_LENGTH
+    if fit and not _FORBIDDEN.search(partition + "".join(keys)):
         return
-    for index, key in enumerate(keys):
+    for index, key in enumerate((partition, *keys)):
         if _FORBIDDEN.search(key) or not 0 < len(key) <= _KEY_LENGTH:
             what = "row key" if index else "partition"
             raise LimitExceeded(

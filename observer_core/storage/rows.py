@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.storage.ports import Row
@@ -15,8 +15,7 @@ GENESIS: Final = bytes(32)
 """What the first record's hash is chained to."""
 
 
-@dataclass(frozen=True, slots=True)
-class InputRange:
+class InputRange(NamedTuple):
     """Entries first..last of `journal`, consumed in this order.
 
     `skipped`: quarantined, not given to the stage; only their time counts.
@@ -35,8 +34,7 @@ class InputRange:
         return InputRange(value[0], value[1], value[2], len(value) > 3)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """Where a journal stands: everything that the next commit builds on."""
 
     position: int = 0
@@ -58,10 +56,7 @@ class Head:
 
     def at(self, etag: str) -> Head:
         """The same head as the storage knows it under `etag`."""
-        return Head(
-            self.position, self.hash, self.time_ns, self.through_ns, self.epoch, self.seq, self.state,
-            self.commit, etag,
-        )  # fmt: skip
+        return self._replace(etag=etag)
 
     @staticmethod
     def of(row: Row) -> Head:
@@ -70,8 +65,7 @@ class Head:
         return Head(**value, etag=row.etag)
 
 
-@dataclass(frozen=True, slots=True)
-class CommitRow:
+class CommitRow(NamedTuple):
     """One `r` row: records first..last (none when last < first) and what they were made from."""
 
     first: int
@@ -90,7 +84,7 @@ class CommitRow:
     inputs: tuple[InputRange, ...] = ()
 
     @property
-    def count(self) -> int:
+    def records(self) -> int:
         return self.last - self.first + 1
 
     @property

@@ -59,7 +59,7 @@ def verify(journal: Journal, after: CommitRow | None = None) -> Verified:
                 f"the one before it ends in {previous.hex()[:16]}"
             )
             return result(Fault(row.first, "predecessor", detail))
-        if row.count:
+        if row.records:
             try:
                 _, lines = next(payloads)
             except ChainBroken as error:

@@ -87,7 +87,7 @@ def test_any_changed_byte_of_a_committed_record_is_found(
     values: list[Any], where: list[int], data: st.DataObject
 ) -> None:
     storage = written(records(values), where)
-    rows = [row for row in Journals(storage, worker="r").open(NAME).rows() if row.count]
+    rows = [row for row in Journals(storage, worker="r").open(NAME).rows() if row.records]
     row = data.draw(st.sampled_from(rows))
     index = data.draw(st.integers(0, row.length - 1))
     storage.segments.data[row.segment][row.offset + index] ^= data.draw(st.integers(1, 255))
@@ -102,7 +102,7 @@ def test_any_cut_of_a_segment_is_found_where_it_begins(
     values: list[Any], where: list[int], data: st.DataObject
 ) -> None:
     storage = written(records(values), where)
-    rows = [row for row in Journals(storage, worker="r").open(NAME).rows() if row.count]
+    rows = [row for row in Journals(storage, worker="r").open(NAME).rows() if row.records]
     row = data.draw(st.sampled_from(rows))
     del storage.segments.data[row.segment][row.offset + data.draw(st.integers(0, row.length - 1)) :]
     fault = verify(Journals(storage, worker="r").open(NAME)).fault

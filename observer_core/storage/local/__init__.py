@@ -55,11 +55,15 @@ class LocalStorage:
             return
         failed: Exception | None = None
         # Left from the right: bytes are synced before the rows that point to them are committed.
-        with self._database.transaction(), self.tables.group(), self.segments.group():
-            try:
-                yield
-            except Exception as error:
-                failed = error  # what was committed before it is whole, and stands
+        try:
+            with self._database.transaction(), self.tables.group(), self.segments.group():
+                try:
+                    yield
+                except Exception as error:
+                    failed = error  # what was committed before it is whole, and stands
+        except BaseException:
+            self.tables.doubt()
+            raise
         if failed is not None:
             raise failed
 

@@ -16,6 +16,10 @@ _UPSERT = (
 )
 
 
+_ETAG = "SELECT etag FROM rows WHERE partition = ? AND key = ?"
+_REMEMBERED = 10_000
+
+
 class LocalTables:
     """One thread's group has the write lock, so its conditions hold when its rows are written at last."""
 
@@ -63,18 +67,32 @@ class LocalTables:
         waiting = self._waiting
         if waiting is not None:
             return waiting.commit(partition, ops)
+        self._local.known = None, {}
         with self._database.transaction() as connection:
             return [_apply(connection, partition, op) for op in ops]
 
     @contextmanager
     def group(self) -> Iterator[None]:
         """In this thread and inside a transaction: what is committed inside is written when leaving."""
-        waiting = self._local.waiting = Waiting(self._database)
+        waiting = self._local.waiting = Waiting(self._database, self._known())
         try:
             yield
             waiting.write()
+            self._local.known = (waiting.version, waiting.etags)
         finally:
             self._local.waiting = None
+
+    def doubt(self) -> None:
+        """The group that has just ended was undone: nothing is known of the rows any more."""
+        self._local.known = None, {}
+
+    def _known(self) -> tuple[int, dict[tuple[str, str], int]]:
+        """The etags that this thread's last group has left, while nobody else has written since."""
+        with self._database.errors("read"):
+            version = self._database.connection().execute("PRAGMA data_version").fetchone()[0]
+        was, etags = getattr(self._local, "known", (None, {}))
+        self._local.known = None, {}
+        return version, etags if was == version and len(etags) <= _REMEMBERED else {}
 
     def settle(self) -> None:
         """Writes what this thread's group holds back."""
@@ -92,49 +110,57 @@ class Held:
 
 
 class Waiting:
-    """The rows of one group. Conditions are checked when a commit is made, before any of it is taken."""
+    """The rows of one group. Conditions are checked when a commit is made, before any of it is taken.
 
-    def __init__(self, database: Database) -> None:
+    `etags` are those of rows that groups of this thread replaced, as of `version` of the database.
+    """
+
+    def __init__(self, database: Database, known: tuple[int, dict[tuple[str, str], int]]) -> None:
         self._database = database
+        self.version, self.etags = known
         self.rows: dict[tuple[str, str], Held] = {}
 
     def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
-        for op in ops:
-            if op.action == "replace":
-                found = self._etag(partition, op.key)
-                if found != int(op.etag):
-                    raise Conflict(partition, op.key, "none" if found is None else "another version")
-            elif op.action == "insert" and self._etag(partition, op.key) is not None:
-                raise Conflict(partition, op.key, "a row")
+        for action, key, _, etag in ops:
+            if action == "replace":
+                found = self._etag(partition, key)
+                if found != int(etag):
+                    raise Conflict(partition, key, "none" if found is None else "another version")
+            elif action == "insert" and self._etag(partition, key) is not None:
+                raise Conflict(partition, key, "a row")
         return [self._take(partition, op) for op in ops]
 
     def _take(self, partition: str, op: Op) -> str:
-        key = (partition, op.key)
-        if op.action == "delete":
+        action, name, value, before = op
+        key = (partition, name)
+        if action == "replace":
+            etag = self.etags[key] = int(before) + 1
+            self.rows[key] = Held(value, etag)
+            return str(etag)
+        if action == "insert":
+            self.rows[key] = Held(value, 1)
+            return "1"
+        self.etags.pop(key, None)
+        if action == "delete":
             self.rows[key] = Held(None, 0)
             return ""
-        if op.action == "insert":
-            etag: int | None = 1
-        elif op.action == "replace":
-            etag = int(op.etag) + 1
-        else:
-            known = self.rows.get(key)
-            etag = None if known is None or known.etag is None else known.etag + 1
-        self.rows[key] = Held(op.value, etag)
-        return "" if etag is None else str(etag)
+        known = self.rows.get(key)
+        held = self.rows[key] = Held(value, None if known is None or known.etag is None else known.etag + 1)
+        return "" if held.etag is None else str(held.etag)
 
     def _etag(self, partition: str, key: str) -> int | None:
-        known = self.rows.get((partition, key))
+        place = (partition, key)
+        known = self.rows.get(place)
         if known is not None:
             if known.etag is not None:
                 return None if known.value is None else known.etag
             self.write()
-        with self._database.errors("read"):
-            found = (
-                self._database.connection()
-                .execute("SELECT etag FROM rows WHERE partition = ? AND key = ?", (partition, key))
-                .fetchone()
-            )
+        elif (etag := self.etags.get(place)) is not None:
+            return etag
+        try:
+            found = self._database.connection().execute(_ETAG, place).fetchone()
+        except sqlite3.Error as error:
+            raise self._database.translate(error, "read") from error
         return None if found is None else int(found[0])
 
     def write(self) -> None:
