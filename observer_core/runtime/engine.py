@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
@@ -31,7 +31,7 @@ from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import HOURS_PER_COMMIT, Commit
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
-from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain
+from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, beyond, chain, joined
 
 S = TypeVar("S")
 _HOUR_NS = 3600 * SECOND
@@ -106,6 +106,8 @@ class Worker(Generic[S]):
         self._records: list[Record] = []
         self._ranges: list[InputRange] = []
         self._hours: set[int] = set()
+        self._quiet = 0
+        """How many of the pending entries were consumed before the first that gave a record."""
         self._fences: dict[str, tuple[int, int]] = {}
         self._since_state = 0
         self._seconds_since_state = 0.0
@@ -138,7 +140,7 @@ class Worker(Generic[S]):
                 in_a_row += 1
                 if in_a_row == _CONFLICTS_IN_A_ROW:
                     raise
-                if not self._adopt_twin():
+                if not self._join_twin():
                     self._loaded = False
             except _Failed as failed:
                 self._loaded = False
@@ -234,6 +236,8 @@ class Worker(Generic[S]):
         self._seconds_since_state += time.perf_counter() - started
 
     def _emit(self, records: Sequence[Record]) -> None:
+        if not self._records:
+            self._quiet = sum(item.last - item.first + 1 for item in self._ranges) - 1
         for record in records:
             self._records.append(record)
             self._hours.add(record.time_ns // _HOUR_NS)
@@ -320,22 +324,57 @@ class Worker(Generic[S]):
         consumed, through, epoch = dict(self._consumed), self._through, self._epoch or 0
         return lambda seq: StateRow(seq=seq, blob=name, epoch=epoch, through_ns=through, consumed=consumed)
 
-    def _adopt_twin(self) -> bool:
-        """After a conflict: did a twin commit exactly what we were about to? Then our state is right."""
+    def _join_twin(self) -> bool:
+        """Somebody committed on our base: is our state still right, or a few entries short of right?
+
+        Then what they have done is taken out of what is pending; otherwise the state is lost.
+        """
         rows = list(self.journal.rows(after_seq=self._head.seq, from_position=max(1, self._head.position)))
-        if not rows or [item for row in rows for item in row.inputs] != self._ranges:
-            return False
         head = self.journal.head()
-        if head.seq != rows[-1].seq or rows[-1].through_ns != max(self._through, self._head.through_ns):
+        if not rows or head.seq != rows[-1].seq or head.epoch != self._epoch:
             return False
+        ours = joined(self._ranges)
+        theirs = joined(item for row in rows for item in row.inputs)
+        more = beyond(theirs, ours)
+        if more == [] and self._records:
+            return self._same_as(head, rows[-1])
+        if more is not None and not self._records:
+            return self._catch_up(more, head, rows[-1].through_ns)
+        left = beyond(ours, theirs)
+        silent = (
+            head.position == self._head.position and sum(r.last - r.first + 1 for r in theirs) <= self._quiet
+        )
+        if not left or not silent:
+            return False
+        self._head, self._ranges, self._committed_at = head, left, self._clock.now_ns()
+        self._quiet = 0  # unknown from here on: the next twin that is met costs the state
+        self._views_version = -1
+        return True
+
+    def _same_as(self, head: Head, newest: CommitRow) -> bool:
         ours = chain(self._head.hash, [record.encode(self._epoch or 0) for record in self._records])
-        if head.epoch != self._epoch:
-            return False
-        if head.hash != ours:
+        if head.hash == ours:
+            self._views_version = -1
+            self._settle(head)
+            return True
+        if newest.through_ns == max(self._through, self._head.through_ns):
             raise Divergence(
                 f"journal {self.spec.output!r}: two workers consumed {self._ranges} and wrote different "
                 f"records after position {self._head.position}; keep the data folder, this is a defect"
             )
+        return False
+
+    def _catch_up(self, ranges: Sequence[InputRange], head: Head, through_ns: int) -> bool:
+        """Brings the state over what somebody else has consumed, as long as it gives what they wrote."""
+        records: list[Record] = []
+        for item in ranges:
+            records += rerun_range(self._journals, self._stage, self._state, item)
+            self._consumed[item.journal] = item.last
+            self._since_state += item.last - item.first + 1
+        records += self._stage.advance(self._state, through_ns)
+        if chain(self._head.hash, [record.encode(self._epoch or 0) for record in records]) != head.hash:
+            return False
+        self._through = max(self._through, through_ns)
         self._views_version = -1
         self._settle(head)
         return True
@@ -380,8 +419,9 @@ class Worker(Generic[S]):
         if head.epoch != self._epoch:
             raise self._moved(head)
         if self._ranges or self._records:
-            self._loaded = False  # our own pending work is ahead of the last commit
-            self._load(True)
+            if not self._join_twin():
+                self._loaded = False  # our own pending work is not a part of what was committed
+                self._load(True)
             return
         self._rerun(self._stage, self._state, self._head.seq, head)
         self._views = self.journal.views()
@@ -544,14 +584,22 @@ def rerun_row(
     journals: Journals, stage: Stage[S], state: S, row: CommitRow, seen: Callable[[Entry], None] | None = None
 ) -> list[Record]:
     """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
-    records: list[Record] = []
-    for item in row.inputs:
-        for entry in journals.open(item.journal).scan(item.first, item.last):
-            if seen is not None:
-                seen(entry)
-            # Of an entry that was set aside only its time is left.
-            records += stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
+    records = [
+        record for item in row.inputs for record in rerun_range(journals, stage, state, item, seen)
+    ]  # fmt: skip
     return [*records, *stage.advance(state, row.through_ns)]
+
+
+def rerun_range(
+    journals: Journals, stage: Stage[S], state: S, item: InputRange,
+    seen: Callable[[Entry], None] | None = None,
+) -> Iterator[Record]:  # fmt: skip
+    """What a stage gives for one range of an input, as it is asked for."""
+    for entry in journals.open(item.journal).scan(item.first, item.last):
+        if seen is not None:
+            seen(entry)
+        # Of an entry that was set aside only its time is left.
+        yield from stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
 
 
 def _merge(batches: Sequence[Sequence[Entry]], heads: Mapping[str, Head]) -> list[Entry]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -32,6 +32,35 @@ class InputRange(NamedTuple):
     @staticmethod
     def from_json(value: list[Any]) -> InputRange:
         return InputRange(value[0], value[1], value[2], len(value) > 3)
+
+
+def joined(ranges: Iterable[InputRange]) -> list[InputRange]:
+    """The same entries in the same order, in as few ranges as possible."""
+    found: list[InputRange] = []
+    for item in ranges:
+        before = found[-1] if found else None
+        if before is not None and before.last + 1 == item.first and before[::3] == item[::3]:
+            found[-1] = before._replace(last=item.last)
+        else:
+            found.append(item)
+    return found
+
+
+def beyond(ranges: Sequence[InputRange], start: Sequence[InputRange]) -> list[InputRange] | None:
+    """What `ranges` hold after `start`, which they begin with; None when they do not. Both `joined`."""
+    rest = list(ranges)
+    for number, item in enumerate(start):
+        if not rest or rest[0] == item:
+            if not rest:
+                return None
+            del rest[0]
+            continue
+        longer = rest[0]
+        last = number == len(start) - 1
+        if not last or longer[::3] != item[::3] or longer.first != item.first or longer.last < item.last:
+            return None
+        rest[0] = longer._replace(first=item.last + 1)
+    return rest
 
 
 class Head(NamedTuple):
