@@ -140,8 +140,7 @@ class Worker(Generic[S]):
                 in_a_row += 1
                 if in_a_row == _CONFLICTS_IN_A_ROW:
                     raise
-                if not self._join_twin():
-                    self._loaded = False
+                self._loaded = self._join_twin()
             except _Failed as failed:
                 self._loaded = False
                 self._fences.update(failed.fences)
@@ -346,7 +345,7 @@ class Worker(Generic[S]):
         )
         if not left or not silent:
             return False
-        self._head, self._ranges, self._committed_at = head, left, self._clock.now_ns()
+        self._head, self._ranges, self._committed_at = head, left, head.through_ns
         self._quiet = 0  # unknown from here on: the next twin that is met costs the state
         self._views_version = -1
         return True
@@ -377,6 +376,7 @@ class Worker(Generic[S]):
         self._through = max(self._through, through_ns)
         self._views_version = -1
         self._settle(head)
+        self._committed_at = head.through_ns  # theirs may be long ago
         return True
 
     # ------------------------------------------------------------------ state

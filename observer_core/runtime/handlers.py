@@ -12,12 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
 
-from observer_core.automation.dead_letters import DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.runtime.deliveries import deliverer
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
@@ -91,7 +90,9 @@ class Handlers:
         domain = self.observer.domain(LIVE)
         self._place_cursors()
         with self._of_epoch("clock"):
-            with suppress(Conflict):  # another instance has just done it; the stages follow all the same
+            try:
+                domain.tick()
+            except Conflict:  # another instance had the last tick, and this one did not know
                 domain.tick()
             domain.refresh()
             self._told(domain, "events", self._pump("publish", domain.publisher, _but_time(domain.publisher)))
@@ -180,6 +181,8 @@ class Handlers:
 
     def poison(self, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> None:
         """Keeps a message that could not be worked, and raises the alert; redriven by an operator."""
+        from observer_core.automation.dead_letters import DeadLetters
+
         queue = self.queue(stage)
         letters = DeadLetters(self.observer.journals, self.observer.storage.queues, self.observer.clock)
         domain = letters.bury(queue, stage, body, message_id=message_id, dequeue_count=dequeue_count)
