@@ -90,6 +90,11 @@ class Run:
     def ids(self, journal: str, kind: type) -> list[str]:
         return [e.record.id for e in self.journals().open(journal).scan() if isinstance(e.record, kind)]  # type: ignore[union-attr]
 
+    def decided(self) -> set[tuple[str, str, str]]:
+        """What was decided. When it could be known depends on when its hints came."""
+        found = (e.record for e in self.journals().open("decisions.live").scan())
+        return {(d.policy, d.scope, d.verdict) for d in found if isinstance(d, Decision)}
+
 
 def undisturbed() -> Run:
     with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +130,8 @@ def test_competing_instances_give_the_journals_of_one(script: list[tuple[str, in
                 for e in run.journals().open(name).scan() if e.record.kind == "pattern"}  # fmt: skip
     events = [e.record for e in run.journals().open("events.live").scan() if isinstance(e.record, Event)]
     assert patterns == {e.data["id"] for e in events if e.type.startswith("io.qts.observer.pattern.")}
-    assert run.ids("decisions.live", Decision)
+    assert set(run.ids("events.live", Event)) == set(alone.ids("events.live", Event))
+    assert run.decided() == alone.decided() != set()
     for name in run.journals().names():
         assert verify(run.journals().open(name)).fault is None, name
     assert all(length == 0 for _, length in run.app.lengths())
