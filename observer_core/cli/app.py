@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import observer_core
-from observer_core.cli import configuration, gate, quarantine, records, subscriptions
+from observer_core.cli import configuration, dead_letters, gate, quarantine, records, subscriptions
 from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
 from observer_core.cli.ingesting import ingest
@@ -22,6 +23,13 @@ app = typer.Typer(
     name="observer", cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False,
     pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]},
 )  # fmt: skip
+
+
+class Storage(StrEnum):
+    """What `--storage` may say."""
+
+    LOCAL = "local"
+    AZURE = "azure"
 
 
 def _version(asked: bool) -> None:
@@ -44,12 +52,18 @@ def _root(
         Path | None, typer.Option(metavar="DIR", help="Where journals are kept. Default: data/observer.")
     ] = None,
     log_dir: Annotated[Path | None, typer.Option(metavar="DIR", help="Where logs go. Default: logs.")] = None,
+    storage: Annotated[
+        Storage | None,
+        typer.Option(
+            help="Where journals lie: files, or the storage account of the setting AzureWebJobsStorage."
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """An independent, auditable watcher beside a quant trading system. It never places an order."""
-    ctx.obj = Invocation(config, root, data_dir, log_dir)
+    ctx.obj = Invocation(config, root, data_dir, log_dir, storage.value if storage else None)
 
 
 app.command()(run)
@@ -64,6 +78,7 @@ app.command()(digest)
 app.command()(replay)
 app.command()(quarantine.redrive)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(configuration.app, name="config")
 app.command()(doctor)

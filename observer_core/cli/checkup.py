@@ -59,16 +59,21 @@ def checks(given: Invocation) -> Iterator[Check]:
     yield _told(
         "deployment", "Correct the file or the settings, so that they agree.", lambda: deployment(settings)
     )
-    yield writable("data folder", data)
+    local = settings.storage.kind == "local"
     yield writable("log folder", logs)
-    yield disk(data)
-    process = running(data)
-    yield Check(
-        "single instance", f"process {process} runs an Observer here" if process else "none runs here"
-    )
+    process = running(data) if local else None
+    if local:
+        yield writable("data folder", data)
+        yield disk(data)
+        yield Check(
+            "single instance", f"process {process} runs an Observer here" if process else "none runs here"
+        )
+        yield sqlite()
+        yield index(data / "journal.db")
+    else:
+        remedy = f"Check {settings.storage.connection}, the network, and the roles of the identity."
+        yield _told("storage account", remedy, lambda: account(settings))
     yield port(settings.web.host, settings.web.port, process)
-    yield sqlite()
-    yield index(data / "journal.db")
     yield clock(time.time_ns(), _newest_live_ns(settings))
 
 
@@ -203,16 +208,34 @@ def clock(now_ns: int, newest_live_ns: int) -> Check:
     return Check("clock", shown)
 
 
+def account(settings: Settings) -> tuple[bool, str]:
+    """Whether the storage account answers, and lets this identity write, read and delete what it wrote."""
+    from observer_core.runtime.storages import open_storage, where
+    from observer_core.storage.ports import Op
+
+    storage = open_storage(settings)
+    try:
+        storage.tables.commit("probe", [Op("upsert", "doctor", b"{}")])
+        storage.tables.commit("probe", [Op("delete", "doctor")])
+        storage.blobs.put("probe/doctor", b"observer doctor\n")
+        storage.blobs.delete("probe/doctor")
+        storage.queues.length(f"{settings.queue_prefix}-recognise")
+    finally:
+        storage.close()
+    return True, f"{where(settings)} answers and can be written"
+
+
 def _newest_live_ns(settings: Settings) -> int:
     """The time of the newest live record, 0 when there is none or it cannot be read."""
     from observer_core.runtime.settings import LIVE
+    from observer_core.runtime.storages import open_storage
     from observer_core.storage.journals import Journals
-    from observer_core.storage.local import LocalStorage
 
-    if not (settings.paths.data / "journal.db").is_file():
+    # Opening a folder would make one.
+    if settings.storage.kind == "local" and not (settings.paths.data / "journal.db").is_file():
         return 0
     try:
-        storage = LocalStorage(settings.paths.data, durability=settings.durability)
+        storage = open_storage(settings)
     except ObserverError:
         return 0
     try:

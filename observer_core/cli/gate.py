@@ -133,10 +133,13 @@ def _command(
             reader.journals, ManualClock(now_ns), name, command=command, scope=scope, author=author,
             reason=reason, until_ns=until_ns, policy=policy,
         )  # fmt: skip
-        process = running(reader.settings.paths.data)
+        local = reader.settings.storage.kind == "local"
+        process = running(reader.settings.paths.data) if local else None
         live = reader.mode(name) == "live"
     say(f"{ref}  {command} {scope} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
-    if live and process:
+    if not local:
+        say("Whoever works this storage account takes it with its next tick.")
+    elif live and process:
         say(f"The running Observer (process {process}) takes it within moments.")
     else:
         act = (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from observer_core.runtime.settings import Settings
 
 FINDING, FAILURE, INTERRUPTED = 1, 2, 130
-_GLOBAL = ("--config", "--root", "--data-dir", "--log-dir")
+_GLOBAL = ("--config", "--root", "--data-dir", "--log-dir", "--storage")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Invocation:
     root: Path | None = None
     data_dir: Path | None = None
     log_dir: Path | None = None
+    storage: str | None = None
 
     @staticmethod
     def of(ctx: typer.Context) -> Invocation:
@@ -40,7 +41,10 @@ class Invocation:
         return found
 
     def overrides(self) -> dict[str, Any]:
-        return {"root": self.root, "data_dir": self.data_dir, "log_dir": self.log_dir}
+        return {
+            "root": self.root, "data_dir": self.data_dir, "log_dir": self.log_dir,
+            "storage": None if self.storage is None else {"kind": self.storage},
+        }  # fmt: skip
 
     def settings(self, **more: Any) -> Settings:
         """The settings in force; `more` are the command's own options (None: not given)."""

@@ -1,4 +1,4 @@
-"""The data folder, opened for a command: to read what is there, or to act on it."""
+"""The storage, opened for a command: to read what is there, or to act on it."""
 
 from __future__ import annotations
 
@@ -73,17 +73,21 @@ class Reader:
 def reading(ctx: typer.Context) -> Iterator[Reader]:
     """The stored journals; `InputError` where there are none yet."""
     from observer_core.runtime.gate import Gate
+    from observer_core.runtime.storages import open_storage, where
     from observer_core.shared.clock import SystemClock
     from observer_core.storage.journals import Journals
-    from observer_core.storage.local import LocalStorage
 
     settings = Invocation.of(ctx).settings()
-    data = settings.paths.data
-    if not (data / "journal.db").is_file():
-        raise InputError(f"no Observer data in {data}; run `observer ingest` or `observer run` first")
-    storage = LocalStorage(data, durability=settings.durability)
+    local = settings.storage.kind == "local"
+    nothing = f"no Observer data in {where(settings)}; run `observer ingest` or `observer run` first"
+    # Opening a folder would make one.
+    if local and not (settings.paths.data / "journal.db").is_file():
+        raise InputError(nothing)
+    storage = open_storage(settings)
     try:
         journals = Journals(storage, worker="reader")
+        if not local and not journals.names():
+            raise InputError(nothing)
         yield Reader(settings, journals, Gate(journals, settings, SystemClock()))
     finally:
         storage.close()
@@ -98,7 +102,7 @@ def observing(settings: Settings) -> Iterator[Observer]:
     """
     from observer_core.runtime.observer import Observer
 
-    observer = Observer.local(settings)
+    observer = Observer.open(settings)
     try:
         yield observer
     except typer.Exit:

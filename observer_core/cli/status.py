@@ -25,9 +25,13 @@ def status(
     Each domain's sources, stages, incidents, blocks and risk, and how much is stored.
     """
     with reading(ctx) as reader:
+        from observer_core.runtime.storages import where
+
+        local = reader.settings.storage.kind == "local"
         data = reader.settings.paths.data
         value = {
-            "running": running(data), "data": str(data), "sizes": _sizes(data),
+            "running": running(data) if local else None, "data": where(reader.settings),
+            "sizes": _sizes(data) if local else {},
             "domains": [_domain(reader, name) for name in reader.domains()],
         }  # fmt: skip
     json_line(value) if as_json else _tell(value)
@@ -118,8 +122,9 @@ def _bytes(folder: Path) -> int:
 def _tell(value: dict[str, Any]) -> None:
     process = value["running"]
     say(f"data      {value['data']}")
-    say(f"observer  {'runs as process ' + process if process else 'not running'}")
-    say("stored    " + ", ".join(f"{name} {size(count)}" for name, count in value["sizes"].items()))
+    if value["sizes"]:  # of files: an account does not tell who works on it
+        say(f"observer  {'runs as process ' + process if process else 'not running'}")
+        say("stored    " + ", ".join(f"{name} {size(count)}" for name, count in value["sizes"].items()))
     for domain in value["domains"]:
         say()
         say(f"domain {domain['domain']} ({domain['mode']} time, {when(domain['now_ns'])})", "bold")

@@ -46,7 +46,7 @@ class Publisher:
     """One event per pattern, in recorded order, and the life of the incidents they form.
 
     Reads `patterns.<source>` of every source of the domain (patterns, quarantine and
-    redrive notes) and the domain's clock. An event's time is the domain's: it never
+    redrive notes), its dead letters and its clock. An event's time is the domain's: it never
     decreases. Incidents that are due end before the entry that shows their time has
     come, stamped with the moment they were due, so neither batches nor the calls of
     `advance` change what is written.
@@ -74,6 +74,9 @@ class Publisher:
         state.time_ns = now_ns
         if isinstance(record, PatternRecord):
             events += self._pattern(state, record, entry.ref)
+        elif record.kind == "dead_letter":
+            if record.body["state"] == "buried":
+                events.append(self._dead_letter(state, record.body, entry.ref))
         elif record.kind != "tick":
             events.append(self._set_aside(state, record, entry))
         return events
@@ -141,6 +144,11 @@ class Publisher:
         kind, severity = _NOTES[note.kind]
         return self._event(state, kind, source, source, dict(note.body), entry.ref, severity, "")
 
+    def _dead_letter(self, state: PublisherState, letter: Mapping[str, Any], ref: str) -> Event:
+        """A message of the Functions app could not be worked. It carried no truth, so it closes nothing."""
+        data = {name: letter[name] for name in ("id", "queue", "stage", "message_id", "dequeue_count")}
+        return self._event(state, "dead_letter", "functions", letter["stage"], data, ref, "critical", "")
+
     def _event(
         self, state: PublisherState, kind: str, source: str, subject: str, data: Json,
         ref: str, severity: Severity, incident: str,
@@ -156,6 +164,7 @@ class Publisher:
 
 _NOTES: Mapping[str, tuple[str, Severity]] = {
     "quarantine": ("quarantined", "critical"), "redrive": ("redriven", "info"), "tick": ("", "info"),
+    "dead_letter": ("dead_letter", "critical"),
 }  # fmt: skip
 
 

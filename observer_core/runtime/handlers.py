@@ -10,13 +10,14 @@ its message to the host, which gives it again and puts it aside in the end.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, Final
 
 import structlog
 
+from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.runtime.deliveries import deliverer
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
@@ -50,9 +51,6 @@ class Handlers:
     def __init__(self, observer: Observer) -> None:
         self.observer = observer
         self.gate = Gate(observer.journals, observer.settings, observer.clock)
-        self.health = Health(observer, self.gate)
-        self.metrics = Metrics(observer)
-        observer.on_stage = self.metrics.stage
         self._prefix = observer.settings.queue_prefix
         self._sources: dict[str, Source] = {item.name: item for item, _ in live_sources(observer.settings)}
         self._asked: dict[str, int] = {}
@@ -61,6 +59,15 @@ class Handlers:
         self._locks: dict[str, threading.Lock] = {}
         self._moved_ns = 0
         self._placed = False
+
+    @cached_property
+    def health(self) -> Health:
+        return Health(self.observer, self.gate, process=False)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Reads the journals when it is first asked for, which a cold start need not wait for."""
+        return Metrics(self.observer, self.gate)
 
     @property
     def stranded(self) -> bool:
@@ -95,8 +102,8 @@ class Handlers:
             except Conflict:  # another instance had the last tick, and this one did not know
                 domain.tick()
             domain.refresh()
-            self._told(domain, "events", self._pump("publish", domain.publisher, _but_time(domain.publisher)))
-            self._told(domain, "decisions", self._pump("decide", domain.decider, _but_time(domain.decider)))
+            self._told(domain, "events", self._pump(domain.publisher, _but_time(domain.publisher)))
+            self._told(domain, "decisions", self._pump(domain.decider, _but_time(domain.decider)))
 
     def sweep(self, *, past_due: bool = False) -> None:
         """Hints again whatever lags: each journal's head against the checkpoint of who reads it."""
@@ -124,11 +131,7 @@ class Handlers:
             writer = self.observer.writer(name, LIVE, "live", now)
             if not is_due(writer.head()):
                 return
-            started = time.perf_counter()
-            snapshot = collect_safely(source, now)
-            writer.write([snapshot], only_if=is_due)
-            seen = sum(column.size for column in snapshot.fields.values())
-            self.metrics.tick(name, snapshot.status, seen, time.perf_counter() - started)
+            writer.write([collect_safely(source, now)], only_if=is_due)
             self._send("recognise", {"source": name})
 
     def recognise(self, hint: bytes) -> None:
@@ -140,7 +143,7 @@ class Handlers:
         domain = self.observer.domain(self._domain_of[source])
         worker = domain.recogniser(source)
         with self._of_epoch("recognise", values):
-            if self._pump("recognise", worker, {f"snapshots.{source}"}):
+            if self._pump(worker, {f"snapshots.{source}"}):
                 self._send("publish", {"domain": domain.name, "journal": worker.spec.output})
 
     def publish(self, hint: bytes) -> None:
@@ -149,7 +152,7 @@ class Handlers:
         domain = self.observer.domain(values["domain"])
         worker = domain.publisher
         with self._of_epoch("publish", values):
-            found = self._pump("publish", worker, self._changed(domain, worker, values))
+            found = self._pump(worker, self._changed(domain, worker, values))
             self._told(domain, "events", found)
 
     def decide(self, hint: bytes) -> None:
@@ -158,7 +161,7 @@ class Handlers:
         domain = self.observer.domain(values["domain"])
         worker = domain.decider
         with self._of_epoch("decide", values):
-            found = self._pump("decide", worker, self._changed(domain, worker, values))
+            found = self._pump(worker, self._changed(domain, worker, values))
             self._told(domain, "decisions", found)
 
     def deliver(self, hint: bytes) -> None:
@@ -181,13 +184,11 @@ class Handlers:
 
     def poison(self, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> None:
         """Keeps a message that could not be worked, and raises the alert; redriven by an operator."""
-        from observer_core.automation.dead_letters import DeadLetters
-
         queue = self.queue(stage)
         letters = DeadLetters(self.observer.journals, self.observer.storage.queues, self.observer.clock)
-        domain = letters.bury(queue, stage, body, message_id=message_id, dequeue_count=dequeue_count)
-        _log.error("message could not be worked", queue=queue, message_id=message_id, domain=domain)
-        self._send("publish", {"domain": domain})
+        letter = letters.bury(queue, stage, body, message_id=message_id, dequeue_count=dequeue_count)
+        _log.error("message could not be worked", queue=queue, message_id=message_id, letter=letter)
+        self._send("publish", {"domain": LIVE, "journal": JOURNAL})
 
     def pushed(self, source: str) -> None:
         """Somebody has committed snapshots of `source`."""
@@ -207,12 +208,9 @@ class Handlers:
 
     # ------------------------------------------------------------------ how
 
-    def _pump(self, stage: str, worker: Worker[Any], refresh: Refresh) -> int:
+    def _pump(self, worker: Worker[Any], refresh: Refresh) -> int:
         with self._alone(worker.spec.output):
-            started = time.perf_counter()
-            found = worker.pump(refresh=refresh)
-            self.metrics.stage(stage, time.perf_counter() - started)
-        return found
+            return worker.pump(refresh=refresh)
 
     def _alone(self, what: str) -> threading.Lock:
         """Threads of this process take turns at one thing; processes meet at its commit."""

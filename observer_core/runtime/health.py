@@ -12,8 +12,9 @@
 | quarantine:entries | | entries are set aside |
 | recovery:cuts | | this start had to cut journals |
 
-Unknown is not healthy: a check that raises fails with its message. Nothing in the report is
-a secret or an absolute path.
+The loop and the disk are those of this process: there is neither where functions are called
+(`process=False`). Unknown is not healthy: a check that raises fails with its message.
+Nothing in the report is a secret or an absolute path.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Health:
         gate: Gate | None = None,
         *,
         limits: Limits = Limits(),
+        process: bool = True,
         monotonic: Callable[[], float] = time.monotonic,
         disk_usage: Callable[[Path], Any] = shutil.disk_usage,
     ) -> None:
@@ -95,6 +97,7 @@ class Health:
         self._settings = observer.settings
         self._gate = gate or Gate(observer.journals, observer.settings, observer.clock)
         self._limits = limits
+        self._process = process
         self._monotonic = monotonic
         self._disk_usage = disk_usage
         self._started = self._beat = monotonic()
@@ -124,13 +127,13 @@ class Health:
     def report(self) -> dict[str, Any]:
         """All checks now. Writing and verifying are done at most every few seconds, else kept."""
         with self._lock:
+            of_process = {"loop:heartbeat": self._heartbeat, "disk:free": self._free} if self._process else {}
             checks: dict[str, list[Finding]] = {
-                "loop:heartbeat": self._asked(self._heartbeat),
+                **{name: self._asked(check) for name, check in of_process.items()},
                 "source:age": self._asked(self._ages),
                 "source:readable": self._asked(self._readable),
                 "stage:lag": self._asked(self._lags),
                 "storage:writable": self._now_and_then(self._limits.write_seconds, self._writable),
-                "disk:free": self._asked(self._free),
                 "chain:verified": self._now_and_then(self._limits.chain_seconds, self._chain),
                 "quarantine:entries": self._asked(self._quarantined),
                 "recovery:cuts": self._asked(self._cuts),
@@ -251,7 +254,9 @@ class Health:
         yield Finding("storage", "pass", round((self._monotonic() - started) * 1000, 3), "ms")
 
     def _free(self) -> Iterator[Finding]:
-        for component, path in (("data", self._settings.paths.data), ("logs", self._settings.paths.logs)):
+        paths = self._settings.paths
+        local = {"data": paths.data} if self._settings.storage.kind == "local" else {}
+        for component, path in {**local, "logs": paths.logs}.items():
             usage = self._disk_usage(_existing(path))
             status: Status = "pass"
             for limit, name in ((self._limits.warn_free, "warn"), (self._limits.fail_free, "fail")):

@@ -21,6 +21,7 @@ from observer_core.runtime.collector import SnapshotWriter
 from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
+from observer_core.runtime.storages import open_storage
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
 from observer_core.shared.records import Note
@@ -75,6 +76,11 @@ class Observer:
         """On files and SQLite under the data folder."""
         storage = LocalStorage(settings.paths.data, durability=settings.durability)
         return Observer(settings, storage, **options)
+
+    @staticmethod
+    def open(settings: Settings, **options: Any) -> Observer:
+        """On the storage that the settings name."""
+        return Observer(settings, open_storage(settings), **options)
 
     def writer(self, source: str, domain: str, mode: Mode, time_ns: int) -> SnapshotWriter:
         """The writer of a source. A new domain begins at `time_ns`; `DomainMismatch` if its time is other."""
@@ -149,7 +155,7 @@ class Domain:
         self._commands = f"commands.{name}"
         self.publisher = self._worker(
             Publisher(name, observer.settings.publish), f"events.{name}",
-            lambda: [*self._sources("patterns"), *self._ticks()],
+            lambda: [*self._sources("patterns"), *self._dead_letters(), *self._ticks()],
             lambda: self._ticks() or self._sources("patterns"),
             rebuild_publisher,
         )  # fmt: skip
@@ -273,6 +279,12 @@ class Domain:
         if not found:
             found = self._known[kind] = self._journals.names(kind, self.name)
         return found
+
+    def _dead_letters(self) -> list[str]:
+        """Most domains have none: that is remembered too, until the next `refresh`."""
+        if "deadletters" not in self._known:
+            self._known["deadletters"] = self._journals.names("deadletters", self.name)
+        return self._known["deadletters"]
 
     def _ticks(self) -> list[str]:
         return [self._clock_journal] if self.mode == "live" else []

@@ -6,6 +6,7 @@ The only reader of the environment. `OBSERVER_DATA_DIR` is `data_dir`,
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -227,6 +228,14 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         return Settings(**{_FROM_FILE: values, **given})
     except ValidationError as error:
         raise explain(error, where) from None
+
+
+def connection_values(name: str) -> dict[str, str]:
+    """What the environment says about the connection `name`: a string, or `<name>__accountName` and its like.
+
+    Full of secrets: not to be kept, shown or logged.
+    """
+    return {key: value for key, value in os.environ.items() if key == name or key.startswith(f"{name}__")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

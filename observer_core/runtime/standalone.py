@@ -33,16 +33,12 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
 from observer_core.runtime.schedule import Collector
-from observer_core.runtime.settings import (
-    LIVE,
-    RecordingSourceConfig,
-    Settings,
-    SystemSourceConfig,
-)
+from observer_core.runtime.settings import LIVE, RecordingSourceConfig, Settings
+from observer_core.runtime.sources import live_sources
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
 from observer_core.shared.records import Snapshot
-from observer_core.snapshot_engine.source import Source, unavailable
+from observer_core.snapshot_engine.source import unavailable
 from observer_core.storage.rows import Head
 
 _RECORDING_STEP_SECONDS = 0.1
@@ -76,7 +72,10 @@ def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: floa
             "; ".join(differences) + ". Correct the file or the settings, "
             "or name the file of this deployment (OBSERVER_DEPLOYMENT)"
         )
-    with single_instance(settings.paths.data):
+    # Over one storage account several may run: their commits decide, and each has its own sources.
+    local = settings.storage.kind == "local"
+    alone = single_instance(settings.paths.data) if local else contextlib.nullcontext()
+    with alone:
         logging = configure(
             settings.paths.logs, level=settings.log.level, max_bytes=settings.log.max_bytes,
             files=settings.log.files, console=False,
@@ -94,7 +93,7 @@ class Standalone:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.observer = Observer.local(settings)
+        self.observer = Observer.open(settings)
         self.gate = Gate(self.observer.journals, settings, self.observer.clock)
         self.health = Health(self.observer, self.gate)
         self.metrics = Metrics(self.observer)
@@ -110,7 +109,7 @@ class Standalone:
         self._storage_failed = False
         self._retry_at = 0.0
         self._logbook = Logbook(self.observer.journals)
-        self._collector = Collector(self._live_sources(), self.observer.clock)
+        self._collector = Collector(live_sources(settings), self.observer.clock)
         self._pushed: SimpleQueue[str] = SimpleQueue()
         self.observer.on_stage = self.metrics.stage
 
@@ -300,15 +299,6 @@ class Standalone:
 
     def _domains(self) -> list[str]:
         return sorted({LIVE, *(item.domain for item in self.settings.source)})
-
-    def _live_sources(self) -> list[tuple[Source, int]]:
-        found: list[tuple[Source, int]] = []
-        for item in self.settings.source:
-            if isinstance(item, SystemSourceConfig):
-                from observer_core.snapshot_engine.sources.system import SystemSource
-
-                found.append((SystemSource(item.name, item.system()), item.deadline))
-        return found
 
     def _feed(self, config: RecordingSourceConfig) -> RecordingFeed:
         paths = [self.settings.paths.root / path for path in config.paths]

@@ -257,7 +257,8 @@ class Note:
 
     `kind` is one of: `epoch` (a configuration and version take effect), `quarantine` (an
     entry is set aside), `redrive`, `domain` (which time a domain keeps), `tick` (time has
-    come this far), `command` (an operator asks), `recovery` (bytes were lost and the index
+    come this far), `command` (an operator asks), `dead_letter` (a message could not be worked, or
+    what became of it), `recovery` (bytes were lost and the index
     was cut), `lifecycle` (start and stop). `body` is the kind's own content.
     """
 
@@ -274,7 +275,17 @@ class Note:
         return Note(**value)
 
 
-NOTE_KINDS = ("epoch", "quarantine", "redrive", "domain", "tick", "command", "recovery", "lifecycle")
+NOTE_KINDS = (
+    "epoch",
+    "quarantine",
+    "redrive",
+    "domain",
+    "tick",
+    "command",
+    "dead_letter",
+    "recovery",
+    "lifecycle",
+)
 AnyRecord = Snapshot | PatternRecord | Event | Decision | DeliveryResult | Note
 _DECODERS: dict[str, Any] = {
     "snapshot": Snapshot.decode, "pattern": PatternRecord.decode, "decision": Decision.decode,

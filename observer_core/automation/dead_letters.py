@@ -1,0 +1,140 @@
+"""Dead letters: messages that the host gave up on, kept, announced, and sent again by an operator.
+
+A hint carries no truth, so nothing is lost with it: `sweep` finds what it told of, and the
+gate closes by lag meanwhile. But something made it fail, again and again, and that is
+worth a record and an alert: each letter is a note in `deadletters.live`, which the Event
+Bus makes an event of. Redriving sends first and records then: a crash in between leaves a
+letter that can be redriven once more, which repeats nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from observer_core.shared.clock import Clock
+from observer_core.shared.errors import Conflict, InputError
+from observer_core.shared.ids import derive
+from observer_core.shared.records import Note
+from observer_core.storage.journal import Commit, Journal
+from observer_core.storage.journals import Journals
+from observer_core.storage.ports import MESSAGE_BYTES, Queues
+
+JOURNAL: Final = "deadletters.live"
+KIND: Final = "dead_letter"
+_DOMAIN: Final = "live"
+State = Literal["buried", "redriven", "dropped"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """One message: where it was, what it said, how often it was tried, and what became of it.
+
+    `ended_by` and `reason` are the operator's who redrove or dropped it.
+    """
+
+    id: str
+    queue: str
+    stage: str
+    body: bytes
+    message_id: str
+    dequeue_count: int
+    buried_ns: int
+    state: State = "buried"
+    ended_ns: int | None = None
+    ended_by: str | None = None
+    reason: str | None = None
+
+
+class DeadLetters:
+    """The dead letters of one storage. Safe to use from several processes."""
+
+    def __init__(self, journals: Journals, queues: Queues, clock: Clock) -> None:
+        self._journals, self._queues, self._clock = journals, queues, clock
+
+    def bury(self, queue: str, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> str:
+        """Keeps a message, once, however often it is given; its letter's id."""
+        identity = derive("dead_letter", queue, message_id, body.hex())
+        journal = self._journals.open(JOURNAL, _DOMAIN)
+        content = {
+            "id": identity, "state": "buried", "queue": queue, "stage": stage, **_text(body),
+            "message_id": message_id, "dequeue_count": dequeue_count,
+        }  # fmt: skip
+        while journal.idempotency(identity) is None:
+            head = journal.head()
+            once = Journal.idempotency_op(identity, {"position": head.position + 1})
+            note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=content)
+            try:
+                journal.commit(head, Commit(records=[note], through_ns=note.time_ns, extra=[once]))
+            except Conflict:
+                continue
+            break
+        return identity
+
+    def letters(self) -> list[Letter]:
+        """All there ever were, in the order in which they were buried."""
+        found: dict[str, Letter] = {}
+        for note in self._notes():
+            body = note.body
+            if body["state"] == "buried":
+                found[body["id"]] = Letter(
+                    id=body["id"], queue=body["queue"], stage=body["stage"], body=_bytes(body),
+                    message_id=body["message_id"], dequeue_count=body["dequeue_count"],
+                    buried_ns=note.time_ns,
+                )  # fmt: skip
+            elif body["id"] in found:
+                found[body["id"]] = replace(
+                    found[body["id"]], state=body["state"], ended_ns=note.time_ns,
+                    ended_by=body["author"], reason=body["reason"],
+                )  # fmt: skip
+        return list(found.values())
+
+    def letter(self, identity: str) -> Letter:
+        """The letter whose id begins with `identity`; `InputError` when there is none, or several."""
+        found = [letter for letter in self.letters() if letter.id.startswith(identity)]
+        if len(found) != 1:
+            what = "several dead letters begin" if found else "no dead letter begins"
+            raise InputError(f"{what} with {identity!r}; `observer dlq ls --all` lists them")
+        return found[0]
+
+    def redrive(self, letter: Letter, *, author: str, reason: str) -> None:
+        """Sends the message to its queue again, and records who did and why."""
+        self._queues.send(letter.queue, letter.body)
+        self._end(letter, "redriven", author, reason)
+
+    def drop(self, letter: Letter, *, author: str, reason: str) -> None:
+        """Records that nobody needs it any more."""
+        self._end(letter, "dropped", author, reason)
+
+    def _end(self, letter: Letter, state: State, author: str, reason: str) -> None:
+        journal = self._journals.open(JOURNAL, _DOMAIN)
+        body = {"id": letter.id, "state": state, "author": author, "reason": reason}
+        while True:
+            head = journal.head()
+            note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=body)
+            try:
+                journal.commit(head, Commit(records=[note], through_ns=note.time_ns))
+            except Conflict:
+                continue
+            return
+
+    def _notes(self) -> Iterator[Note]:
+        for entry in self._journals.open(JOURNAL).scan():
+            if isinstance(entry.record, Note) and entry.record.kind == KIND:
+                yield entry.record
+
+
+def _text(body: bytes) -> dict[str, Any]:
+    """The body as text where it is text; no message is larger than a record may be."""
+    if len(body) > 2 * MESSAGE_BYTES:
+        raise InputError(f"a message of {len(body)} bytes; at most {2 * MESSAGE_BYTES} were expected")
+    try:
+        return {"text": body.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(body).decode()}
+
+
+def _bytes(content: Any) -> bytes:
+    return str(content["text"]).encode() if "text" in content else base64.b64decode(content["base64"])
