@@ -76,6 +76,28 @@ def configure(
     return logs
 
 
+def configure_for_host(level: Level = "info") -> None:
+    """Sends the process's log lines, each a JSON object, through the standard `logging`, once.
+
+    For a process whose host collects logs there: nothing is written to files or streams.
+    """
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_logger_name,
+            structlog.processors.add_log_level,
+            _for_host,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _for_host(logger: Any, method: str, event: structlog.types.EventDict) -> str:
+    return _line(_masked(event))
+
+
 class Logs:
     """What `configure` gives: the open files. `lost` counts the lines that could not be written."""
 
@@ -112,11 +134,7 @@ class Logs:
             file.close()
 
     def _write(self, event: structlog.types.EventDict) -> None:
-        if event.get("exc_info"):
-            event = structlog.processors.format_exc_info(None, "", event)
-        masked = {name: event[name] for name in _FIRST if name in event}
-        masked["event"] = redact("event", event.get("event", ""))
-        masked.update((name, redact(str(name), value)) for name, value in event.items() if name not in masked)
+        masked = _masked(event)
         line = _line(masked)
         for name in self._targets(masked["logger"], masked["level"]):
             self._files[name].write(line)
@@ -162,6 +180,15 @@ class _Libraries(logging.Handler):
         except Exception as error:
             event = {"logger": record.name, "level": "warning", "event": f"a malformed log line: {error!r}"}
         self._logs.take(None, "", event)
+
+
+def _masked(event: structlog.types.EventDict) -> dict[str, Any]:
+    if event.get("exc_info"):
+        event = structlog.processors.format_exc_info(None, "", event)
+    masked = {name: event[name] for name in _FIRST if name in event}
+    masked["event"] = redact("event", event.get("event", ""))
+    masked.update((name, redact(str(name), value)) for name, value in event.items() if name not in masked)
+    return masked
 
 
 def _line(event: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ import structlog
 
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer
+from observer_core.logs.configure import configure_for_host
 from observer_core.runtime.deliveries import deliverer
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate import Gate
@@ -332,4 +333,5 @@ def of_process(make: Callable[[], Handlers] | None = None) -> Handlers:
 
 def _make() -> Handlers:
     settings = load()
+    configure_for_host(settings.log.level)
     return Handlers(Observer.open(settings, options=options(settings)))

@@ -118,11 +118,11 @@ class Health:
 
     def live(self) -> bool:
         """Whether the loop still turns (starting counts): what `/livez` answers."""
-        return self._monotonic() - self._beat <= self._limits.heartbeat_seconds
+        return not self._process or self._monotonic() - self._beat <= self._limits.heartbeat_seconds
 
     def ready(self) -> bool:
         """Whether the storage is open and the loop has come round: what `/readyz` answers."""
-        return self._beats > 0
+        return not self._process or self._beats > 0
 
     def report(self) -> dict[str, Any]:
         """All checks now. Writing and verifying are done at most every few seconds, else kept."""

@@ -51,10 +51,15 @@ def create_app(
     metrics: Metrics,
     gate: Gate,
     push: Callable[[str], None] | None = None,
+    loopback_only: bool | None = None,
 ) -> Starlette:
-    """The application. `push` is told the name of a source that has just been pushed to."""
+    """The application. `push` is told the name of a source that has just been pushed to.
+
+    `loopback_only`: refuse requests that name another host; by default when it listens to this one.
+    """
     endpoints = _Endpoints(observer, health, metrics, gate, push)
-    loopback_only = is_loopback(observer.settings.web.host)
+    if loopback_only is None:
+        loopback_only = is_loopback(observer.settings.web.host)
     return Starlette(
         routes=[
             Route("/", endpoints.index),
