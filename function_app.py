@@ -103,7 +103,7 @@ def deliver_poison(message: func.QueueMessage) -> None:
     _bury("deliver", message)
 
 
-@app.route("health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@app.route("health", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def health(request: func.HttpRequest) -> func.HttpResponse:
     from observer_core.web.functions import health_summary
 
@@ -111,7 +111,11 @@ def health(request: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(body, status_code=status, mimetype=media_type)
 
 
-@app.route("{*path}", methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@app.route(
+    "{*path}",
+    trigger_arg_name="request",
+    methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+)
 async def api(request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     from observer_core.web.functions import asgi
 

@@ -12,8 +12,8 @@
 | quarantine:entries | | entries are set aside |
 | recovery:cuts | | this start had to cut journals |
 
-The loop and the disk are those of this process: there is neither where functions are called
-(`process=False`). Unknown is not healthy: a check that raises fails with its message.
+The loop, the recordings and the disk are those of this process: there is none of them where
+functions are called (`process=False`). Unknown is not healthy: a check that raises fails with its message.
 Nothing in the report is a secret or an absolute path.
 """
 
@@ -127,11 +127,12 @@ class Health:
     def report(self) -> dict[str, Any]:
         """All checks now. Writing and verifying are done at most every few seconds, else kept."""
         with self._lock:
-            of_process = {"loop:heartbeat": self._heartbeat, "disk:free": self._free} if self._process else {}
+            of_process = {
+                "loop:heartbeat": self._heartbeat, "source:readable": self._readable, "disk:free": self._free,
+            }  # fmt: skip
             checks: dict[str, list[Finding]] = {
-                **{name: self._asked(check) for name, check in of_process.items()},
+                **{name: self._asked(check) for name, check in of_process.items() if self._process},
                 "source:age": self._asked(self._ages),
-                "source:readable": self._asked(self._readable),
                 "stage:lag": self._asked(self._lags),
                 "storage:writable": self._now_and_then(self._limits.write_seconds, self._writable),
                 "chain:verified": self._now_and_then(self._limits.chain_seconds, self._chain),

@@ -99,7 +99,8 @@ class StorageConfig(Config):
 
     `connection` names the setting of the environment that says where the account is and how it is
     entered, as the Functions host spells it: a connection string, or an identity under
-    `<connection>__accountName` and its like. `prefix` keeps several Observers apart in one account.
+    `<connection>__accountName` and its like. `prefix` keeps several Observers apart in one account;
+    queues are called as they are named (`queue_prefix`, and by subscriptions).
     """
 
     kind: Literal["local", "azure"] = "local"

@@ -20,6 +20,7 @@ def open_storage(settings: Settings) -> Storage:
         connection_values(settings.storage.connection),
         name=settings.storage.connection,
         prefix=settings.storage.prefix,
+        queues_as_named=True,  # triggers and subscribers go by the names that the settings say
     )
 
 

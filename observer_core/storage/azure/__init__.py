@@ -43,7 +43,8 @@ class AzureStorage:
 
     What `append`, `put` and `commit` return from is durable. Nothing is asked of the
     account before the first operation; containers, table and queues are made when they
-    are first missed. Several storages share an account under different prefixes.
+    are first missed. Several storages share an account under different prefixes;
+    `queues_as_named` leaves the prefix out of the names of queues, which others go by too.
 
     Retries are the SDK's: `retries` of them, each within two seconds unless the service
     asks for more time. A commit's own first attempt is never taken for somebody else's.
@@ -56,6 +57,7 @@ class AzureStorage:
         connection: Connection,
         *,
         prefix: str = "",
+        queues_as_named: bool = False,
         retries: int = RETRIES,
         blocks_per_segment: int = BLOCKS,
         transport: HttpTransport[Any, Any] | None = None,
@@ -73,7 +75,7 @@ class AzureStorage:
         self.segments = AzureSegments(containers, blocks_per_segment)
         self.blobs = AzureBlobs(containers)
         self.tables = AzureTables(lambda: self._table_service().get_table_client(prefix + TABLE))
-        self.queues = AzureQueues(self._queue_service, before)
+        self.queues = AzureQueues(self._queue_service, "" if queues_as_named else before)
 
     @classmethod
     def connect(cls, values: Mapping[str, str], *, name: str = SETTING, **options: Any) -> AzureStorage:
