@@ -2,7 +2,7 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test golden313 lint bench lock clean
+.PHONY: help setup run func test test313 lint bench soak lock clean
 
 PYTHON ?=
 ARGS ?=
@@ -33,16 +33,19 @@ $(AZURITE): tests/azurite/package-lock.json | .venv/.installed
 run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording
 	@.venv/bin/observer run $(ARGS)
 
-test: setup golden313  ## all tests
+func:  ## the Functions app on this machine: Azurite and Azure Functions Core Tools
+	@sh scripts/func.sh $(ARGS)
+
+test: setup test313  ## all tests
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
-golden313:  ## the checked-in journal heads on Python 3.13, where there is one
+test313: $(AZURITE)  ## the Functions app on its worker library, and the journal heads, on Python 3.13
 	@python=$$(sh scripts/find_python313.sh); \
 	if [ -z "$$python" ]; then \
-		echo "golden313: SKIPPED: no Python 3.13 on PATH or under pyenv"; \
+		echo "test313: SKIPPED: no Python 3.13 on PATH or under pyenv; the Functions app is not tested"; \
 	else \
 		$(MAKE) --no-print-directory .venv313/.installed PYTHON313="$$python" && \
-		.venv313/bin/python -m pytest tests/golden; \
+		.venv313/bin/python -m pytest -n auto tests/golden tests/functions; \
 	fi
 
 .venv313/.installed: $(REQUIREMENTS)
@@ -58,6 +61,10 @@ lint: setup  ## style, formatting, types, import contracts, forbidden text
 
 bench: setup  ## measure against the budgets
 	@.venv/bin/python -m benchmarks.core $(ARGS)
+	@.venv/bin/python -m benchmarks.functions
+
+soak: setup  ## ten minutes of the Functions app: 4 workers, 8 sources, one second (ARGS="--minutes N")
+	@.venv313/bin/python -m benchmarks.soak $(ARGS)
 
 lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	@test -x .venv-lock/bin/uv || { python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet $(UV); }

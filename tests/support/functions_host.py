@@ -78,9 +78,11 @@ class Worker:
         self._numbers = itertools.count(1)
         self._waiting: dict[str, queue.SimpleQueue[Any]] = {}
         self._lock = threading.Lock()
+        self._gone = False
         self.log: list[str] = []
-        for target in (self._read, self._keep_log):
-            threading.Thread(target=target, daemon=True).start()
+        self._readers = [threading.Thread(target=run, daemon=True) for run in (self._read, self._keep_log)]
+        for thread in self._readers:
+            thread.start()
         answer = self.ask(
             worker_init_request=rpc.WorkerInitRequest(
                 host_version="4.1041.200", function_app_directory=str(root),
@@ -105,6 +107,8 @@ class Worker:
         number = str(next(self._numbers))
         answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         with self._lock:
+            if self._gone:
+                raise WorkerGone
             self._waiting[number] = answers
             try:
                 assert self.process.stdin is not None
@@ -170,15 +174,20 @@ class Worker:
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        for thread in self._readers:
+            thread.join()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            with contextlib.suppress(OSError):
+                assert stream is not None
+                stream.close()
 
     def stop(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # it may be gone already
             assert self.process.stdin is not None
             send(self.process.stdin, rpc.StreamingMessage(worker_terminate=rpc.WorkerTerminate()))
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        self.kill()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -186,6 +195,7 @@ class Worker:
             with self._lock:
                 self._waiting.pop(message.request_id).put(message)
         with self._lock:
+            self._gone = True
             for answers in self._waiting.values():
                 answers.put(None)
 
