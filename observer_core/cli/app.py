@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import observer_core
-from observer_core.cli import configuration, dead_letters, gate, quarantine, records, subscriptions
+from observer_core.cli import configuration, dead_letters, gate, quarantine, records, report, subscriptions
 from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
 from observer_core.cli.ingesting import ingest
@@ -80,6 +80,7 @@ app.command()(quarantine.redrive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(report.app, name="report")
 app.add_typer(configuration.app, name="config")
 app.command()(doctor)
 

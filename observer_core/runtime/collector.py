@@ -21,6 +21,8 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import Head, InputRange, StateRow
 
+_CONTENDED = 50
+
 
 class SnapshotWriter:
     """The writer of `snapshots.<source>`, for any thread. `write` commits all it is given, or nothing."""
@@ -38,6 +40,8 @@ class SnapshotWriter:
         self._mine = Epoch("collect", "1", {"source": source, **config}, build)
         self._head: Head | None = None
         self._state: Any = None
+        self._contended = 0
+        """Writes in which the head is looked at first, because somebody else was met here lately."""
         self._epoch: int | None = None
         self._since_state = 0
         self._lock = threading.Lock()
@@ -60,8 +64,11 @@ class SnapshotWriter:
             return self._commit(snapshots, inputs, checkpoints or {}, extra, only_if)
 
     def head(self) -> Head:
-        """Where the journal stands as far as this writer knows."""
+        """Where the journal stands, as far as this writer knows while it seems to be the only one."""
         with self._lock:
+            if self._head is not None and self._contended:
+                self._contended -= 1
+                self._bring_forward(self.journal.head())
             return self._load()
 
     def forget(self) -> None:
@@ -98,6 +105,7 @@ class SnapshotWriter:
                 )  # fmt: skip
             except Conflict as conflict:
                 self._head = None
+                self._contended = _CONTENDED
                 if conflict.key != "head" and not conflict.key.startswith(("r.", "e.")):
                     raise
                 continue
@@ -144,13 +152,27 @@ class SnapshotWriter:
             self._state = self._normaliser.load(self._journals.storage.blobs.get(newest.blob))
             first = newest.consumed["self"] + 1
         self._since_state = 0
-        if head.position >= first:
-            for entry in self.journal.scan(first, head.position):
-                if isinstance(entry.record, Snapshot):
-                    self._normaliser.observe(self._state, entry.record)
-                    self._since_state += 1
+        self._observe(first, head.position)
         self._head = head
         return head
+
+    def _bring_forward(self, head: Head) -> None:
+        """Takes what somebody else has written into the state; what cannot be is read anew."""
+        known = self._head
+        if known is None or head.etag == known.etag:
+            return
+        self._contended = _CONTENDED
+        if head.epoch != self._epoch or head.position < known.position:
+            self._head = None
+            return
+        self._observe(known.position + 1, head.position)
+        self._head = head
+
+    def _observe(self, first: int, last: int) -> None:
+        for entry in self.journal.scan(first, last) if last >= first else ():
+            if isinstance(entry.record, Snapshot):
+                self._normaliser.observe(self._state, entry.record)
+                self._since_state += 1
 
     def _write_state(self) -> Callable[[int], StateRow]:
         """The state as it is now, which is that of the head before the commit it goes with."""

@@ -119,11 +119,12 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ the loop
 
-    def pump(self, *, refresh: Refresh = True, flush: bool = False) -> int:
+    def pump(self, *, refresh: Refresh = True, current: Collection[str] = (), flush: bool = False) -> int:
         """Consumes everything the inputs hold now; gives the number of records committed.
 
         `refresh=False` trusts what this process knows of all heads (it wrote them); names of inputs
         ask for theirs alone, and leave it to the commit to find that somebody else has been here.
+        `current` names inputs that this process knows to stand where it saw them last.
         `flush` commits checkpoint and time even if nothing else is due.
         """
         before = self.records
@@ -131,7 +132,7 @@ class Worker(Generic[S]):
         while self._hold_lease():
             try:
                 self._load(refresh)
-                self._drain(refresh)
+                self._drain(refresh, current)
                 if self._due(flush):
                     self._commit()
                 break
@@ -170,7 +171,7 @@ class Worker(Generic[S]):
         """How far in time this worker has come, committed or not."""
         return max(self._through, self._head.through_ns)
 
-    def _drain(self, refresh: Refresh) -> None:
+    def _drain(self, refresh: Refresh, current: Collection[str]) -> None:
         names = list(self.spec.inputs())
         heads = {name: self._head_of(name, refresh) for name in names}
         through = self._time(heads, refresh)
@@ -188,14 +189,14 @@ class Worker(Generic[S]):
             else:
                 # In the order in which they could be known; what is recorded is the order taken.
                 self._consume(_merge(batches, heads))
-        if through > self._through and self._consumed and self._complete(names, refresh):
+        if through > self._through and self._consumed and self._complete(names, refresh, current):
             self._open_epoch_if_needed(through)
             self._emit(self._stage.advance(self._state, through))
             self._through = through
 
-    def _complete(self, names: Sequence[str], refresh: Refresh) -> bool:
+    def _complete(self, names: Sequence[str], refresh: Refresh, current: Collection[str]) -> bool:
         """Time must not pass over what an input that was not asked may hold."""
-        return isinstance(refresh, bool) or set(names) <= {*refresh, *self.spec.timed()}
+        return isinstance(refresh, bool) or set(names) <= {*refresh, *current, *self.spec.timed()}
 
     def _head_of(self, name: str, refresh: Refresh) -> Head:
         asked = refresh if isinstance(refresh, bool) else name in refresh

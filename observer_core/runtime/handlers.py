@@ -10,7 +10,7 @@ its message to the host, which gives it again and puts it aside in the end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, Final
@@ -49,16 +49,19 @@ def options(settings: Settings) -> EngineOptions:
 class Handlers:
     """The stages of one process, for any thread; each stage is worked by one thread at a time."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, sources: Mapping[str, Source] | None = None) -> None:
+        """`sources` stand in for the configured live ones."""
         self.observer = observer
         self.gate = Gate(observer.journals, observer.settings, observer.clock)
         self._prefix = observer.settings.queue_prefix
-        self._sources: dict[str, Source] = {item.name: item for item, _ in live_sources(observer.settings)}
+        if sources is None:
+            sources = {item.name: item for item, _ in live_sources(observer.settings)}
+        self._sources = sources
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._domain_of: dict[str, str] = {}
         self._locks: dict[str, threading.Lock] = {}
-        self._moved_ns = 0
+        self._moved_ns = self._refreshed_ns = 0
         self._placed = False
 
     @cached_property
@@ -102,9 +105,16 @@ class Handlers:
                 domain.tick()
             except Conflict:  # another instance had the last tick, and this one did not know
                 domain.tick()
-            domain.refresh()
+            if self.observer.clock.now_ns() - self._refreshed_ns >= self.observer.settings.max_lag:
+                domain.refresh()
+                self._refreshed_ns = self.observer.clock.now_ns()
+            events = domain.publisher.journal
+            before = events.head(refresh=False).seq
             self._told(domain, "events", self._pump(domain.publisher, _but_time(domain.publisher)))
-            self._told(domain, "decisions", self._pump(domain.decider, _but_time(domain.decider)))
+            # What has just been committed on is known: nobody else can have written since.
+            known = {events.name} if events.head(refresh=False).seq > before else set()
+            decided = self._pump(domain.decider, _but_time(domain.decider) - known, current=known)
+            self._told(domain, "decisions", decided)
 
     def sweep(self, *, past_due: bool = False) -> None:
         """Hints again whatever lags: each journal's head against the checkpoint of who reads it."""
@@ -209,9 +219,9 @@ class Handlers:
 
     # ------------------------------------------------------------------ how
 
-    def _pump(self, worker: Worker[Any], refresh: Refresh) -> int:
+    def _pump(self, worker: Worker[Any], refresh: Refresh, *, current: Collection[str] = ()) -> int:
         with self._alone(worker.spec.output):
-            return worker.pump(refresh=refresh)
+            return worker.pump(refresh=refresh, current=current)
 
     def _alone(self, what: str) -> threading.Lock:
         """Threads of this process take turns at one thing; processes meet at its commit."""

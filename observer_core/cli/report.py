@@ -1,0 +1,98 @@
+"""`report cost`: what the Functions app would ask of a storage account, and what that costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from observer_core.cli.invocation import Invocation
+from observer_core.cli.output import json_line, say, table
+
+if TYPE_CHECKING:
+    from observer_core.runtime.cost import Measured, Prices
+
+app = typer.Typer(help="Reports.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Reports."""
+
+
+@app.command()
+def cost(
+    ctx: typer.Context,
+    prices: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A price table. Default: the dated one of the package."),
+    ] = None,
+    subjects: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="Subjects of each source, two fields each.")
+    ] = 100,
+    seconds: Annotated[
+        int | None, typer.Option(min=60, metavar="N", help="How long to simulate. Default: by the cadence.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As one line of JSON.")] = False,
+) -> None:
+    """Measure the storage operations of the configured sources in the Functions app.
+
+    Simulated in memory, quiet, with the real stages and hints: nothing is asked of an account.
+    """
+    from observer_core.runtime.cost import BUDGET, Prices, measure
+
+    settings = Invocation.of(ctx).settings()
+    table_of_prices = Prices.load(prices)
+    runs = [
+        measure(settings, instances=count, subjects=subjects, seconds=seconds) for count in (1, 2)
+    ]  # fmt: skip
+    if as_json:
+        json_line({
+            "budget": BUDGET, "prices": table_of_prices.canonical(),
+            "runs": [_plain(run, table_of_prices) for run in runs],
+        })  # fmt: skip
+        return
+    for run in runs:
+        _tell(run, table_of_prices, BUDGET)
+
+
+def _plain(run: Measured, prices: Prices) -> dict[str, Any]:
+    return {
+        "instances": run.instances, "seconds": run.seconds, "snapshots": run.snapshots,
+        "observations": run.observations, "operations_per_snapshot": run.per_snapshot,
+        "stages": {stage: dict(counts) for stage, counts in run.stages.items()},
+        "executions": dict(run.executions), "month": run.month(prices),
+        "per_million_observations": _per_million(run, prices),
+    }  # fmt: skip
+
+
+def _tell(run: Measured, prices: Prices, budget: float) -> None:
+    turns = "one instance" if run.instances == 1 else f"{run.instances} instances taking turns"
+    say(f"{turns}: {run.snapshots} quiet snapshots of {run.subjects} subjects in {run.seconds} s", "bold")
+    kinds = sorted({kind for counts in run.stages.values() for kind in counts})
+    table(
+        ("operations a snapshot", *kinds, "calls"),
+        [
+            (stage, *(f"{counts[kind] / run.snapshots:.2f}" for kind in kinds),
+             f"{run.executions[stage] / run.snapshots:.2f}")
+            for stage, counts in run.stages.items()
+        ],
+    )  # fmt: skip
+    verdict = "within" if run.per_snapshot <= budget else "over"
+    say(
+        f"billable operations a snapshot: {run.per_snapshot:.2f}, {verdict} the budget of {budget:.0f} "
+        "(polls not counted)"
+    )
+    month = run.month(prices)
+    parts = ", ".join(f"{name} {amount:.2f}" for name, amount in month.items())
+    say(f"a month at this cadence: {sum(month.values()):.2f} {prices.currency} ({parts})")
+    say(f"a million observations: {_per_million(run, prices):.4f} {prices.currency}")
+    say(f"prices: {prices.region}, dated {prices.dated}; replace them with --prices FILE")
+    say()
+
+
+def _per_million(run: Measured, prices: Prices) -> float:
+    from observer_core.runtime.cost import MONTH_S
+
+    return sum(run.month(prices).values()) * run.seconds / MONTH_S / run.observations * 1e6
