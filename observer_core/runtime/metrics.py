@@ -32,6 +32,7 @@ from observer_core.shared.errors import ObserverError
 from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord
 from observer_core.shared.stage import Entry
 from observer_core.storage.journal import Journal
+from observer_core.storage.operations import Operations
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS: Final = (
@@ -163,6 +164,16 @@ class Metrics:
             "observer_conflicts", "Commits that another worker was ahead of.", conflicts
         )
         yield CounterMetricFamily("observer_quarantines", "Entries set aside by this process.", quarantines)
+        operations = getattr(self._observer.storage, "operations", None)
+        if isinstance(operations, Operations):
+            family = CounterMetricFamily(
+                "observer_storage_operations",
+                "What the storage account was asked, as it is billed.",
+                labels=["kind"],
+            )
+            for kind, count in sorted(operations.counts().items()):
+                family.add_metric([kind], count)
+            yield family
 
     def _journals(self) -> Iterator[Metric]:
         family = GaugeMetricFamily("observer_journal_position", "Records in a journal.", labels=["journal"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from observer_core.shared.clock import ManualClock
+from observer_core.storage.counting import CountingStorage
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Storage
@@ -15,6 +16,7 @@ from tests.support.passing import ManualTime, Passing, RealTime
 
 LOCAL: dict[str, Callable[[Path, ManualClock], Storage]] = {
     "memory": lambda root, clock: MemoryStorage(clock),
+    "counting": lambda root, clock: CountingStorage(MemoryStorage(clock)),
     "local-full": lambda root, clock: LocalStorage(root, durability="full", clock=clock),
     "local-normal": lambda root, clock: LocalStorage(root, durability="normal", clock=clock),
 }

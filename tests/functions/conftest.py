@@ -49,14 +49,6 @@ until = "1m"
 """
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[str]:
-    from tests.support import azurite
-
-    with azurite.running() as connection:
-        yield connection
-
-
 def configured(folder: Path, connection: str, prefix: str) -> dict[str, str]:
     """The app settings of an app of its own, in an account that others use too."""
     from tests.support.functions_host import SETTINGS
@@ -72,9 +64,9 @@ def configured(folder: Path, connection: str, prefix: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def worker(emulator: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+def worker(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     from tests.support.functions_host import Worker
 
-    worker = Worker(configured(tmp_path_factory.mktemp("app"), emulator, "worker"))
+    worker = Worker(configured(tmp_path_factory.mktemp("app"), azurite, "worker"))
     yield worker
     worker.stop()

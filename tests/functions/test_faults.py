@@ -37,11 +37,11 @@ _prefixes = count(1)
 class Run:
     """Snapshots of three sources, given by the test; everything else is the app's."""
 
-    def __init__(self, folder: Path, emulator: str) -> None:
+    def __init__(self, folder: Path, azurite: str) -> None:
         self.prefix = f"f{next(_prefixes)}"
-        self.settings = configured(folder, emulator, self.prefix)
+        self.settings = configured(folder, azurite, self.prefix)
         self.storage = AzureStorage.connect(
-            {"AzureWebJobsStorage": emulator}, prefix=self.prefix, queues_as_named=True
+            {"AzureWebJobsStorage": azurite}, prefix=self.prefix, queues_as_named=True
         )
         loaded = _settings(folder, self.settings["OBSERVER_QUEUE_PREFIX"])
         self.writer = Handlers(Observer(loaded, self.storage, options=options(loaded)))
@@ -148,8 +148,8 @@ def timers(host: FunctionsHost, *, sweep: float = 1.0) -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path, emulator: str) -> Run:
-    return Run(tmp_path, emulator)
+def run(tmp_path: Path, azurite: str) -> Run:
+    return Run(tmp_path, azurite)
 
 
 def test_messages_lost_doubled_late_and_out_of_order(run: Run, tmp_path: Path) -> None:
@@ -194,14 +194,14 @@ def test_workers_killed_at_random_moments(run: Run, tmp_path: Path) -> None:
     check(run, run.alone(tmp_path))
 
 
-def test_a_storage_that_answers_badly(run: Run, tmp_path: Path, emulator: str) -> None:
+def test_a_storage_that_answers_badly(run: Run, tmp_path: Path, azurite: str) -> None:
     faults = Faults()
-    with between(emulator, faults) as connection:
+    with between(azurite, faults) as connection:
         settings = {**run.settings, "AzureWebJobsStorage": connection}
         host = FunctionsHost(
             settings, workers=2,
             options={**HOST_OPTIONS, "visibilityTimeout": "00:00:01", "maxDequeueCount": 50},
-            queues_on=emulator,
+            queues_on=azurite,
         )  # fmt: skip
         try:
             host.start(pollers=2)

@@ -19,9 +19,9 @@ QUEUE = "qworker"
 
 
 @pytest.fixture
-def storage(emulator: str) -> AzureStorage:
+def storage(azurite: str) -> AzureStorage:
     return AzureStorage.connect(
-        {"AzureWebJobsStorage": emulator}, prefix="worker", queues_as_named=True
+        {"AzureWebJobsStorage": azurite}, prefix="worker", queues_as_named=True
     )  # fmt: skip
 
 

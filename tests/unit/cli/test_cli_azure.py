@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from tests.support import azurite
 from tests.unit.cli.conftest import OPTIONS, recording, run
 
 SETTING = "AzureWebJobsStorage"
 _prefixes = count(1)
 
 
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[str]:
-    with azurite.running() as connection:
-        yield connection
-
-
 @pytest.fixture
-def account(emulator: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def account(azurite: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """An account that nobody has used yet."""
-    monkeypatch.setenv(SETTING, emulator)
+    monkeypatch.setenv(SETTING, azurite)
     monkeypatch.setenv("OBSERVER_STORAGE__PREFIX", f"cli{next(_prefixes)}")
-    return emulator
+    return azurite
 
 
 def on_azure(folder: Path, *words: str | Path) -> str:

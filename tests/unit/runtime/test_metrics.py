@@ -15,6 +15,7 @@ from observer_core.runtime.settings import load
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import StorageUnavailable
 from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord, Record, Snapshot
+from observer_core.storage.counting import CountingStorage
 from observer_core.storage.journal import Commit
 from observer_core.storage.memory import MemoryStorage
 
@@ -170,3 +171,11 @@ def test_two_observers_in_one_process_do_not_share_counts(observer: Observer) ->
     first, second = Metrics(observer), Metrics(observer)
     first.tick("host", "ok", 1, 0.1)
     assert "observer_snapshots_total{source=host,status=ok}" not in samples(second)
+
+
+def test_what_an_account_was_asked_is_counted_by_kind(tmp_path: Path, clock: ManualClock) -> None:
+    observer = Observer(load(root=tmp_path), CountingStorage(MemoryStorage(clock)), clock=clock)
+    observer.domain("live").tick()
+    found = samples(Metrics(observer))
+    assert found["observer_storage_operations_total{kind=blob.append}"] == 2
+    assert found["observer_storage_operations_total{kind=table.transaction}"] >= 2

@@ -1,0 +1,185 @@
+"""`make bench`, the Functions app: what a cold start costs, and how long a decision takes through the queues.
+
+Runs on Python 3.13 with Microsoft's worker library, a host that polls as `host.json` says, and
+Azurite: its answers take milliseconds, those of an account in the same region about as long.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from observer_core.runtime.handlers import Handlers, options
+from observer_core.runtime.observer import Observer
+from observer_core.runtime.settings import load
+from observer_core.shared.clock import SECOND
+from observer_core.shared.records import Snapshot
+from observer_core.storage.azure import AzureStorage
+from tests.functions.conftest import configured
+from tests.support import azurite
+from tests.support.functions_host import ROOT, FunctionsHost, Worker
+
+SDKS = "import azure.functions, azure.storage.blob, azure.data.tables, azure.storage.queue"
+DECISIONS = 40
+SERIES = 1_000
+
+
+def main() -> None:
+    cold_import()
+    with azurite.running() as connection, tempfile.TemporaryDirectory() as folder:
+        first_snapshot(Path(folder) / "first", connection)
+        cold_state(Path(folder) / "state", connection)
+        decisions(Path(folder) / "decisions", connection)
+
+
+def cold_import() -> None:
+    """CPU and memory that `import function_app` adds to azure.functions and the three storage SDKs."""
+    code = (
+        "import resource; {}; r = resource.getrusage(resource.RUSAGE_SELF); "
+        "print(r.ru_utime + r.ru_stime, r.ru_maxrss / 1024)"
+    )
+    found = {}
+    for name, what in {"SDKs": SDKS, "app": f"{SDKS}, function_app", "first call": (
+        f"{SDKS}, function_app, observer_core.runtime.handlers, observer_core.storage.azure"
+    )}.items():  # fmt: skip
+        runs = [
+            tuple(map(float, subprocess.run(
+                [sys.executable, "-c", code.format(what)], cwd=ROOT, capture_output=True, text=True, check=True
+            ).stdout.split()))
+            for _ in range(7)
+        ]  # fmt: skip
+        found[name] = tuple(min(values) for values in zip(*runs))
+    (sdk_s, sdk_mb), (app_s, app_mb), (all_s, all_mb) = found["SDKs"], found["app"], found["first call"]
+    print(f"{'import of azure.functions and three SDKs':60} {sdk_s * 1e3:8.0f} ms CPU {sdk_mb:8.1f} MB")
+    print(
+        f"{'function_app adds (budget 250 ms, 60 MB)':60} {(app_s - sdk_s) * 1e3:8.0f} ms CPU "
+        f"{app_mb - sdk_mb:8.1f} MB"
+    )
+    print(
+        f"{'what the first call imports adds':60} {(all_s - app_s) * 1e3:8.0f} ms CPU {all_mb - app_mb:8.1f} MB",
+        flush=True,
+    )
+
+
+def first_snapshot(folder: Path, connection: str) -> None:
+    """From the start of a worker process to its first committed snapshot, through timer and queue."""
+    taken = []
+    for number in range(5):
+        settings = configured(folder, connection, f"first{number}")
+        storage = _storage(connection, f"first{number}")
+        started = time.perf_counter()
+        worker = Worker(settings)
+        worker.timer("collect")
+        (message,) = storage.queues.receive(f"qfirst{number}-collect-source")
+        worker.message("collect_source", message.body)
+        taken.append(time.perf_counter() - started)
+        worker.stop()
+    _line("worker process start → first committed snapshot", taken)
+
+
+def cold_state(folder: Path, connection: str) -> None:
+    """A worker that has not seen the source: state of 1,000 series loaded and brought forward."""
+    _configure(folder)
+    settings = load(root=folder)
+    storage = _storage(connection, "state")
+    names = tuple(f"S{number:04d}" for number in range(SERIES))
+    writer = Handlers(Observer(settings, storage, options=options(settings)))
+    random = np.random.default_rng(7)
+
+    def write(second: int) -> None:
+        now = (1_700_000_000 + second) * SECOND
+        price = np.round(100 + random.normal(0, 0.05, SERIES), 2)
+        snapshot = Snapshot(
+            source="wide", event_ns=now, ingest_ns=now, subjects=names, fields={"price": price}
+        )
+        writer.observer.writer("wide", "live", "live", now).write([snapshot])
+
+    taken, hint = [], b'{"source":"wide"}'
+    every = options(settings).state_entries
+    for second in range(every + 20):
+        write(second)
+        writer.recognise(hint)
+    for second in range(every + 20, 2 * every):  # almost as far behind its newest state as it may be
+        write(second)
+        if second % 25 == 0:
+            cold = Handlers(Observer(settings, _storage(connection, "state"), options=options(settings)))
+            started = time.perf_counter()
+            cold.recognise(hint)
+            taken.append(time.perf_counter() - started)
+    _line(f"recognise on a worker without a past, {SERIES} series (budget 100 ms)", taken)
+
+
+def decisions(folder: Path, connection: str) -> None:
+    """From a pushed snapshot to its committed decision, with the host's polling between the stages."""
+    settings = configured(folder, connection, "decide")
+    storage = _storage(connection, "decide")
+    host = FunctionsHost(settings, workers=1)
+    worker, taken = host.running[0], []
+    start = time.time_ns() // SECOND - 3_000
+    try:
+        rows = [
+            {"subject": "A/USD", "price": 100 + 0.05 * (n * 7 % 11), "time": start + n} for n in range(200)
+        ]
+        _push(worker, rows)
+        worker.timer("clock")
+        host.start()
+        host.settled()
+        for number in range(DECISIONS):
+            before = _position(storage)
+            at = start + 200 + number * 60
+            quiet = [
+                {"subject": "A/USD", "price": 100 + 0.05 * (n * 7 % 11), "time": at + n} for n in range(59)
+            ]
+            _push(worker, quiet)
+            host.settled()
+            time.sleep(1.5)  # the host has backed off from its empty queues
+            started = time.perf_counter()
+            _push(worker, [{"subject": "A/USD", "price": 150.0 + number, "time": at + 59}])
+            while _position(storage) == before and time.perf_counter() - started < 30:
+                time.sleep(0.01)
+            taken.append(time.perf_counter() - started)
+    finally:
+        host.stop()
+    _line("pushed snapshot → committed decision through four queues (goal p99 5 s)", taken)
+
+
+def _push(worker: Worker, rows: list[dict[str, object]]) -> None:
+    status, _, body = worker.http(
+        "api", "POST", "/v1/snapshots/desk", body="\n".join(map(json.dumps, rows)).encode(),
+        headers={"content-type": "application/x-ndjson"},
+    )  # fmt: skip
+    if status != 202:
+        raise SystemExit(body.decode())
+
+
+def _position(storage: AzureStorage) -> int:
+    row = storage.tables.get("decisions.live", "head")
+    return 0 if row is None else int(json.loads(row.value)["position"])
+
+
+def _configure(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _storage(connection: str, prefix: str) -> AzureStorage:
+    return AzureStorage.connect({"AzureWebJobsStorage": connection}, prefix=prefix, queues_as_named=True)
+
+
+def _line(name: str, seconds: list[float]) -> None:
+    ordered = sorted(seconds)
+    p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+    print(
+        f"{name:75} p50 {statistics.median(ordered) * 1e3:7.0f} ms  p99 {p99 * 1e3:7.0f} ms  n {len(ordered)}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
