@@ -42,7 +42,7 @@ test: setup test313  ## all tests
 test313: $(AZURITE) venv313  ## the Functions app on its worker library, and the journal heads, on Python 3.13
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest -n auto tests/golden tests/functions; fi
 
-venv313:
+venv313:  ## .venv313, where there is a Python 3.13
 	@python=$$(sh scripts/find_python313.sh); \
 	if [ -z "$$python" ]; then \
 		echo "SKIPPED: no Python 3.13 on PATH or under pyenv; the Functions app is neither tested nor measured"; \

@@ -45,27 +45,27 @@ def cold_import() -> None:
         "import resource; {}; r = resource.getrusage(resource.RUSAGE_SELF); "
         "print(r.ru_utime + r.ru_stime, r.ru_maxrss / 1024)"
     )
-    found = {}
-    for name, what in {"SDKs": SDKS, "app": f"{SDKS}, function_app", "first call": (
-        f"{SDKS}, function_app, observer_core.runtime.handlers, observer_core.storage.azure"
-    )}.items():  # fmt: skip
-        runs = [
-            tuple(map(float, subprocess.run(
-                [sys.executable, "-c", code.format(what)], cwd=ROOT, capture_output=True, text=True, check=True
-            ).stdout.split()))
-            for _ in range(7)
-        ]  # fmt: skip
-        found[name] = tuple(min(values) for values in zip(*runs))
-    (sdk_s, sdk_mb), (app_s, app_mb), (all_s, all_mb) = found["SDKs"], found["app"], found["first call"]
-    print(f"{'import of azure.functions and three SDKs':60} {sdk_s * 1e3:8.0f} ms CPU {sdk_mb:8.1f} MB")
-    print(
-        f"{'function_app adds (budget 250 ms, 60 MB)':60} {(app_s - sdk_s) * 1e3:8.0f} ms CPU "
-        f"{app_mb - sdk_mb:8.1f} MB"
+    chains = {
+        "SDKs": SDKS,
+        "app": f"{SDKS}, function_app",
+        "call": f"{SDKS}, function_app, observer_core.runtime.handlers, observer_core.storage.azure",
+    }
+    (sdk_s, sdk_mb), (app_s, app_mb), (call_s, call_mb) = (
+        tuple(min(values) for values in zip(*(_spent(code.format(chain)) for _ in range(7))))
+        for chain in chains.values()
     )
-    print(
-        f"{'what the first call imports adds':60} {(all_s - app_s) * 1e3:8.0f} ms CPU {all_mb - app_mb:8.1f} MB",
-        flush=True,
-    )
+    for name, seconds, megabytes in (
+        ("import of azure.functions and three SDKs", sdk_s, sdk_mb),
+        ("function_app adds (budget 250 ms, 60 MB)", app_s - sdk_s, app_mb - sdk_mb),
+        ("what the first call imports adds", call_s - app_s, call_mb - app_mb),
+    ):
+        print(f"{name:60} {seconds * 1e3:8.0f} ms CPU {megabytes:8.1f} MB", flush=True)
+
+
+def _spent(code: str) -> tuple[float, ...]:
+    """CPU seconds and MB of a fresh interpreter."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return tuple(map(float, done.stdout.split()))
 
 
 def first_snapshot(folder: Path, connection: str) -> None:
@@ -175,10 +175,8 @@ def _storage(connection: str, prefix: str) -> AzureStorage:
 def _line(name: str, seconds: list[float]) -> None:
     ordered = sorted(seconds)
     p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
-    print(
-        f"{name:75} p50 {statistics.median(ordered) * 1e3:7.0f} ms  p99 {p99 * 1e3:7.0f} ms  n {len(ordered)}",
-        flush=True,
-    )
+    middle = statistics.median(ordered)
+    print(f"{name:75} p50 {middle * 1e3:7.0f} ms  p99 {p99 * 1e3:7.0f} ms  n {len(ordered)}", flush=True)
 
 
 if __name__ == "__main__":

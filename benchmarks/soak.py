@@ -38,9 +38,7 @@ def main() -> None:
         host.start(pollers=2)
         for seconds, name in ((1.0, "collect"), (10.0, "clock"), (300.0, "sweep")):
             host.every(seconds, name)
-        print(
-            f"{'minute':>6} {'snapshots':>10} {'lag s: recognise publish decide':>34} {'queued':>7} {'failed':>7} {'MB':>7}"
-        )
+        print("minute  snapshots  lag s: recognise  publish  decide  queued  failed       MB")
         lines = []
         try:
             began = time.monotonic()
@@ -51,9 +49,8 @@ def main() -> None:
         journals = Journals(storage, worker="reader")
         stored = {f"s{n}": journals.open(f"snapshots.s{n}").head().position - 1 for n in range(SOURCES)}
         print(f"snapshots a source: {min(stored.values())} to {max(stored.values())} of {60 * minutes}")
-        print(
-            f"messages given {host.counts.given}, failed {host.counts.failed}, poisoned {host.counts.poisoned}"
-        )
+        counts = host.counts
+        print(f"messages given {counts.given}, failed {counts.failed}, poisoned {counts.poisoned}")
         for failure in sorted(set(host.failures))[:10]:
             print(f"  {failure[:200]}")
     lag, memory = ([line[place] for line in lines[1:]] for place in (0, 1))
@@ -62,11 +59,9 @@ def main() -> None:
 
 
 def _sources(folder: Path) -> None:
-    names = "".join(
-        f'\n[[source]]\nname = "s{number}"\nkind = "system"\ninterval = "1s"\nhost = "h{number}"\nfile_systems = []\n'
-        for number in range(SOURCES)
-    )
-    (folder / "config" / "observer.toml").write_text(f'policies = "policies.toml"\n{names}')
+    text = 'name = "s{0}"\nkind = "system"\ninterval = "1s"\nhost = "h{0}"\nfile_systems = []\n'
+    sources = "".join(f"\n[[source]]\n{text.format(number)}" for number in range(SOURCES))
+    (folder / "config" / "observer.toml").write_text(f'policies = "policies.toml"\n{sources}')
 
 
 def _minute(host: FunctionsHost, storage: AzureStorage, until: float, minute: int) -> tuple[float, float]:
@@ -74,17 +69,15 @@ def _minute(host: FunctionsHost, storage: AzureStorage, until: float, minute: in
     while time.monotonic() < until:
         time.sleep(min(5.0, max(0.1, until - time.monotonic())))
         journals, now = Journals(storage, worker="reader"), time.time_ns()
-        for kind in worst:
-            heads = [journals.open(name).head() for name in journals.names(kind)]
-            if minute > 1 and heads:
-                worst[kind] = max(worst[kind], max(now - head.through_ns for head in heads) / 1e9)
+        for kind, before in worst.items():
+            lags = [(now - journals.open(name).head().through_ns) / 1e9 for name in journals.names(kind)]
+            if minute > 1:
+                worst[kind] = max(before, *lags)
     snapshots = sum(journals.open(name).head().position for name in journals.names("snapshots"))
     memory = sum(psutil.Process(worker.process.pid).memory_info().rss for worker in host.running) / 2**20
     queued = sum(host.lengths().values())
-    print(
-        f"{minute:6} {snapshots:10} {worst['patterns']:18.1f} {worst['events']:7.1f} {worst['decisions']:7.1f} "
-        f"{queued:7} {host.counts.failed:7} {memory:7.0f}", flush=True,
-    )  # fmt: skip
+    lags = f"{worst['patterns']:17.1f} {worst['events']:8.1f} {worst['decisions']:7.1f}"
+    print(f"{minute:6} {snapshots:10} {lags} {queued:7} {host.counts.failed:7} {memory:8.0f}", flush=True)
     return worst["decisions"], memory
 
 

@@ -40,6 +40,7 @@ class SnapshotWriter:
         self._mine = Epoch("collect", "1", {"source": source, **config}, build)
         self._head: Head | None = None
         self._state: Any = None
+        self._newest: Snapshot | None = None
         self._contended = 0
         """Writes in which the head is looked at first, because somebody else was met here lately."""
         self._epoch: int | None = None
@@ -53,23 +54,23 @@ class SnapshotWriter:
         inputs: Sequence[InputRange] = (),
         checkpoints: Mapping[str, Any] | None = None,
         extra: Callable[[int], Sequence[Op]] | None = None,
-        only_if: Callable[[Head], bool] | None = None,
+        only_if: Callable[[Snapshot | None], bool] | None = None,
     ) -> Head:
         """Normalises and commits `snapshots`; `extra` gets the position of the first one.
 
         `ingest_ns` never decreases in the journal: what comes late is known late. `only_if` is asked
-        about each head that a commit is tried on: when it says no, nothing is written.
+        about the newest snapshot before each commit that is tried: when it says no, nothing is written.
         """
         with self._lock:
             return self._commit(snapshots, inputs, checkpoints or {}, extra, only_if)
 
-    def head(self) -> Head:
-        """Where the journal stands, as far as this writer knows while it seems to be the only one."""
+    def newest(self) -> Snapshot | None:
+        """The journal's last snapshot, as far as this writer knows while it seems to be the only one."""
         with self._lock:
             if self._head is not None and self._contended:
                 self._contended -= 1
                 self._bring_forward(self.journal.head())
-            return self._load()
+            return self._last(self._load())
 
     def forget(self) -> None:
         """Drops the state in memory; the next `write` takes it from the journal."""
@@ -84,11 +85,11 @@ class SnapshotWriter:
 
     def _commit(
         self, snapshots: Sequence[Snapshot], inputs: Sequence[InputRange], checkpoints: Mapping[str, Any],
-        extra: Callable[[int], Sequence[Op]] | None, only_if: Callable[[Head], bool] | None,
+        extra: Callable[[int], Sequence[Op]] | None, only_if: Callable[[Snapshot | None], bool] | None,
     ) -> Head:  # fmt: skip
         while True:
             head = self._load()
-            if only_if is not None and not only_if(head):
+            if only_if is not None and not only_if(self._last(head)):
                 return head
             try:
                 records, rows, state_before = self._records(head, snapshots)
@@ -114,6 +115,10 @@ class SnapshotWriter:
                 raise
             if self._epoch is None and records:
                 self._epoch = epoch
+            if snapshots:
+                newest = records[-1]
+                assert isinstance(newest, Snapshot)
+                self._newest = newest
             return self._head
 
     def _records(
@@ -152,6 +157,7 @@ class SnapshotWriter:
             self._state = self._normaliser.load(self._journals.storage.blobs.get(newest.blob))
             first = newest.consumed["self"] + 1
         self._since_state = 0
+        self._newest = None
         self._observe(first, head.position)
         self._head = head
         return head
@@ -168,11 +174,18 @@ class SnapshotWriter:
         self._observe(known.position + 1, head.position)
         self._head = head
 
+    def _last(self, head: Head) -> Snapshot | None:
+        if self._newest is None and head.position:
+            record = self.journal.entry(head.position).record
+            self._newest = record if isinstance(record, Snapshot) else None
+        return self._newest
+
     def _observe(self, first: int, last: int) -> None:
         for entry in self.journal.scan(first, last) if last >= first else ():
             if isinstance(entry.record, Snapshot):
                 self._normaliser.observe(self._state, entry.record)
                 self._since_state += 1
+                self._newest = entry.record
 
     def _write_state(self) -> Callable[[int], StateRow]:
         """The state as it is now, which is that of the head before the commit it goes with."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -31,12 +32,13 @@ from observer_core.runtime.sources import live_sources
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
+from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.source import Source, collect_safely
-from observer_core.storage.rows import Head
 
 STAGES: Final = ("collect-source", "recognise", "publish", "decide", "deliver")
 _LEASE_NS: Final = 60 * SECOND
 _LATER_NS: Final = 5 * SECOND
+_LATE_NS: Final = 5 * SECOND
 _REJOIN_NS: Final = 60 * SECOND
 _log = structlog.get_logger("observer.functions")
 
@@ -94,7 +96,7 @@ class Handlers:
                 self._asked[name] = due
 
     def clock(self, *, past_due: bool = False) -> None:
-        """The live domain's time has come this far: what is due by time alone follows at once.
+        """The live domain's time has come this far, and so have publish and decide: that is committed.
 
         Every input is looked at: time must not pass over something that only a lost hint told of.
         """
@@ -110,10 +112,12 @@ class Handlers:
                 self._refreshed_ns = self.observer.clock.now_ns()
             events = domain.publisher.journal
             before = events.head(refresh=False).seq
-            self._told(domain, "events", self._pump(domain.publisher, _but_time(domain.publisher)))
+            published = self._pump(domain.publisher, _but_time(domain.publisher), flush=True)
+            self._told(domain, "events", published)
             # What has just been committed on is known: nobody else can have written since.
             known = {events.name} if events.head(refresh=False).seq > before else set()
-            decided = self._pump(domain.decider, _but_time(domain.decider) - known, current=known)
+            inputs = _but_time(domain.decider) - known
+            decided = self._pump(domain.decider, inputs, current=known, flush=True)
             self._told(domain, "decisions", decided)
 
     def sweep(self, *, past_due: bool = False) -> None:
@@ -134,15 +138,21 @@ class Handlers:
             known = ", ".join(sorted(self._sources)) or "none"
             raise InputError(f"a hint names source {name!r}, which is not configured; there are: {known}")
         now = self.observer.clock.now_ns()
+        if now - due > max(_LATE_NS, source.interval_ns):
+            return  # a newer hint is under way
 
-        def is_due(head: Head) -> bool:
-            return bool(head.time_ns < due)
+        def is_due(newest: Snapshot | None) -> bool:
+            if newest is None:
+                return True
+            covered = (newest.origin or {}).get("due_ns", newest.ingest_ns)
+            return bool(covered < due)
 
         with self._of_epoch("collect-source", values), self._alone(f"source {name}"):
             writer = self.observer.writer(name, LIVE, "live", now)
-            if not is_due(writer.head()):
+            if not is_due(writer.newest()):
                 return
-            writer.write([collect_safely(source, now)], only_if=is_due)
+            snapshot = replace(collect_safely(source, now), origin={"due_ns": due})
+            writer.write([snapshot], only_if=is_due)
             self._send("recognise", {"source": name})
 
     def recognise(self, hint: bytes) -> None:
@@ -219,9 +229,11 @@ class Handlers:
 
     # ------------------------------------------------------------------ how
 
-    def _pump(self, worker: Worker[Any], refresh: Refresh, *, current: Collection[str] = ()) -> int:
+    def _pump(
+        self, worker: Worker[Any], refresh: Refresh, *, current: Collection[str] = (), flush: bool = False
+    ) -> int:
         with self._alone(worker.spec.output):
-            return worker.pump(refresh=refresh, current=current)
+            return worker.pump(refresh=refresh, current=current, flush=flush)
 
     def _alone(self, what: str) -> threading.Lock:
         """Threads of this process take turns at one thing; processes meet at its commit."""

@@ -250,3 +250,26 @@ def test_one_object_graph_a_process(instances: Instances, monkeypatch: pytest.Mo
     assert of_process(make) is of_process(make) is instances.handlers[0]
     instances.handlers[0]._moved_ns = 1
     assert of_process(make) is instances.handlers[1]
+
+
+class TestLateHints:
+    """A host polls: a hint may come a moment after the next one was due."""
+
+    def test_each_moment_gets_its_snapshot_although_its_hint_comes_late(self, instances: Instances) -> None:
+        instances.handlers[0].collect()
+        instances.clock.advance(5 * SECOND)
+        instances.handlers[0].collect()
+        for by in (0, 1):
+            message = instances.receive("collect-source")
+            assert message is not None
+            instances.give("collect-source", message, by=by)
+        found = records(instances, "snapshots.host", Snapshot)
+        assert [snapshot.origin["due_ns"] - START_NS for snapshot in found] == [0, 5 * SECOND]
+
+    def test_one_that_is_older_than_an_interval_is_not_made_up_for(self, instances: Instances) -> None:
+        instances.handlers[0].collect()
+        late = instances.receive("collect-source")
+        instances.clock.advance(6 * SECOND)
+        assert late is not None
+        instances.give("collect-source", late)
+        assert not journals(instances).open("snapshots.host").head().position
