@@ -9,13 +9,14 @@ the same journal.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Any, Generic, TypeVar
 
+from observer_core.runtime.attempts import Attempts, Failed
+from observer_core.runtime.rerun import merge, rerun_range, rerun_row
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import (
     Conflict,
@@ -108,7 +109,7 @@ class Worker(Generic[S]):
         self._hours: set[int] = set()
         self._quiet = 0
         """How many of the pending entries were consumed before the first that gave a record."""
-        self._fences: dict[str, tuple[int, int]] = {}
+        self._attempts = Attempts(self.journal)
         self._since_state = 0
         self._seconds_since_state = 0.0
         self._committed_at = 0
@@ -142,9 +143,9 @@ class Worker(Generic[S]):
                 if in_a_row == _CONFLICTS_IN_A_ROW:
                     raise
                 self._loaded = self._join_twin()
-            except _Failed as failed:
+            except Failed as failed:
                 self._loaded = False
-                self._fences.update(failed.fences)
+                self._attempts.fence(failed.fences)
             except BaseException:
                 # What is pending may be half done: the next call begins at what is committed.
                 self._loaded = False
@@ -162,7 +163,7 @@ class Worker(Generic[S]):
                 self.pump(refresh=False)
             if self._loaded and (self._ranges or self._since_state):
                 self._commit(with_state=True)
-        except (Conflict, EpochMoved, _Failed):
+        except (Conflict, EpochMoved, Failed):
             # Somebody else goes on, or the next start tries again: nothing here is worth keeping.
             self._loaded = False
 
@@ -188,7 +189,7 @@ class Worker(Generic[S]):
                 self._consume(batches[0])
             else:
                 # In the order in which they could be known; what is recorded is the order taken.
-                self._consume(_merge(batches, heads))
+                self._consume(merge(batches, heads))
         if through > self._through and self._consumed and self._complete(names, refresh, current):
             self._open_epoch_if_needed(through)
             self._emit(self._stage.advance(self._state, through))
@@ -213,13 +214,13 @@ class Worker(Generic[S]):
         started = time.perf_counter()
         for entry in entries:
             self._open_epoch_if_needed(entry.time_ns)
-            alone = bool(self._fences) and self._is_fenced(entry)
+            alone = self._attempts.suspects(entry)
             if alone and not self._admit(entry):
                 continue
             try:
                 records = self._stage.transition(self._state, entry)
             except Exception as error:
-                raise self._failed(entry.journal, entry.position, error) from error
+                raise self._attempts.failed(entry.journal, entry.position, error) from error
             if self._ranges and self._ranges[-1].journal == entry.journal and not self._ranges[-1].skipped:
                 last = self._ranges[-1]
                 self._ranges[-1] = InputRange(last.journal, last.first, entry.position)
@@ -289,7 +290,7 @@ class Worker(Generic[S]):
                 ),
             )  # fmt: skip
         except _UNWRITABLE as error:
-            raise self._unwritable(error) from error
+            raise self._attempts.unwritable(self._ranges, error) from error
         if state is not None:
             self._since_state, self._seconds_since_state = 0, 0.0
         self.records += len(self._records)
@@ -412,7 +413,8 @@ class Worker(Generic[S]):
         self._committed_at = head.through_ns  # a journal that was left behind catches up at once
         self._loaded = True
         if self._cold:
-            self._count_cold_start()
+            tops = {name: self._journals.open(name).head().position for name in self.spec.inputs()}
+            self._attempts.begin(self._consumed, tops, self._options.batch)
             self._cold = False
 
     def _bring_forward_to(self, head: Head) -> None:
@@ -473,39 +475,15 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ attempts and quarantine
 
-    def _count_cold_start(self) -> None:
-        """A worker without a past may follow one that a record killed: count before the first try."""
-        for name in self.spec.inputs():
-            after = self._consumed.get(name, 0)
-            top = self._journals.open(name).head().position
-            if top <= after:
-                continue
-            known = self.journal.attempt(name)
-            if known is not None and known["first"] <= after + 1 <= known["last"]:
-                self._fences.setdefault(name, (after + 1, known["last"]))
-            else:
-                last = min(top, after + self._options.batch)
-                self.journal.record_attempt(name, {"first": after + 1, "last": last, "attempts": 1})
-
-    def _is_fenced(self, entry: Entry) -> bool:
-        """May this entry have brought a worker down?"""
-        fence = self._fences.get(entry.journal)
-        if fence is None or entry.position < fence[0]:
-            return False
-        if entry.position > fence[1]:
-            del self._fences[entry.journal]
-            return False
-        return True
-
     def _admit(self, entry: Entry) -> bool:
         """Alone and counted durably, before an entry that may have brought a worker down is tried."""
         if self._ranges or self._records:
             self._commit()
-        tried, error = self._tried(entry.journal, entry.position)
+        tried, error = self._attempts.of(entry)
         if tried >= self._options.max_attempts:
             self._quarantine(entry, error or "the process died while it worked on this entry", tried)
             return False
-        self._count(entry.journal, entry.position, tried + 1, error)
+        self._attempts.count(entry.journal, entry.position, tried + 1, error)
         return True
 
     def _commit_alone(self, entry: Entry) -> None:
@@ -513,38 +491,9 @@ class Worker(Generic[S]):
         try:
             self._commit()
         except Conflict:
-            tried, error = self._tried(entry.journal, entry.position)
-            self._count(entry.journal, entry.position, tried - 1, error)
+            tried, error = self._attempts.of(entry)
+            self._attempts.count(entry.journal, entry.position, tried - 1, error)
             raise
-
-    def _tried(self, journal: str, position: int) -> tuple[int, str | None]:
-        """How often this entry has been tried alone, and what the last of these gave."""
-        known = self.journal.attempt(journal)
-        if known is None or not known["first"] == known["last"] == position:
-            return 0, None
-        return known["attempts"], known.get("error")
-
-    def _count(self, journal: str, position: int, attempts: int, error: str | None) -> None:
-        value = {"first": position, "last": position, "attempts": attempts}
-        self.journal.record_attempt(journal, value if error is None else {**value, "error": error})
-
-    def _failed(self, journal: str, position: int, error: Exception) -> _Failed:
-        tried, _ = self._tried(journal, position)
-        text = f"{type(error).__name__}: {error}"[:500].encode(errors="replace").decode()
-        self._count(journal, position, max(1, tried), text)
-        return _Failed({journal: (position, position)})
-
-    def _unwritable(self, error: Exception) -> Exception:
-        """What an entry gave cannot be committed: the same as failing. Which entry, a fence finds out."""
-        if not self._ranges:
-            return error
-        first = self._ranges[0]
-        if len(self._ranges) == 1 and first.first == first.last:
-            return self._failed(first.journal, first.first, error)
-        fences: dict[str, tuple[int, int]] = {}
-        for item in self._ranges:
-            fences[item.journal] = (fences.get(item.journal, (item.first, 0))[0], item.last)
-        return _Failed(fences)
 
     def _quarantine(self, entry: Entry, error: str, attempts: int) -> None:
         kind, _, name = entry.journal.partition(".")
@@ -572,46 +521,3 @@ class Worker(Generic[S]):
             self._lease_until = now + self._options.lease_ns
             return True
         return False
-
-
-class _Failed(Exception):
-    """Entries could not be worked on, and the state is lost; the fences are tried one by one."""
-
-    def __init__(self, fences: Mapping[str, tuple[int, int]]) -> None:
-        self.fences = fences
-
-
-def rerun_row(
-    journals: Journals, stage: Stage[S], state: S, row: CommitRow, seen: Callable[[Entry], None] | None = None
-) -> list[Record]:
-    """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
-    records = [
-        record for item in row.inputs for record in rerun_range(journals, stage, state, item, seen)
-    ]  # fmt: skip
-    return [*records, *stage.advance(state, row.through_ns)]
-
-
-def rerun_range(
-    journals: Journals, stage: Stage[S], state: S, item: InputRange,
-    seen: Callable[[Entry], None] | None = None,
-) -> Iterator[Record]:  # fmt: skip
-    """What a stage gives for one range of an input, as it is asked for."""
-    for entry in journals.open(item.journal).scan(item.first, item.last):
-        if seen is not None:
-            seen(entry)
-        # Of an entry that was set aside only its time is left.
-        yield from stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
-
-
-def _merge(batches: Sequence[Sequence[Entry]], heads: Mapping[str, Head]) -> list[Entry]:
-    """By time, as far as every input has been read: what an input still holds may come earlier."""
-    merged = heapq.merge(*batches, key=_known)
-    ends = [batch[-1] for batch in batches if batch[-1].position < heads[batch[-1].journal].position]
-    if not ends:
-        return list(merged)
-    limit = min(map(_known, ends))
-    return list(takewhile(lambda entry: _known(entry) <= limit, merged))
-
-
-def _known(entry: Entry) -> tuple[int, str]:
-    return entry.time_ns, entry.journal

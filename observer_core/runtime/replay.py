@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any
 
-from observer_core.runtime.engine import rerun_row
 from observer_core.runtime.observer import rebuild_pipeline, rebuild_publisher, rebuild_recogniser
+from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound, StorageError
 from observer_core.shared.records import NOTE_KINDS, Record, Snapshot

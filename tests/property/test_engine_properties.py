@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observer_core.runtime.engine import Refresh, Worker, rerun_row
+from observer_core.runtime.engine import Refresh, Worker
+from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.clock import SECOND
 from observer_core.storage.journal import Commit
 from observer_core.storage.journals import Journals

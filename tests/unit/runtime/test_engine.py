@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime.engine import Worker, rerun_row
+from observer_core.runtime.engine import Worker
+from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import Divergence, EpochMoved, RecordError, StorageUnavailable
