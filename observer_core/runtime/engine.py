@@ -29,7 +29,7 @@ from observer_core.shared.errors import (
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import HOURS_PER_COMMIT, Commit
+from observer_core.storage.journal import HOURS_PER_COMMIT, TAIL_BYTES, Commit
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, beyond, chain, joined
@@ -56,6 +56,8 @@ class EngineOptions:
     state_entries: int = 20_000
     state_seconds: float = 0.8
     """A state blob is written after so many entries or so much transition time: bounds a rebuild."""
+    tail_bytes: int = TAIL_BYTES
+    """What is kept in memory of each journal's newest records: readers in this process need not read them."""
     lease_ns: int = 0
     """How long a lease on the journal lasts; 0: none (one process owns the storage)."""
 

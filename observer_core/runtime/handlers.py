@@ -44,8 +44,13 @@ _log = structlog.get_logger("observer.functions")
 
 
 def options(settings: Settings) -> EngineOptions:
-    """A worker that has not seen a journal must have its state within a tenth of a second."""
-    return EngineOptions(max_lag_ns=settings.max_lag, state_entries=150, state_seconds=0.05)
+    """A worker that has not seen a journal must have its state within a tenth of a second.
+
+    Of what it wrote it keeps little in memory: the next hint may go to another instance.
+    """
+    return EngineOptions(
+        max_lag_ns=settings.max_lag, state_entries=150, state_seconds=0.05, tail_bytes=256 * 1024
+    )  # fmt: skip
 
 
 class Handlers:

@@ -63,7 +63,7 @@ class Observer:
         self.clock = clock or SystemClock()
         self.build = build or this_build()
         self.options = options or EngineOptions(max_lag_ns=settings.max_lag)
-        self.journals = Journals(storage, worker=worker_name())
+        self.journals = Journals(storage, worker=worker_name(), tail_bytes=self.options.tail_bytes)
         self.cuts = recover(self.journals, self.clock)
         self.decisions: DecisionConfig = settings.decisions()
         self.on_stage: Callable[[str, float], None] | None = None

@@ -48,7 +48,8 @@ from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, ch
 HOURS_PER_COMMIT: Final = 40
 """Writers keep below it; what one indivisible commit has beyond it stays in its last segment."""
 _HOUR_NS: Final = 3600 * SECOND
-_TAIL_BYTES: Final = 8 * 1024 * 1024
+TAIL_BYTES: Final = 8 * 1024 * 1024
+"""What a process keeps in memory of the records that it wrote, a journal, unless told otherwise."""
 _READ_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -70,13 +71,15 @@ class Commit:
 class Journal:
     """One journal of a storage. Safe to use from several threads; commits are conditional anyway."""
 
-    def __init__(self, storage: Storage, name: str, commit_ids: Callable[[], str]) -> None:
+    def __init__(
+        self, storage: Storage, name: str, commit_ids: Callable[[], str], tail_bytes: int = TAIL_BYTES
+    ) -> None:
         self.name = name
         self._storage = storage
         self._commit_ids = commit_ids
         self._head: Head | None = None
         self._tail: deque[tuple[Entry, int]] = deque()
-        self._tail_bytes = 0
+        self._tail_bytes, self._tail_limit = 0, tail_bytes
         self._segments: dict[int, str] = {}
         self._foreign = True
         self._lock = threading.RLock()
@@ -341,7 +344,7 @@ class Journal:
                 entry = Entry(self.name, base + index + 1, _as_read(record, head.epoch))
                 self._tail.append((entry, size))
                 self._tail_bytes += size
-            while self._tail_bytes > _TAIL_BYTES:
+            while self._tail_bytes > self._tail_limit:
                 self._tail_bytes -= self._tail.popleft()[1]
             self._head = head
 

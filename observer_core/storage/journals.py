@@ -7,7 +7,7 @@ from typing import Final
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, JournalError
-from observer_core.storage.journal import Journal
+from observer_core.storage.journal import TAIL_BYTES, Journal
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
 
 _REGISTRY: Final = "registry"
@@ -17,7 +17,8 @@ _DURABLE: Final = "durable"
 class Journals:
     """All journals of one storage, and which domain each belongs to."""
 
-    def __init__(self, storage: Storage, *, worker: str) -> None:
+    def __init__(self, storage: Storage, *, worker: str, tail_bytes: int = TAIL_BYTES) -> None:
+        self._tail_bytes = tail_bytes
         self.storage = storage
         self.worker = worker
         self._open: dict[str, Journal] = {}
@@ -31,7 +32,9 @@ class Journals:
             journal = self._open.get(name)
             if journal is None:
                 _check_name(name)
-                journal = self._open[name] = Journal(self.storage, name, self._next_commit_id)
+                journal = self._open[name] = Journal(
+                    self.storage, name, self._next_commit_id, self._tail_bytes
+                )
         # Not under the lock: who waits here for another thread's group must not hold what that one needs.
         if domain is not None and self._domains.get(name) != domain:
             self._register(name, domain)
