@@ -119,6 +119,6 @@ def health(request: func.HttpRequest) -> func.HttpResponse:
 async def api(request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
     from observer_core.web.functions import asgi
 
-    middleware = func.AsgiMiddleware(asgi())  # type: ignore[no-untyped-call]
+    middleware = func.AsgiMiddleware(asgi)  # type: ignore[no-untyped-call]
     answer: func.HttpResponse = await middleware.handle_async(request, context)
     return answer
