@@ -13,7 +13,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from observer_core.logs.configure import Logs, configure
+from observer_core.logs.configure import Logs, configure, configure_for_host
 from observer_core.logs.files import LogFile
 from observer_core.shared.errors import ConfigError
 
@@ -222,3 +222,28 @@ def test_the_console_shows_lines_without_secrets_or_files(configured: Configure)
     assert "started" in stream.getvalue()
     assert "port=8000" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
+
+
+def test_for_a_host_each_line_goes_through_logging_once_and_masked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level(logging.INFO)
+    before = structlog.get_config()
+    try:
+        configure_for_host("info")
+        log = structlog.get_logger("observer.functions")
+        log.debug("not this")
+        log.warning("lags", password="hunter2", stage="publish")
+        try:
+            raise ValueError("wrong")
+        except ValueError:
+            log.exception("failed")
+    finally:
+        structlog.configure(**before)
+    first, second = (json.loads(record.message) for record in caplog.records)
+    assert (first["event"], first["level"], first["stage"]) == ("lags", "warning", "publish")
+    assert first["logger"] == caplog.records[0].name == "observer.functions"
+    assert "hunter2" not in caplog.text
+    assert "ValueError: wrong" in second["exception"]
+    assert not list(tmp_path.iterdir())

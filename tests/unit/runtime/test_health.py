@@ -334,3 +334,11 @@ def test_ready_means_that_the_loop_came_round_once(setup: Callable[..., Setup]) 
     assert fresh.report()["checks"]["loop:heartbeat"][0]["status"] == "warn"
     fresh.beat()
     assert fresh.ready()
+
+
+def test_where_functions_are_called_no_process_is_judged(tmp_path: Path) -> None:
+    observer = Observer(load(root=tmp_path), MemoryStorage(), clock=ManualClock(NOW))
+    health = Health(observer, process=False)
+    assert not {"loop:heartbeat", "disk:free", "source:readable"} & set(health.report()["checks"])
+    assert health.live()
+    assert health.ready()
