@@ -40,6 +40,7 @@ _LEASE_NS: Final = 60 * SECOND
 _LATER_NS: Final = 5 * SECOND
 _LATE_NS: Final = 5 * SECOND
 _REJOIN_NS: Final = 60 * SECOND
+_PATIENCE_S: Final = 1.0
 _log = structlog.get_logger("observer.functions")
 
 
@@ -66,6 +67,7 @@ class Handlers:
         self._sources = sources
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
+        self._deliver_until_ns: dict[tuple[str, str], int] = {}
         self._domain_of: dict[str, str] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._moved_ns = self._refreshed_ns = 0
@@ -194,19 +196,24 @@ class Handlers:
         """Brings one subscription up to date; what its sink has refused is tried again when that is due."""
         values = _read(hint, domain=str, subscription=str)
         domain, name = values["domain"], values["subscription"]
-        with self._alone(f"deliver {domain} {name}"):
-            item = self._deliverer(domain, name)
-            if not item.lag():
+        with self._delivery(domain, name, patience_s=_PATIENCE_S) as item:
+            if item is not None and not item.lag():
                 return
             now = self.observer.clock.now_ns()
-            if not item.journal.take_lease(self.observer.journals.worker, now, now + _LEASE_NS):
+            until = now + _LEASE_NS
+            if item is None or not item.journal.take_lease(self.observer.journals.worker, now, until):
                 # Somebody else delivers it: two would send everything twice.
                 self._send("deliver", values, delay_ns=_LATER_NS)
                 return
+            # A slow receiver of many records: the rest has a call, and a lease, of its own.
+            self._deliver_until_ns[domain, name] = enough = now + _LEASE_NS // 2
             item.pump()
-            again = item.retry_ns()
+            again, now = item.retry_ns(), self.observer.clock.now_ns()
+            if again is None and now >= enough:
+                again = now
+                item.journal.take_lease(self.observer.journals.worker, now, now)  # whoever comes first
         if again is not None:
-            self._send("deliver", values, delay_ns=max(SECOND, again - self.observer.clock.now_ns()))
+            self._send("deliver", values, delay_ns=max(SECOND, again - now))
 
     def poison(self, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> None:
         """Keeps a message that could not be worked, and raises the alert; redriven by an operator."""
@@ -258,15 +265,36 @@ class Handlers:
     def _deliverer(self, domain: str, subscription: str) -> Deliverer:
         item = self._deliverers.get((domain, subscription))
         if item is None:
-            item = self._deliverers[domain, subscription] = deliverer(self.observer, subscription, domain)
+            item = self._deliverers[domain, subscription] = deliverer(
+                self.observer, subscription, domain,
+                stopped=lambda: self.observer.clock.now_ns() >= self._deliver_until_ns[domain, subscription],
+            )  # fmt: skip
         return item
+
+    @contextmanager
+    def _delivery(
+        self, domain: str, subscription: str, *, patience_s: float = 0
+    ) -> Iterator[Deliverer | None]:
+        """The subscription's deliverer, for one thread at a time; None while another thread delivers.
+
+        A receiver may take long to answer: neither timers nor a crowd of hints wait for it.
+        """
+        lock = self._alone(f"deliver {domain} {subscription}")
+        if not lock.acquire(timeout=patience_s):
+            yield None
+            return
+        try:
+            yield self._deliverer(domain, subscription)
+        finally:
+            lock.release()
 
     def _place_cursors(self) -> None:
         """A subscription that starts "now" starts before the first thing that is to be delivered."""
         for item in () if self._placed else self.observer.settings.subscription:
             for domain in item.domains:
-                with self._alone(f"deliver {domain} {item.name}"):
-                    self._deliverer(domain, item.name).lag()
+                with self._delivery(domain, item.name) as delivery:
+                    if delivery is not None:  # whoever delivers has placed it
+                        delivery.lag()
         self._placed = True
 
     def _changed(self, domain: Domain, worker: Worker[Any], hint: Mapping[str, Any]) -> Refresh:
@@ -299,9 +327,9 @@ class Handlers:
             yield "decide", {"domain": name}
         for item in self.observer.settings.subscription:
             if name in item.domains:
-                with self._alone(f"deliver {name} {item.name}"):
-                    lag = self._deliverer(name, item.name).lag()
-                if lag:
+                with self._delivery(name, item.name) as delivery:
+                    lags = delivery is not None and delivery.lag() > 0
+                if lags:
                     yield "deliver", {"domain": name, "subscription": item.name}
 
     def _behind(self, worker: Worker[Any]) -> bool:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from observer_core.runtime import handlers as runtime
 from observer_core.runtime.handlers import STAGES, Handlers, of_process
 from observer_core.runtime.replay import replay
 from observer_core.shared.canonical import decode
@@ -161,6 +164,75 @@ class TestTheChain:
         instances.handlers[1].clock()
         consumed = journals(instances).open("events.live").checkpoint("patterns.desk")["position"]
         assert consumed == journals(instances).open("patterns.desk").head().position
+
+
+class TestASlowReceiver:
+    @pytest.fixture
+    def decided(self, instances: Instances) -> Instances:
+        """Everything is decided, and nothing delivered."""
+        market(instances, range(240))
+        instances.handlers[0].clock()
+        while found := [(s, m) for s in STAGES[:-1] if (m := instances.receive(s)) is not None]:
+            for stage, message in found:
+                instances.give(stage, message)
+        assert len(records(instances, "decisions.live", Decision)) >= 4
+        assert hints(instances, "deliver")
+        return instances
+
+    def test_holds_up_neither_timers_nor_other_hints(
+        self, decided: Instances, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(runtime, "_PATIENCE_S", 0.01)
+        handlers, hint = decided.handlers[0], b'{"domain":"live","subscription":"desk"}'
+        asked, answers = threading.Event(), threading.Event()
+        send = decided.storage.queues.send
+
+        def hang(queue: str, body: bytes, *, delay_ns: int = 0) -> None:
+            if queue == "desk":
+                asked.set()
+                assert answers.wait(30)
+            send(queue, body, delay_ns=delay_ns)
+
+        monkeypatch.setattr(decided.storage.queues, "send", hang)
+        with ThreadPoolExecutor(1) as threads:
+            delivery = threads.submit(handlers.deliver, hint)
+            assert asked.wait(30)
+            decided.clock.advance(20 * SECOND)
+            handlers.clock()
+            handlers.sweep()
+            handlers.deliver(hint)
+            assert not delivery.done()
+            answers.set()
+            delivery.result(30)
+        decided.clock.advance(5 * SECOND)
+        assert decode(hint) in hints(decided, "deliver")
+
+    def test_gets_many_records_in_several_calls_each_within_its_lease(
+        self, decided: Instances, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send = decided.storage.queues.send
+
+        def slow(queue: str, body: bytes, *, delay_ns: int = 0) -> None:
+            if queue == "desk":
+                decided.clock.advance(20 * SECOND)
+            send(queue, body, delay_ns=delay_ns)
+
+        monkeypatch.setattr(decided.storage.queues, "send", slow)
+        decisions = [decision.id for decision in records(decided, "decisions.live", Decision)]
+        calls, hint, sent = 0, b'{"domain":"live","subscription":"desk"}', []
+        while calls < len(decisions):
+            decided.handlers[calls % 2].deliver(hint)  # by turns: the lease must be free again
+            calls += 1
+            found = decided.storage.queues.receive("desk", count=32)
+            for message in found:
+                sent.append(decode(message.body)["id"])
+                decided.storage.queues.delete("desk", message)
+            assert len(found) <= 2
+            decided.clock.advance(2 * SECOND)
+            if not hints(decided, "deliver"):
+                break
+        assert sent == decisions
+        assert calls > 1
 
 
 class TestSweep:
