@@ -24,7 +24,8 @@ from observer_core.shared.records import Snapshot
 from observer_core.storage.azure import AzureStorage
 from tests.functions.conftest import configured
 from tests.support import azurite
-from tests.support.functions_host import ROOT, FunctionsHost, Worker
+from tests.support.functions_host import FunctionsHost
+from tests.support.functions_process import ROOT, Worker
 
 SDKS = "import azure.functions, azure.storage.blob, azure.data.tables, azure.storage.queue"
 DECISIONS = 40

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 # The worker library of the Functions host is for Python 3.13 alone, and so is what speaks with it.
 collect_ignore = (
-    [] if sys.version_info[:2] == (3, 13) else ["support/functions_host.py", "support/functions_worker.py"]
+    []
+    if sys.version_info[:2] == (3, 13)
+    else [f"support/functions_{part}.py" for part in ("host", "process", "worker")]
 )
 
 settings.register_profile("observer", deadline=None, derandomize=True)

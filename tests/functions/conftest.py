@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.support.functions_host import Worker
+    from tests.support.functions_process import Worker
 
 # Elsewhere `make test` runs this folder in the environment of a Python 3.13.
 collect_ignore_glob = [] if sys.version_info[:2] == (3, 13) else ["test_*.py"]
@@ -65,7 +65,7 @@ def configured(folder: Path, connection: str, prefix: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def worker(azurite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    from tests.support.functions_host import Worker
+    from tests.support.functions_process import Worker
 
     worker = Worker(configured(tmp_path_factory.mktemp("app"), azurite, "worker"))
     yield worker

@@ -26,7 +26,8 @@ from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.verify import verify
 from tests.functions.conftest import configured
 from tests.support.fault_proxy import Faults, between
-from tests.support.functions_host import HOST, ROOT, Fate, FunctionsHost
+from tests.support.functions_host import HOST, Fate, FunctionsHost
+from tests.support.functions_process import ROOT
 
 SOURCES = ("alpha", "beta", "gamma")
 COUNT = 120

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.functions_host import HOST, Worker
+from tests.support.functions_host import HOST
+from tests.support.functions_process import Worker
 
 PREFIX = "%OBSERVER_QUEUE_PREFIX%"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]

@@ -13,7 +13,7 @@ import pytest
 from observer_core.shared.clock import SECOND
 from observer_core.storage.azure import AzureStorage
 from observer_core.storage.journals import Journals
-from tests.support.functions_host import InvocationFailed, Worker
+from tests.support.functions_process import InvocationFailed, Worker
 
 QUEUE = "qworker"
 

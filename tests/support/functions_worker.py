@@ -49,10 +49,13 @@ async def answer(message: Any) -> Any:
 
     handlers = {
         "worker_init_request": (runtime.worker_init_request, "worker_init_response"),
+        "function_environment_reload_request": (
+            runtime.function_environment_reload_request, "function_environment_reload_response",
+        ),
         "functions_metadata_request": (runtime.functions_metadata_request, "function_metadata_response"),
         "function_load_request": (runtime.function_load_request, "function_load_response"),
         "invocation_request": (runtime.invocation_request, "invocation_response"),
-    }
+    }  # fmt: skip
     handle, reply = handlers[message.WhichOneof("content")]
     return rpc.StreamingMessage(request_id=message.request_id, **{reply: await handle(Request(message))})
 
