@@ -8,6 +8,7 @@ PYTHON ?=
 ARGS ?=
 UV := uv==0.13.9
 AZURITE := tests/azurite/node_modules/.installed
+ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--custom-compile-command "make lock" $(ARGS)
@@ -40,7 +41,7 @@ test: setup test313  ## all tests
 	@.venv/bin/python -m pytest -n auto $(ARGS)
 
 test313: $(AZURITE) venv313  ## the Functions app on its worker library, and the journal heads, on Python 3.13
-	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest -n auto tests/golden tests/functions; fi
+	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest -n auto $(ON_313); fi
 
 venv313:  ## .venv313, where there is a Python 3.13
 	@python=$$(sh scripts/find_python313.sh); \

@@ -145,6 +145,12 @@ def test_host_json_has_values_that_the_host_takes() -> None:
     assert set(HOST["logging"]["logLevel"].values()) <= {"Information", "Warning", "Error"}
 
 
+def test_one_crowded_queue_leaves_threads_to_the_others() -> None:
+    queues = HOST["extensions"]["queues"]
+    at_once = queues["batchSize"] + queues["newBatchThreshold"]
+    assert int(SETTINGS["PYTHON_THREADPOOL_THREAD_COUNT"]) >= 2 * at_once
+
+
 def test_the_example_settings_make_settings() -> None:
     assert SETTINGS["FUNCTIONS_WORKER_RUNTIME"] == "python"
     assert all(isinstance(value, str) for value in SETTINGS.values())
