@@ -1,0 +1,1 @@
+"""What keeps the Observer from being hurt, or used to hurt, by what it talks to."""
