@@ -34,6 +34,8 @@ from observer_core.shared.config import Config, DurationNs, Name, explain
 from observer_core.shared.errors import ConfigError
 from observer_core.snapshot_engine.normalise import NormaliserConfig
 from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
+from observer_core.snapshot_engine.sources.http_api import HttpApiConfig
+from observer_core.snapshot_engine.sources.prometheus import PrometheusConfig
 from observer_core.snapshot_engine.sources.system import SystemConfig
 
 LIVE = "live"
@@ -62,6 +64,20 @@ class SystemSourceConfig(_AnySource, SystemConfig):
         return SystemConfig(**{name: getattr(self, name) for name in SystemConfig.model_fields})
 
 
+class HttpSourceConfig(_AnySource, HttpApiConfig):
+    """Any HTTP API that answers with JSON."""
+
+    kind: Literal["http"]
+    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+
+
+class PrometheusSourceConfig(_AnySource, PrometheusConfig):
+    """A Prometheus text endpoint."""
+
+    kind: Literal["prometheus"]
+    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+
+
 class RecordingSourceConfig(_AnySource):
     """Files replayed at `rate` snapshots a second, in a domain of their own."""
 
@@ -79,7 +95,8 @@ class PushSourceConfig(_AnySource):
 
 
 SourceConfig = Annotated[
-    SystemSourceConfig | RecordingSourceConfig | PushSourceConfig, Field(discriminator="kind")
+    SystemSourceConfig | HttpSourceConfig | PrometheusSourceConfig | RecordingSourceConfig | PushSourceConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -237,6 +254,14 @@ def connection_values(name: str) -> dict[str, str]:
     Full of secrets: not to be kept, shown or logged.
     """
     return {key: value for key, value in os.environ.items() if key == name or key.startswith(f"{name}__")}
+
+
+def secret(name: str) -> str:
+    """What the environment holds under `name`; `ConfigError` when there is nothing."""
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(f"the environment has no {name}, which the configuration names as a secret")
+    return value
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from observer_core.runtime.settings import Settings, SystemSourceConfig
+from observer_core.runtime.settings import (
+    HttpSourceConfig,
+    PrometheusSourceConfig,
+    Settings,
+    SystemSourceConfig,
+    secret,
+)
 from observer_core.snapshot_engine.source import Source
 
 
@@ -14,4 +20,12 @@ def live_sources(settings: Settings) -> list[tuple[Source, int]]:
             from observer_core.snapshot_engine.sources.system import SystemSource
 
             found.append((SystemSource(item.name, item.system()), item.deadline))
+        elif isinstance(item, HttpSourceConfig):
+            from observer_core.snapshot_engine.sources.http_api import HttpApiSource
+
+            found.append((HttpApiSource(item.name, item, secret), item.deadline))
+        elif isinstance(item, PrometheusSourceConfig):
+            from observer_core.snapshot_engine.sources.prometheus import PrometheusSource
+
+            found.append((PrometheusSource(item.name, item, secret), item.deadline))
     return found

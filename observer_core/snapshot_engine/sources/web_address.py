@@ -1,0 +1,76 @@
+"""An address that is asked again and again: its headers, its ETag, and how long it wants to be left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urljoin, urlsplit
+
+from observer_core import __version__
+from observer_core.safety.outbound import Answer, Target
+from observer_core.shared.clock import SECOND, format_time
+from observer_core.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from observer_core.snapshot_engine.sources.http_api import AddressConfig
+
+_LONGEST_WAIT_NS: Final = 300 * SECOND
+
+
+class WebAddress:
+    """Only an answer 2xx is one. Secrets stand in headers alone and appear in no error."""
+
+    def __init__(self, name: str, config: AddressConfig, secret: Callable[[str], str]) -> None:
+        self._name, self._config = name, config
+        self._target = self._parse(config.url)
+        self._headers = {"User-Agent": f"qts-observer/{__version__}", "Connection": "close"}
+        for header, value in config.headers.items():
+            text = value if isinstance(value, str) else value.prefix + secret(value.env)
+            self._headers[header] = text
+        self._etag: str | None = None
+        self._not_before_ns = 0
+
+    def ask(self, method: str, now_ns: int, body: bytes | None = None) -> Answer | None:
+        """The answer; None when it is the same as the one before (`304 Not Modified`)."""
+        if now_ns < self._not_before_ns:
+            raise InputError(
+                f"{self._target} asked to be left alone until {format_time(self._not_before_ns)}"
+            )
+        headers = {**self._headers, **({"If-None-Match": self._etag} if self._etag else {})}
+        answer = self._target.ask(method, headers, body, max_bytes=self._config.max_bytes)
+        if answer.status == 304 and self._etag:
+            return None
+        self._judge(answer, now_ns)
+        self._etag = answer.headers.get("etag")
+        return answer
+
+    def follow(self, where: str, now_ns: int) -> Answer:
+        """The next page; on the same host, for the headers are meant for that one."""
+        url = urljoin(self._config.url, where)
+        here, there = urlsplit(self._config.url), urlsplit(url)
+        if (there.scheme, there.netloc) != (here.scheme, here.netloc):
+            raise InputError(f"the next page is on another host ({there.hostname}); it is not followed")
+        answer = self._parse(url).ask("GET", self._headers, max_bytes=self._config.max_bytes)
+        self._judge(answer, now_ns)
+        return answer
+
+    def _parse(self, url: str) -> Target:
+        return Target.parse(
+            url, timeout=self._config.timeout / SECOND, allow_private=self._config.allow_private,
+            where=f"source {self._name!r}",
+        )  # fmt: skip
+
+    def _judge(self, answer: Answer, now_ns: int) -> None:
+        if 200 <= answer.status < 300:
+            return
+        if answer.status in (429, 503):
+            self._not_before_ns = now_ns + _wait_ns(answer.headers.get("retry-after", ""))
+        hint = "; redirects are not followed, give the final address" if 300 <= answer.status < 400 else ""
+        raise InputError(f"{self._target} answered {answer.status}; 2xx was expected{hint}")
+
+
+def _wait_ns(text: str) -> int:
+    """Whole seconds as `Retry-After` gives them, within reason; a date is taken as the longest wait."""
+    if not text:
+        return 0
+    return min(int(text) * SECOND, _LONGEST_WAIT_NS) if text.isdecimal() else _LONGEST_WAIT_NS
