@@ -123,32 +123,36 @@ def decisions(folder: Path, connection: str) -> None:
     storage = _storage(connection, "decide")
     host = FunctionsHost(settings, workers=1)
     worker, taken = host.running[0], []
-    start = time.time_ns() // SECOND - 3_000
+    start = time.time_ns() // SECOND - 600
+    names = [f"S{number:02d}/USD" for number in range(DECISIONS)]
     try:
-        rows = [
-            {"subject": "A/USD", "price": 100 + 0.05 * (n * 7 % 11), "time": start + n} for n in range(200)
-        ]
-        _push(worker, rows)
+        # Each decision about a series of its own: one that has alarmed is heard again only later.
+        _push(worker, [_moment(names, start + second, second) for second in range(200)])
         worker.timer("clock")
         host.start()
         host.settled()
         for number in range(DECISIONS):
             before = _position(storage)
-            at = start + 200 + number * 60
-            quiet = [
-                {"subject": "A/USD", "price": 100 + 0.05 * (n * 7 % 11), "time": at + n} for n in range(59)
-            ]
-            _push(worker, quiet)
-            host.settled()
             time.sleep(1.5)  # the host has backed off from its empty queues
             started = time.perf_counter()
-            _push(worker, [{"subject": "A/USD", "price": 150.0 + number, "time": at + 59}])
-            while _position(storage) == before and time.perf_counter() - started < 30:
+            _push(worker, [_moment(names, start + 200 + number, number, spike=number)])
+            while _position(storage) == before:
                 time.sleep(0.01)
+                if time.perf_counter() - started > 30:
+                    raise SystemExit(f"no decision within 30 s: {host.counts}, {host.lengths()}")
             taken.append(time.perf_counter() - started)
+            host.settled()
     finally:
         host.stop()
     _line("pushed snapshot → committed decision through four queues (goal p99 5 s)", taken)
+
+
+def _moment(names: list[str], time_s: int, number: int, *, spike: int | None = None) -> dict[str, object]:
+    """One snapshot of all series, one of which may jump."""
+    prices = [100 + 0.05 * ((number * 7 + place) % 11) for place in range(len(names))]
+    if spike is not None:
+        prices[spike] *= 1.5
+    return {"time": time_s, "subjects": names, "fields": {"price": prices}}
 
 
 def _push(worker: Worker, rows: list[dict[str, object]]) -> None:

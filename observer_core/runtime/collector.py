@@ -195,5 +195,10 @@ class SnapshotWriter:
         self._journals.storage.blobs.put(name, data)
         head, self._since_state = self._head, 0
         return lambda seq: StateRow(
-            seq=seq, blob=name, epoch=head.epoch, through_ns=head.through_ns, consumed={"self": head.position}
+            seq=seq,
+            blob=name,
+            epoch=head.epoch,
+            through_ns=head.through_ns,
+            consumed={"self": head.position},
+            position=head.position,
         )

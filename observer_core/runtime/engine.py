@@ -12,11 +12,11 @@ import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
 
 from observer_core.runtime.attempts import Attempts, Failed
-from observer_core.runtime.rerun import merge, rerun_range, rerun_row
+from observer_core.runtime.rerun import Reader, merge, rerun_range, rerun_row
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import (
     Conflict,
@@ -325,7 +325,10 @@ class Worker(Generic[S]):
         name = f"{self.spec.output}/{hashlib.sha256(data).hexdigest()}"
         self._journals.storage.blobs.put(name, data)
         consumed, through, epoch = dict(self._consumed), self._through, self._epoch or 0
-        return lambda seq: StateRow(seq=seq, blob=name, epoch=epoch, through_ns=through, consumed=consumed)
+        position = self._head.position + len(self._records)
+        return lambda seq: StateRow(
+            seq=seq, blob=name, epoch=epoch, through_ns=through, consumed=consumed, position=position
+        )
 
     def _join_twin(self) -> bool:
         """Somebody committed on our base: is our state still right, or a few entries short of right?
@@ -397,15 +400,16 @@ class Worker(Generic[S]):
             raise self._moved(head)  # an earlier one: the step that opened ours has not happened
         stage = self._stage if epoch or not head.epoch else self._stage_of_epoch(head)
         newest = self.journal.newest_state(head)
-        self._consumed, self._through, seq = {}, 0, 0
+        self._consumed, self._through, seq, position = {}, 0, 0, 0
         if newest is None:
             state = stage.initial()
         else:
             state = stage.load(self._journals.storage.blobs.get(newest.blob))
-            self._consumed, self._through, seq = dict(newest.consumed), newest.through_ns, newest.seq
+            self._consumed, self._through = dict(newest.consumed), newest.through_ns
+            seq, position = newest.seq, newest.position
         self._since_state, self._seconds_since_state = 0, 0.0
         started = time.perf_counter()
-        self._rerun(stage, state, seq, head)
+        self._rerun(stage, state, seq, position, head)
         self._seconds_since_state = time.perf_counter() - started
         self._state = state if stage is self._stage else self._stage.load(stage.dump(state))
         self._epoch = epoch
@@ -428,18 +432,17 @@ class Worker(Generic[S]):
                 self._loaded = False  # our own pending work is not a part of what was committed
                 self._load(True)
             return
-        self._rerun(self._stage, self._state, self._head.seq, head)
+        self._rerun(self._stage, self._state, self._head.seq, self._head.position, head)
         self._views = self.journal.views()
         self._settle(head)
 
-    def _rerun(self, stage: Stage[S], state: S, seq: int, head: Head) -> None:
-        from_position = 1
-        if seq and seq == self._head.seq:
-            from_position = max(1, self._head.position)
-        for row in self.journal.rows(after_seq=seq, from_position=from_position):
-            if row.seq > head.seq:
-                break
-            rerun_row(self._journals, stage, state, row)
+    def _rerun(self, stage: Stage[S], state: S, seq: int, position: int, head: Head) -> None:
+        """From the state at commit `seq`, when the journal had `position` records, up to `head`."""
+        later = self.journal.rows(after_seq=seq, from_position=max(1, position))
+        rows = list(takewhile(lambda row: row.seq <= head.seq, later))
+        read = Reader(self._journals, rows)
+        for row in rows:
+            rerun_row(self._journals, stage, state, row, read=read)
             for item in row.inputs:
                 self._consumed[item.journal] = item.last
                 self._since_state += item.last - item.first + 1

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from typing import TypeVar
 
 from observer_core.shared.records import Record
@@ -15,22 +15,47 @@ from observer_core.storage.rows import CommitRow, Head, InputRange
 S = TypeVar("S")
 
 
+class Reader:
+    """The inputs of many commits, each read through once: not a read, or two, for every commit."""
+
+    def __init__(self, journals: Journals, rows: Sequence[CommitRow]) -> None:
+        self._journals = journals
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._open: dict[str, Iterator[Entry]] = {}
+        for item in (item for row in rows for item in row.inputs):
+            first, _ = self._spans.get(item.journal, (item.first, 0))
+            self._spans[item.journal] = first, item.last
+
+    def __call__(self, item: InputRange) -> Iterator[Entry]:
+        """The entries of a range, which must come in the order of the commits."""
+        entries = self._open.get(item.journal)
+        if entries is None:
+            first, last = self._spans[item.journal]
+            entries = self._open[item.journal] = self._journals.open(item.journal).scan(first, last)
+        return islice(entries, item.last - item.first + 1)
+
+
+Read = Callable[[InputRange], Iterable[Entry]]
+
+
 def rerun_row(
-    journals: Journals, stage: Stage[S], state: S, row: CommitRow, seen: Callable[[Entry], None] | None = None
-) -> list[Record]:
+    journals: Journals, stage: Stage[S], state: S, row: CommitRow,
+    seen: Callable[[Entry], None] | None = None, read: Read | None = None,
+) -> list[Record]:  # fmt: skip
     """What a stage gives for the inputs of one commit, in their recorded order, then for its time."""
     records = [
-        record for item in row.inputs for record in rerun_range(journals, stage, state, item, seen)
+        record for item in row.inputs for record in rerun_range(journals, stage, state, item, seen, read)
     ]  # fmt: skip
     return [*records, *stage.advance(state, row.through_ns)]
 
 
 def rerun_range(
     journals: Journals, stage: Stage[S], state: S, item: InputRange,
-    seen: Callable[[Entry], None] | None = None,
+    seen: Callable[[Entry], None] | None = None, read: Read | None = None,
 ) -> Iterator[Record]:  # fmt: skip
     """What a stage gives for one range of an input, as it is asked for."""
-    for entry in journals.open(item.journal).scan(item.first, item.last):
+    entries = read(item) if read else journals.open(item.journal).scan(item.first, item.last)
+    for entry in entries:
         if seen is not None:
             seen(entry)
         # Of an entry that was set aside only its time is left.

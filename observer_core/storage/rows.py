@@ -140,13 +140,14 @@ class CommitRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StateRow:
-    """One `s` row: the stage's state after commit `seq`."""
+    """One `s` row: the stage's state after commit `seq`, when the journal had `position` records."""
 
     seq: int
     blob: str
     epoch: int
     through_ns: int
     consumed: Mapping[str, int]
+    position: int = 0
 
     @property
     def key(self) -> str:
@@ -155,7 +156,7 @@ class StateRow:
     def value(self) -> bytes:
         return encode(
             {"seq": self.seq, "blob": self.blob, "epoch": self.epoch, "through_ns": self.through_ns,
-             "consumed": dict(self.consumed)}
+             "consumed": dict(self.consumed), "position": self.position}
         )  # fmt: skip
 
     @staticmethod

@@ -13,6 +13,7 @@ from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import Divergence, EpochMoved, RecordError, StorageUnavailable
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry
+from observer_core.storage.counting import CountingStorage
 from observer_core.storage.epochs import Build
 from observer_core.storage.journal import Commit
 from observer_core.storage.journals import Journals
@@ -791,3 +792,20 @@ class TestAfterATwin:
         assert heads(process(storage)) == expected_heads([1, 1, 4])
         assert first._state is not state
         assert stage.calls > 3
+
+
+@pytest.mark.parametrize("age", [40, 400])
+def test_what_a_cold_start_reads_does_not_grow_with_the_journal(age: int) -> None:
+    """Rows since the newest state in one query, each input in one pass, however many commits there were."""
+    storage = MemoryStorage()
+    worker = toy_worker(process(storage), state_entries=20)
+    for _ in range(age + 19):
+        feed(process(storage), [1])
+        worker.pump(flush=True)
+    counted = CountingStorage(storage)
+    cold = toy_worker(process(counted))
+    cold.pump()
+    asked = counted.operations.counts()
+    assert asked["blob.read"] <= 3
+    assert asked["table.query"] <= 4
+    assert cold._stage.dump(cold._state) == worker._stage.dump(worker._state)
