@@ -112,6 +112,8 @@ class Worker(Generic[S]):
         self._quiet = 0
         """How many of the pending entries were consumed before the first that gave a record."""
         self._attempts = Attempts(self.journal)
+        self._just_asked: set[str] = set()
+        """Inputs whose heads were read a moment ago, in this very call."""
         self._since_state = 0
         self._seconds_since_state = 0.0
         self._committed_at = 0
@@ -203,6 +205,9 @@ class Worker(Generic[S]):
 
     def _head_of(self, name: str, refresh: Refresh) -> Head:
         asked = refresh if isinstance(refresh, bool) else name in refresh
+        if name in self._just_asked:
+            self._just_asked.discard(name)
+            asked = False
         return self._journals.open(name).head(refresh=asked)
 
     def _time(self, heads: Mapping[str, Head], refresh: Refresh) -> int:
@@ -420,6 +425,7 @@ class Worker(Generic[S]):
         self._loaded = True
         if self._cold:
             tops = {name: self._journals.open(name).head().position for name in self.spec.inputs()}
+            self._just_asked = set(tops)
             self._attempts.begin(self._consumed, tops, self._options.batch)
             self._cold = False
 

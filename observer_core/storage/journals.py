@@ -49,8 +49,10 @@ class Journals:
         return [name for name, where in found.items() if domain is None or where == domain]
 
     def domain_of(self, name: str) -> str | None:
-        row = self.storage.tables.get(_REGISTRY, name)
-        return None if row is None else str(decode(row.value)["domain"])
+        """The domain that a journal was registered in, which never changes; None for one that is not."""
+        if name not in self._domains:
+            self.names()  # all at once: whoever asks for one is about to ask for others
+        return self._domains.get(name)
 
     def domains(self) -> list[str]:
         self.names()

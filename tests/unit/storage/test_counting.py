@@ -60,4 +60,4 @@ def test_over_memory_the_same_script_counts_the_same(azurite: str) -> None:
     script(one)
     script(two)
     assert one.operations.counts() == two.operations.counts()
-    assert one.operations.counts()["table.query"] == 2 + 1
+    assert one.operations.counts()["table.query"] == 2 + 1 + 1
