@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 import observer_core
-from observer_core.cli import configuration, dead_letters, gate, quarantine, records, report, subscriptions
+from observer_core.cli import (
+    configuration,
+    dead_letters,
+    gate,
+    quarantine,
+    records,
+    report,
+    sources,
+    subscriptions,
+)
 from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
 from observer_core.cli.ingesting import ingest
@@ -70,6 +79,7 @@ app.command()(run)
 app.command()(ingest)
 app.command()(push)
 app.command()(status)
+app.add_typer(sources.app, name="sources")
 records.add_groups(app)
 app.add_typer(gate.app, name="gate")
 app.command()(explain)

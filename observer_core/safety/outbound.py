@@ -89,11 +89,14 @@ class Target:
         exchange.join(self.timeout)
         if exchange.is_alive():
             exchange.abandon()
-            raise OutboundError(f"{self} did not answer within {self.timeout:g} s")
+            raise self.late()
         if exchange.error is not None:
             raise exchange.error
         assert exchange.answer is not None
         return exchange.answer
+
+    def late(self) -> OutboundError:
+        return OutboundError(f"{self} did not answer within {self.timeout:g} s")
 
     def addresses(self) -> list[str]:
         """Where the target is now; `OutboundError` when any of it is a place we may not go."""
@@ -141,6 +144,8 @@ class _Exchange(threading.Thread):
                     self.answer = self._ask(sock)
         except OutboundError as error:
             self.error = error
+        except TimeoutError:  # of the socket itself, just before whoever waits gives up
+            self.error = self._target.late()
         except (OSError, http.client.HTTPException) as error:
             reason = str(error) or type(error).__name__
             self.error = OutboundError(f"{self._target} cannot be reached: {reason}")

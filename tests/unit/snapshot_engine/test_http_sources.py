@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from observer_core.runtime import settings
+from observer_core.runtime import sources as runtime_sources
 from observer_core.runtime.sources import live_sources
 from observer_core.safety.outbound import Answer
 from observer_core.shared.clock import SECOND
@@ -355,6 +356,6 @@ def test_only_errors_of_ours_leave_a_source(server: Server) -> None:
 
 
 def test_the_example_configuration_can_be_used() -> None:
-    path = Path(__file__).resolve().parents[3] / "config" / "observer.example.toml"
+    path = Path(runtime_sources.__file__).parent / "sources.example.toml"
     kinds = [item.kind for item in settings.load(path).source]
     assert kinds == ["system", "http", "prometheus", "push", "recording"]

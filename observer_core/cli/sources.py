@@ -1,0 +1,143 @@
+"""`sources`: what is configured, one collection by hand, and an example of each kind."""
+
+from __future__ import annotations
+
+import math
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from observer_core.cli.invocation import FINDING, Invocation
+from observer_core.cli.moments import span, when
+from observer_core.cli.output import json_line, say, table
+from observer_core.shared.errors import InputError
+
+if TYPE_CHECKING:
+    from observer_core.shared.records import Snapshot
+
+app = typer.Typer(help="What is observed.", no_args_is_help=True)
+_SHOWN = 20
+
+
+class SourceKind(StrEnum):
+    """The kinds that `add-example` knows."""
+
+    SYSTEM = "system"
+    HTTP = "http"
+    PROMETHEUS = "prometheus"
+    PUSH = "push"
+    RECORDING = "recording"
+
+
+@app.command()
+def ls(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="One source a line.")] = False
+) -> None:
+    """List the configured sources."""
+    rows = [_source(item) for item in Invocation.of(ctx).settings().source]
+    if as_json:
+        for row in rows:
+            json_line(row)
+    elif rows:
+        table(
+            ("source", "kind", "domain", "every", "what"),
+            [
+                (row["name"], row["kind"], row["domain"], span(row["interval_ns"] or 0), row["what"])
+                for row in rows
+            ],
+        )  # fmt: skip
+    else:
+        say("no source is configured; `observer sources add-example KIND` shows one")
+
+
+@app.command("test")
+def try_out(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A source that is asked at its own cadence.")],
+    as_json: Annotated[bool, typer.Option("--json", help="The snapshot as one line of JSON.")] = False,
+) -> None:
+    """Make one real collection, and show what would be recorded.
+
+    Normalised, with its quality flags and how long it took; nothing is stored. Exit code 1
+    when the source is unavailable.
+    """
+    from observer_core.runtime.sources import live_sources
+    from observer_core.shared.clock import SystemClock
+    from observer_core.snapshot_engine.normalise import Normaliser
+    from observer_core.snapshot_engine.source import collect_safely
+
+    settings = Invocation.of(ctx).settings()
+    sources = {source.name: source for source, _ in live_sources(settings)}
+    if name not in sources:
+        known = ", ".join(sorted(sources)) or "none"
+        raise InputError(f"there is no source {name!r} that is asked at its own cadence; there are: {known}")
+    normaliser = Normaliser(settings.normaliser(name))
+    started = time.perf_counter()
+    snapshot = collect_safely(
+        sources[name], SystemClock().now_ns(), lambda it: normaliser.apply(normaliser.initial(), it)
+    )
+    seconds = time.perf_counter() - started
+    sources[name].close()
+    if as_json:
+        say(snapshot.encode(0).decode())
+    else:
+        _tell(snapshot, seconds)
+    if snapshot.status == "unavailable":
+        raise typer.Exit(FINDING)
+
+
+@app.command("add-example")
+def add_example(
+    kind: Annotated[SourceKind, typer.Argument(metavar="KIND", help="Which kind of source.")],
+) -> None:
+    """Print a commented example of one kind, to be copied into config/observer.toml."""
+    text = (Path(__file__).parent.parent / "runtime" / "sources.example.toml").read_text("utf-8")
+    parts = text.split("\n\n")
+    (found,) = [part for part in parts if f'kind = "{kind.value}"' in part]
+    say(found.strip())
+
+
+def _source(item: Any) -> dict[str, Any]:
+    interval = getattr(item, "interval", None)
+    what = {
+        "system": lambda: "this machine",
+        "http": lambda: _host(item.url),
+        "prometheus": lambda: f"{_host(item.url)}: {', '.join(item.metrics)}",
+        "push": lambda: f"POST /v1/snapshots/{item.name}",
+        "recording": lambda: ", ".join(map(str, item.paths)),
+    }[item.kind]()  # type: ignore[no-untyped-call]
+    return {
+        "name": item.name, "kind": item.kind, "domain": item.domain, "interval_ns": interval, "what": what,
+    }  # fmt: skip
+
+
+def _host(url: str) -> str:
+    """Without the path, which often is a secret."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _tell(snapshot: Snapshot, seconds: float) -> None:
+    say(f"status    {snapshot.status}" + (f": {snapshot.error}" if snapshot.error else ""))
+    say(f"of        {when(snapshot.event_ns)}, known {when(snapshot.ingest_ns)}")
+    say(f"took      {seconds * 1000:.1f} ms")
+    say(f"holds     {len(snapshot.subjects)} subjects, {len(snapshot.fields)} fields")
+    if not snapshot.subjects:
+        return
+    rows = [
+        (subject, *(_number(column[place]) for column in snapshot.fields.values()),
+         ", ".join(snapshot.quality.get(subject, ())) or "-")
+        for place, subject in enumerate(snapshot.subjects[:_SHOWN])
+    ]  # fmt: skip
+    table(("subject", *snapshot.fields, "quality"), rows)
+    if len(snapshot.subjects) > _SHOWN:
+        say(f"… and {len(snapshot.subjects) - _SHOWN} more subjects; --json shows all")
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:g}"
