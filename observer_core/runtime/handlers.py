@@ -209,9 +209,10 @@ class Handlers:
             self._deliver_until_ns[domain, name] = enough = now + _LEASE_NS // 2
             item.pump()
             again, now = item.retry_ns(), self.observer.clock.now_ns()
+            # Given back: the next hint may come to somebody else, who need not wait for it.
+            item.journal.take_lease(self.observer.journals.worker, now, now)
             if again is None and now >= enough:
                 again = now
-                item.journal.take_lease(self.observer.journals.worker, now, now)  # whoever comes first
         if again is not None:
             self._send("deliver", values, delay_ns=max(SECOND, again - now))
 

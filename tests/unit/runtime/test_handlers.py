@@ -345,3 +345,20 @@ class TestLateHints:
         assert late is not None
         instances.give("collect-source", late)
         assert not journals(instances).open("snapshots.host").head().position
+
+
+def test_after_a_delivery_the_next_one_may_be_made_by_any_instance(instances: Instances) -> None:
+    """No hint waits for a lease that nobody needs any more."""
+    market(instances, range(40))
+    instances.handlers[0].clock()
+    instances.drain(by=0)
+    sent = instances.storage.queues.length("desk")
+    assert sent
+    market(instances, range(40, 120), by=1)
+    while (message := instances.receive("recognise")) is not None:
+        instances.give("recognise", message, by=1)
+    for stage in ("publish", "decide", "deliver"):
+        while (message := instances.receive(stage)) is not None:
+            instances.give(stage, message, by=1)
+    assert instances.storage.queues.length("desk") > sent
+    assert dict(instances.lengths())["deliver"] == 0
