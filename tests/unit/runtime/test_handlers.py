@@ -349,12 +349,12 @@ class TestLateHints:
 
 def test_after_a_delivery_the_next_one_may_be_made_by_any_instance(instances: Instances) -> None:
     """No hint waits for a lease that nobody needs any more."""
-    market(instances, range(40))
+    market(instances, range(100))
     instances.handlers[0].clock()
     instances.drain(by=0)
     sent = instances.storage.queues.length("desk")
     assert sent
-    market(instances, range(40, 120), by=1)
+    market(instances, range(100, 120), by=1)
     while (message := instances.receive("recognise")) is not None:
         instances.give("recognise", message, by=1)
     for stage in ("publish", "decide", "deliver"):
