@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from observer_core.runtime import handlers as runtime
+from observer_core.runtime import operate
 from observer_core.runtime.handlers import STAGES, Handlers, of_process
 from observer_core.runtime.replay import replay
 from observer_core.shared.canonical import decode
@@ -354,11 +355,10 @@ def test_after_a_delivery_the_next_one_may_be_made_by_any_instance(instances: In
     instances.drain(by=0)
     sent = instances.storage.queues.length("desk")
     assert sent
-    market(instances, range(100, 120), by=1)
-    while (message := instances.receive("recognise")) is not None:
-        instances.give("recognise", message, by=1)
-    for stage in ("publish", "decide", "deliver"):
-        while (message := instances.receive(stage)) is not None:
-            instances.give(stage, message, by=1)
+    operate.command(
+        journals(instances), instances.clock, "live", command="block", scope="*", author="kim", reason="drill"
+    )
+    instances.handlers[1].decide(b'{"domain":"live"}')
+    instances.drain(by=1)
     assert instances.storage.queues.length("desk") > sent
     assert dict(instances.lengths())["deliver"] == 0
