@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from observer_core.shared.stage import Entry
 from observer_core.storage.journal import Journal
@@ -26,13 +27,18 @@ class Attempts:
         self._journal = journal
         self._fences: dict[str, tuple[int, int]] = {}
 
-    def begin(self, consumed: Mapping[str, int], tops: Mapping[str, int], batch: int) -> None:
-        """A worker without a past may follow one that a record killed: count before the first try."""
+    def begin(
+        self, consumed: Mapping[str, int], tops: Mapping[str, int], batch: int, noted: Mapping[str, Any]
+    ) -> None:
+        """A worker without a past may follow one that a record killed: count before the first try.
+
+        `noted` are the attempts as the journal has them.
+        """
         for name, top in tops.items():
             after = consumed.get(name, 0)
             if top <= after:
                 continue
-            known = self._journal.attempt(name)
+            known = noted.get(name)
             if known is not None and known["first"] <= after + 1 <= known["last"]:
                 self._fences.setdefault(name, (after + 1, known["last"]))
             else:

@@ -399,7 +399,7 @@ class Worker(Generic[S]):
                 self._bring_forward_to(head)
             return
         self._journals.open(self.spec.output, self.spec.domain)  # a step that failed undid this too
-        head = self.journal.head()
+        head, attempts = self.journal.start()
         epoch = self._mine.number(self.journal, head)
         if self._epoch is not None and self._epoch != epoch and head.epoch >= self._epoch:
             raise self._moved(head)  # an earlier one: the step that opened ours has not happened
@@ -426,7 +426,7 @@ class Worker(Generic[S]):
         if self._cold:
             tops = {name: self._journals.open(name).head().position for name in self.spec.inputs()}
             self._just_asked = set(tops)
-            self._attempts.begin(self._consumed, tops, self._options.batch)
+            self._attempts.begin(self._consumed, tops, self._options.batch, attempts)
             self._cold = False
 
     def _bring_forward_to(self, head: Head) -> None:

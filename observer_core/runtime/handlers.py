@@ -50,7 +50,7 @@ def options(settings: Settings) -> EngineOptions:
     Of what it wrote it keeps little in memory: the next hint may go to another instance.
     """
     return EngineOptions(
-        max_lag_ns=settings.max_lag, state_entries=64, state_seconds=0.05, tail_bytes=64 * 1024
+        max_lag_ns=settings.max_lag, state_entries=32, state_seconds=0.05, tail_bytes=64 * 1024
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ from observer_core.shared.errors import (
 )
 from observer_core.shared.records import AnyRecord, Record, SnapshotDecoder, decode_record
 from observer_core.shared.stage import Entry
-from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Storage
+from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
 from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain, segment_name
 
 HOURS_PER_COMMIT: Final = 40
@@ -81,6 +81,7 @@ class Journal:
         self._tail: deque[tuple[Entry, int]] = deque()
         self._tail_bytes, self._tail_limit = 0, tail_bytes
         self._segments: dict[int, str] = {}
+        self._epochs: dict[int, Any] = {}
         self._foreign = True
         self._lock = threading.RLock()
 
@@ -92,15 +93,26 @@ class Journal:
             known = self._head
             if known is not None and not refresh:
                 return known
-            row = self._storage.tables.get(self.name, "head")
-            found = Head() if row is None else Head.of(row)
-            # An older one is what this thread may see while another one's group is not committed yet.
-            if known is None or (found.etag != known.etag and found.seq >= known.seq):
-                if self._tail and found.position < self._tail[-1][0].position:
-                    self._forget_tail()
-                self._head = found
-                self._foreign = True
-            return found
+            return self._learn(self._storage.tables.get(self.name, "head"))
+
+    def start(self) -> tuple[Head, dict[str, Any]]:
+        """The head as stored, and the attempts at entries: one read of all that every cold start asks for."""
+        with self._lock:
+            rows = {row.key: row for row in self._storage.tables.query(self.name, "a.", "i.")}
+            known = {key: decode(row.value) for key, row in rows.items() if key[:2] in ("a.", "e.")}
+            self._epochs.update({int(key[2:]): value for key, value in known.items() if key[0] == "e"})
+            head = self._learn(rows.get("head"))
+            return head, {key[2:]: value for key, value in known.items() if key[0] == "a"}
+
+    def _learn(self, row: Row | None) -> Head:
+        found, known = Head() if row is None else Head.of(row), self._head
+        # An older one is what this thread may see while another one's group is not committed yet.
+        if known is None or (found.etag != known.etag and found.seq >= known.seq):
+            if self._tail and found.position < self._tail[-1][0].position:
+                self._forget_tail()
+            self._head = found
+            self._foreign = True
+        return found
 
     def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
         """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
@@ -356,6 +368,7 @@ class Journal:
         """Drops what this process remembers of the journal."""
         with self._lock:
             self._head = None
+            self._epochs.clear()
             self._forget_tail()
 
     def others_wrote(self) -> bool:
@@ -425,8 +438,13 @@ class Journal:
 
     def epoch_row(self, epoch: int) -> Any:
         """`{"identity", "version", "position"}` of an epoch, or None."""
-        row = self._storage.tables.get(self.name, f"e.{epoch:06d}")
-        return None if row is None else decode(row.value)
+        known = self._epochs.get(epoch)
+        if known is None:
+            row = self._storage.tables.get(self.name, f"e.{epoch:06d}")
+            known = None if row is None else decode(row.value)
+            if known is not None:
+                self._epochs[epoch] = known
+        return known
 
     def newest_state(self, head: Head) -> StateRow | None:
         if not head.state:
