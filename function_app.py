@@ -31,17 +31,17 @@ def _handlers() -> "Handlers":
 
 @app.timer_trigger(arg_name="timer", schedule="%OBSERVER_COLLECT_SCHEDULE%", use_monitor=False)
 def collect(timer: func.TimerRequest) -> None:
-    _handlers().collect(past_due=timer.past_due)
+    _handlers().collect()
 
 
 @app.timer_trigger(arg_name="timer", schedule="%OBSERVER_CLOCK_SCHEDULE%", use_monitor=False)
 def clock(timer: func.TimerRequest) -> None:
-    _handlers().clock(past_due=timer.past_due)
+    _handlers().clock()
 
 
 @app.timer_trigger(arg_name="timer", schedule="%OBSERVER_SWEEP_SCHEDULE%", use_monitor=False)
 def sweep(timer: func.TimerRequest) -> None:
-    _handlers().sweep(past_due=timer.past_due)
+    _handlers().sweep()
 
 
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-collect-source", connection=ACCOUNT)

@@ -10,7 +10,7 @@ letter that can be redriven once more, which repeats nothing.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -57,20 +57,11 @@ class DeadLetters:
     def bury(self, queue: str, stage: str, body: bytes, *, message_id: str, dequeue_count: int) -> str:
         """Keeps a message, once, however often it is given; its letter's id."""
         identity = derive("dead_letter", queue, message_id, body.hex())
-        journal = self._journals.open(JOURNAL, _DOMAIN)
-        content = {
+        letter = {
             "id": identity, "state": "buried", "queue": queue, "stage": stage, **_text(body),
             "message_id": message_id, "dequeue_count": dequeue_count,
         }  # fmt: skip
-        while journal.idempotency(identity) is None:
-            head = journal.head()
-            once = Journal.idempotency_op(identity, {"position": head.position + 1})
-            note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=content)
-            try:
-                journal.commit(head, Commit(records=[note], through_ns=note.time_ns, extra=[once]))
-            except Conflict:
-                continue
-            break
+        self._append(letter, once=identity)
         return identity
 
     def letters(self) -> list[Letter]:
@@ -109,13 +100,17 @@ class DeadLetters:
         self._end(letter, "dropped", author, reason)
 
     def _end(self, letter: Letter, state: State, author: str, reason: str) -> None:
+        self._append({"id": letter.id, "state": state, "author": author, "reason": reason})
+
+    def _append(self, body: Mapping[str, Any], *, once: str | None = None) -> None:
+        """Commits a note; under a key `once`, only when there is none under it yet."""
         journal = self._journals.open(JOURNAL, _DOMAIN)
-        body = {"id": letter.id, "state": state, "author": author, "reason": reason}
-        while True:
+        while once is None or journal.idempotency(once) is None:
             head = journal.head()
             note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=body)
+            keys = [] if once is None else [Journal.idempotency_op(once, {"position": head.position + 1})]
             try:
-                journal.commit(head, Commit(records=[note], through_ns=note.time_ns))
+                journal.commit(head, Commit(records=[note], through_ns=note.time_ns, extra=keys))
             except Conflict:
                 continue
             return

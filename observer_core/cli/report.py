@@ -63,7 +63,7 @@ def _plain(run: Measured, prices: Prices) -> dict[str, Any]:
         "observations": run.observations, "operations_per_snapshot": run.per_snapshot,
         "stages": {stage: dict(counts) for stage, counts in run.stages.items()},
         "executions": dict(run.executions), "month": run.month(prices),
-        "per_million_observations": _per_million(run, prices),
+        "per_million_observations": run.per_million_observations(prices),
     }  # fmt: skip
 
 
@@ -87,12 +87,6 @@ def _tell(run: Measured, prices: Prices, budget: float) -> None:
     month = run.month(prices)
     parts = ", ".join(f"{name} {amount:.2f}" for name, amount in month.items())
     say(f"a month at this cadence: {sum(month.values()):.2f} {prices.currency} ({parts})")
-    say(f"a million observations: {_per_million(run, prices):.4f} {prices.currency}")
+    say(f"a million observations: {run.per_million_observations(prices):.4f} {prices.currency}")
     say(f"prices: {prices.region}, dated {prices.dated}; replace them with --prices FILE")
     say()
-
-
-def _per_million(run: Measured, prices: Prices) -> float:
-    from observer_core.runtime.cost import MONTH_S
-
-    return sum(run.month(prices).values()) * run.seconds / MONTH_S / run.observations * 1e6

@@ -102,16 +102,23 @@ def add_example(
 
 def _source(item: Any) -> dict[str, Any]:
     interval = getattr(item, "interval", None)
-    what = {
-        "system": lambda: "this machine",
-        "http": lambda: _host(item.url),
-        "prometheus": lambda: f"{_host(item.url)}: {', '.join(item.metrics)}",
-        "push": lambda: f"POST /v1/snapshots/{item.name}",
-        "recording": lambda: ", ".join(map(str, item.paths)),
-    }[item.kind]()  # type: ignore[no-untyped-call]
     return {
-        "name": item.name, "kind": item.kind, "domain": item.domain, "interval_ns": interval, "what": what,
+        "name": item.name, "kind": item.kind, "domain": item.domain, "interval_ns": interval,
+        "what": _what(item),
     }  # fmt: skip
+
+
+def _what(item: Any) -> str:
+    match item.kind:
+        case "http":
+            return _host(item.url)
+        case "prometheus":
+            return f"{_host(item.url)}: {', '.join(item.metrics)}"
+        case "push":
+            return f"POST /v1/snapshots/{item.name}"
+        case "recording":
+            return ", ".join(map(str, item.paths))
+    return "this machine"
 
 
 def _host(url: str) -> str:

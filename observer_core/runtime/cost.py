@@ -125,6 +125,10 @@ class Measured:
         found["function time"] = runs * functions.gb_seconds_per_execution * functions.per_gb_second
         return found
 
+    def per_million_observations(self, prices: Prices) -> float:
+        """Money for a million values observed."""
+        return sum(self.month(prices).values()) * self.seconds / MONTH_S / self.observations * 1e6
+
 
 def measure(
     settings: Settings, *, instances: int = 1, subjects: int = 100, seconds: int | None = None, seed: int = 7

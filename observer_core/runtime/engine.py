@@ -112,8 +112,6 @@ class Worker(Generic[S]):
         self._quiet = 0
         """How many of the pending entries were consumed before the first that gave a record."""
         self._attempts = Attempts(self.journal)
-        self._just_asked: set[str] = set()
-        """Inputs whose heads were read a moment ago, in this very call."""
         self._since_state = 0
         self._seconds_since_state = 0.0
         self._committed_at = 0
@@ -136,8 +134,8 @@ class Worker(Generic[S]):
         in_a_row = 0
         while self._hold_lease():
             try:
-                self._load(refresh)
-                self._drain(refresh, current)
+                asked = self._load(refresh)
+                self._drain(refresh, {*current, *asked})
                 if self._due(flush):
                     self._commit()
                 break
@@ -178,8 +176,8 @@ class Worker(Generic[S]):
 
     def _drain(self, refresh: Refresh, current: Collection[str]) -> None:
         names = list(self.spec.inputs())
-        heads = {name: self._head_of(name, refresh) for name in names}
-        through = self._time(heads, refresh)
+        heads = {name: self._head_of(name, refresh, current) for name in names}
+        through = self._time(heads, refresh, current)
         while True:
             batches = []
             for name in names:
@@ -203,16 +201,13 @@ class Worker(Generic[S]):
         """Time must not pass over what an input that was not asked may hold."""
         return isinstance(refresh, bool) or set(names) <= {*refresh, *current, *self.spec.timed()}
 
-    def _head_of(self, name: str, refresh: Refresh) -> Head:
-        asked = refresh if isinstance(refresh, bool) else name in refresh
-        if name in self._just_asked:
-            self._just_asked.discard(name)
-            asked = False
-        return self._journals.open(name).head(refresh=asked)
+    def _head_of(self, name: str, refresh: Refresh, current: Collection[str]) -> Head:
+        ask = refresh if isinstance(refresh, bool) else name in refresh
+        return self._journals.open(name).head(refresh=ask and name not in current)
 
-    def _time(self, heads: Mapping[str, Head], refresh: Refresh) -> int:
+    def _time(self, heads: Mapping[str, Head], refresh: Refresh, current: Collection[str]) -> int:
         timed = [
-            heads[name].through_ns if name in heads else self._head_of(name, refresh).through_ns
+            heads[name].through_ns if name in heads else self._head_of(name, refresh, current).through_ns
             for name in self.spec.timed()
         ]
         return min(timed, default=0)
@@ -245,7 +240,7 @@ class Worker(Generic[S]):
 
     def _emit(self, records: Sequence[Record]) -> None:
         if not self._records:
-            self._quiet = sum(item.last - item.first + 1 for item in self._ranges) - 1
+            self._quiet = sum(item.entries for item in self._ranges) - 1
         for record in records:
             self._records.append(record)
             self._hours.add(record.time_ns // _HOUR_NS)
@@ -352,11 +347,10 @@ class Worker(Generic[S]):
         if more is not None and not self._records:
             return self._catch_up(more, head, rows[-1].through_ns)
         left = beyond(ours, theirs)
-        silent = (
-            head.position == self._head.position and sum(r.last - r.first + 1 for r in theirs) <= self._quiet
-        )
-        if not left or not silent:
+        if not left or head.position != self._head.position:
             return False
+        if self._records and sum(item.entries for item in theirs) > self._quiet:
+            return False  # where ours gave something, theirs did not, or nobody knows
         self._head, self._ranges, self._committed_at = head, left, head.through_ns
         self._quiet = 0  # unknown from here on: the next twin that is met costs the state
         self._views_version = -1
@@ -381,7 +375,7 @@ class Worker(Generic[S]):
         for item in ranges:
             records += rerun_range(self._journals, self._stage, self._state, item)
             self._consumed[item.journal] = item.last
-            self._since_state += item.last - item.first + 1
+            self._since_state += item.entries
         records += self._stage.advance(self._state, through_ns)
         if chain(self._head.hash, [record.encode(self._epoch or 0) for record in records]) != head.hash:
             return False
@@ -393,13 +387,14 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ state
 
-    def _load(self, refresh: Refresh) -> None:
+    def _load(self, refresh: Refresh) -> Collection[str]:
+        """Makes the state that of the newest commit; gives the inputs whose heads it had to ask for."""
         if self._loaded:
             if refresh is True and (head := self.journal.head()).etag != self._head.etag:
                 self._bring_forward_to(head)
-            return
+            return ()
         self._journals.open(self.spec.output, self.spec.domain)  # a step that failed undid this too
-        head, attempts = self.journal.start()
+        head, attempts = self.journal.cold_start()
         epoch = self._mine.number(self.journal, head)
         if self._epoch is not None and self._epoch != epoch and head.epoch >= self._epoch:
             raise self._moved(head)  # an earlier one: the step that opened ours has not happened
@@ -423,11 +418,12 @@ class Worker(Generic[S]):
         self._settle(head)
         self._committed_at = head.through_ns  # a journal that was left behind catches up at once
         self._loaded = True
-        if self._cold:
-            tops = {name: self._journals.open(name).head().position for name in self.spec.inputs()}
-            self._just_asked = set(tops)
-            self._attempts.begin(self._consumed, tops, self._options.batch, attempts)
-            self._cold = False
+        if not self._cold:
+            return ()
+        tops = {name: self._journals.open(name).head().position for name in self.spec.inputs()}
+        self._attempts.begin(self._consumed, tops, self._options.batch, attempts)
+        self._cold = False
+        return tops.keys()
 
     def _bring_forward_to(self, head: Head) -> None:
         """Somebody else committed: run what they consumed, discarding what they have already written."""
@@ -451,7 +447,7 @@ class Worker(Generic[S]):
             rerun_row(self._journals, stage, state, row, read=read)
             for item in row.inputs:
                 self._consumed[item.journal] = item.last
-                self._since_state += item.last - item.first + 1
+                self._since_state += item.entries
             self._through = max(self._through, row.through_ns)
 
     def _moved(self, head: Head) -> EpochMoved:

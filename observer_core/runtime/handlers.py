@@ -10,7 +10,7 @@ its message to the host, which gives it again and puts it aside in the end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -37,9 +37,12 @@ from observer_core.snapshot_engine.source import Source, collect_safely
 
 STAGES: Final = ("collect-source", "recognise", "publish", "decide", "deliver")
 _LEASE_NS: Final = 60 * SECOND
-_LATER_NS: Final = 5 * SECOND
-_LATE_NS: Final = 5 * SECOND
-_REJOIN_NS: Final = 60 * SECOND
+"""Of one delivery: half of it is worked, the other half is for a clock that is wrong."""
+_PUT_OFF_NS: Final = 5 * SECOND
+"""How long a hint is put off that another instance, or another version, has to work."""
+_TOO_LATE_NS: Final = 5 * SECOND
+"""A moment that is longer ago, and an interval, is left to the next one."""
+_STRANDED_NS: Final = 60 * SECOND
 _PATIENCE_S: Final = 1.0
 _log = structlog.get_logger("observer.functions")
 
@@ -68,7 +71,6 @@ class Handlers:
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._deliver_until_ns: dict[tuple[str, str], int] = {}
-        self._domain_of: dict[str, str] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._moved_ns = self._refreshed_ns = 0
         self._placed = False
@@ -85,11 +87,11 @@ class Handlers:
     @property
     def stranded(self) -> bool:
         """Whether others have worked in a later epoch for so long that this process should begin anew."""
-        return bool(self._moved_ns) and self.observer.clock.now_ns() - self._moved_ns >= _REJOIN_NS
+        return bool(self._moved_ns) and self.observer.clock.now_ns() - self._moved_ns >= _STRANDED_NS
 
     # ------------------------------------------------------------------ timers
 
-    def collect(self, *, past_due: bool = False) -> None:
+    def collect(self) -> None:
         """One message for each source whose moment has come since the last call; missed ones are not made up.
 
         Moments are multiples of a source's interval. A process that does not know whether the newest one
@@ -102,7 +104,7 @@ class Handlers:
                 self._send("collect-source", {"source": name, "due_ns": due})
                 self._asked[name] = due
 
-    def clock(self, *, past_due: bool = False) -> None:
+    def clock(self) -> None:
         """The live domain's time has come this far, and so have publish and decide: that is committed.
 
         Every input is looked at: time must not pass over something that only a lost hint told of.
@@ -121,13 +123,13 @@ class Handlers:
             before = events.head(refresh=False).seq
             published = self._pump(domain.publisher, _but_time(domain.publisher), flush=True)
             self._told(domain, "events", published)
-            # What has just been committed on is known: nobody else can have written since.
-            known = {events.name} if events.head(refresh=False).seq > before else set()
-            inputs = _but_time(domain.decider) - known
-            decided = self._pump(domain.decider, inputs, current=known, flush=True)
+            # What was committed just now stands as this process knows it.
+            committed = events.head(refresh=False).seq > before
+            current = {events.name} if committed else set()
+            decided = self._pump(domain.decider, _but_time(domain.decider), current=current, flush=True)
             self._told(domain, "decisions", decided)
 
-    def sweep(self, *, past_due: bool = False) -> None:
+    def sweep(self) -> None:
         """Hints again whatever lags: each journal's head against the checkpoint of who reads it."""
         for name in self.observer.journals.domains():
             for stage, hint in self._lagging(self.observer.domain(name)):
@@ -145,7 +147,7 @@ class Handlers:
             known = ", ".join(sorted(self._sources)) or "none"
             raise InputError(f"a hint names source {name!r}, which is not configured; there are: {known}")
         now = self.observer.clock.now_ns()
-        if now - due > max(_LATE_NS, source.interval_ns):
+        if now - due > max(_TOO_LATE_NS, source.interval_ns):
             return  # a newer hint is under way
 
         def is_due(newest: Snapshot | None) -> bool:
@@ -166,9 +168,7 @@ class Handlers:
         """Patterns of what the source's journal holds beyond what has been worked."""
         values = _read(hint, source=str)
         source = values["source"]
-        if source not in self._domain_of:
-            self._domain_of[source] = self.observer.domain_of(source)
-        domain = self.observer.domain(self._domain_of[source])
+        domain = self.observer.domain(self.observer.domain_of(source))
         worker = domain.recogniser(source)
         with self._of_epoch("recognise", values):
             if self._pump(worker, {f"snapshots.{source}"}):
@@ -203,7 +203,7 @@ class Handlers:
             until = now + _LEASE_NS
             if item is None or not item.journal.take_lease(self.observer.journals.worker, now, until):
                 # Somebody else delivers it: two would send everything twice.
-                self._send("deliver", values, delay_ns=_LATER_NS)
+                self._send("deliver", values, delay_ns=_PUT_OFF_NS)
                 return
             # A slow receiver of many records: the rest has a call, and a lease, of its own.
             self._deliver_until_ns[domain, name] = enough = now + _LEASE_NS // 2
@@ -232,14 +232,6 @@ class Handlers:
         """The name of a stage's queue."""
         return f"{self._prefix}-{stage}"
 
-    def close(self) -> None:
-        """Commits what is pending, with states; the storage is closed too."""
-        for source in self._sources.values():
-            source.close()
-        for item in self._deliverers.values():
-            item.close()
-        self.observer.close()
-
     # ------------------------------------------------------------------ how
 
     def _pump(
@@ -261,7 +253,7 @@ class Handlers:
             self._moved_ns = self._moved_ns or self.observer.clock.now_ns()
             _log.warning("another version has taken over", stage=stage, error=str(moved))
             if hint is not None:
-                self._send(stage, hint, delay_ns=_LATER_NS)
+                self._send(stage, hint, delay_ns=_PUT_OFF_NS)
 
     def _deliverer(self, domain: str, subscription: str) -> Deliverer:
         item = self._deliverers.get((domain, subscription))
@@ -375,7 +367,7 @@ _process: Handlers | None = None
 _process_lock = threading.Lock()
 
 
-def of_process(make: Callable[[], Handlers] | None = None) -> Handlers:
+def of_process() -> Handlers:
     """The handlers of this process, made at the first call: settings read, storage opened.
 
     Made anew when this process was stranded in an epoch that others have left.
@@ -383,7 +375,7 @@ def of_process(make: Callable[[], Handlers] | None = None) -> Handlers:
     global _process  # noqa: PLW0603 - one object graph a process is the point
     with _process_lock:
         if _process is None or _process.stranded:
-            _process = (make or _make)()
+            _process = _make()
         return _process
 
 

@@ -282,9 +282,10 @@ class Domain:
 
     def _dead_letters(self) -> list[str]:
         """Most domains have none: that is remembered too, until the next `refresh`."""
-        if "deadletters" not in self._known:
-            self._known["deadletters"] = self._journals.names("deadletters", self.name)
-        return self._known["deadletters"]
+        found = self._known.get("deadletters")
+        if found is None:
+            found = self._known["deadletters"] = self._journals.names("deadletters", self.name)
+        return found
 
     def _ticks(self) -> list[str]:
         return [self._clock_journal] if self.mode == "live" else []

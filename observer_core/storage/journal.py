@@ -95,14 +95,19 @@ class Journal:
                 return known
             return self._learn(self._storage.tables.get(self.name, "head"))
 
-    def start(self) -> tuple[Head, dict[str, Any]]:
-        """The head as stored, and the attempts at entries: one read of all that every cold start asks for."""
+    def cold_start(self) -> tuple[Head, dict[str, Any]]:
+        """The head as stored and the attempts by input, with the epochs learnt: one read of them all."""
+        head, attempts = None, {}
         with self._lock:
-            rows = {row.key: row for row in self._storage.tables.query(self.name, "a.", "i.")}
-            known = {key: decode(row.value) for key, row in rows.items() if key[:2] in ("a.", "e.")}
-            self._epochs.update({int(key[2:]): value for key, value in known.items() if key[0] == "e"})
-            head = self._learn(rows.get("head"))
-            return head, {key[2:]: value for key, value in known.items() if key[0] == "a"}
+            for row in self._storage.tables.query(self.name, "a.", "i."):
+                kind, _, name = row.key.partition(".")
+                if kind == "head":
+                    head = row
+                elif kind == "a":
+                    attempts[name] = decode(row.value)
+                elif kind == "e":
+                    self._epochs[int(name)] = decode(row.value)
+            return self._learn(head), attempts
 
     def _learn(self, row: Row | None) -> Head:
         found, known = Head() if row is None else Head.of(row), self._head

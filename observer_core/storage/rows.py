@@ -26,6 +26,14 @@ class InputRange(NamedTuple):
     last: int
     skipped: bool = False
 
+    @property
+    def entries(self) -> int:
+        return self.last - self.first + 1
+
+    def continues(self, other: InputRange) -> bool:
+        """Whether it begins where `other` ends, so that both are one range."""
+        return (self.journal, self.skipped, self.first) == (other.journal, other.skipped, other.last + 1)
+
     def to_json(self) -> list[Any]:
         return [self.journal, self.first, self.last, *([1] if self.skipped else [])]
 
@@ -38,9 +46,8 @@ def joined(ranges: Iterable[InputRange]) -> list[InputRange]:
     """The same entries in the same order, in as few ranges as possible."""
     found: list[InputRange] = []
     for item in ranges:
-        before = found[-1] if found else None
-        if before is not None and before.last + 1 == item.first and before[::3] == item[::3]:
-            found[-1] = before._replace(last=item.last)
+        if found and item.continues(found[-1]):
+            found[-1] = found[-1]._replace(last=item.last)
         else:
             found.append(item)
     return found
@@ -48,19 +55,15 @@ def joined(ranges: Iterable[InputRange]) -> list[InputRange]:
 
 def beyond(ranges: Sequence[InputRange], start: Sequence[InputRange]) -> list[InputRange] | None:
     """What `ranges` hold after `start`, which they begin with; None when they do not. Both `joined`."""
-    rest = list(ranges)
-    for number, item in enumerate(start):
-        if not rest or rest[0] == item:
-            if not rest:
-                return None
-            del rest[0]
-            continue
-        longer = rest[0]
-        last = number == len(start) - 1
-        if not last or longer[::3] != item[::3] or longer.first != item.first or longer.last < item.last:
-            return None
-        rest[0] = longer._replace(first=item.last + 1)
-    return rest
+    rest = list(ranges[len(start) :])
+    if list(ranges[: len(start)]) == list(start):
+        return rest
+    *before, end = start
+    if len(ranges) < len(start) or list(ranges[: len(before)]) != before:
+        return None
+    longer = ranges[len(before)]
+    left = longer._replace(first=end.last + 1)
+    return [left, *rest] if left.entries > 0 and longer._replace(last=end.last) == end else None
 
 
 class Head(NamedTuple):

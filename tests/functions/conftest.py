@@ -36,22 +36,12 @@ stream = "decisions"
 start = "beginning"
 sink = { kind = "queue", queue = "out" }
 """
-POLICIES = """
-[[policy]]
-name = "spike"
-version = 1
-owner = "desk"
-description = "Every spike of a price blocks its subject."
-match = { types = ["pattern.spike"] }
-verdict = "block"
-scope = "subject"
-until = "1m"
-"""
 
 
 def configured(folder: Path, connection: str, prefix: str) -> dict[str, str]:
     """The app settings of an app of its own, in an account that others use too."""
     from tests.support.functions_host import SETTINGS
+    from tests.support.instances import POLICIES
 
     (folder / "config").mkdir(parents=True, exist_ok=True)
     (folder / "config" / "observer.toml").write_text(CONFIGURATION)

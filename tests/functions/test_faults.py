@@ -23,6 +23,7 @@ from observer_core.shared.records import Decision, Event, Snapshot
 from observer_core.storage.azure import AzureStorage
 from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
+from observer_core.storage.ports import Storage
 from observer_core.storage.verify import verify
 from tests.functions.conftest import configured
 from tests.support.fault_proxy import Faults, between
@@ -35,38 +36,18 @@ HOST_OPTIONS = HOST["extensions"]["queues"]
 _prefixes = count(1)
 
 
-class Run:
-    """Snapshots of three sources, given by the test; everything else is the app's."""
+class Written:
+    """Snapshots of three sources, given by the test, on some storage; and what is made of them there."""
 
-    def __init__(self, folder: Path, azurite: str) -> None:
-        self.prefix = f"f{next(_prefixes)}"
-        self.settings = configured(folder, azurite, self.prefix)
-        self.storage = AzureStorage.connect(
-            {"AzureWebJobsStorage": azurite}, prefix=self.prefix, queues_as_named=True
-        )
-        loaded = _settings(folder, self.settings["OBSERVER_QUEUE_PREFIX"])
-        self.writer = Handlers(Observer(loaded, self.storage, options=options(loaded)))
-        # Recent, so that the domain's clock does not run away from the data.
-        self.start_ns = (time.time_ns() // SECOND - COUNT) * SECOND
+    def __init__(self, settings: Settings, storage: Storage, start_ns: int) -> None:
+        self.storage, self.start_ns = storage, start_ns
+        self.writer = Handlers(Observer(settings, storage, options=options(settings)))
 
     def write(self, second: int, *, hint: bool = True) -> None:
         for snapshot in snapshots(self.start_ns, second):
             self.writer.observer.writer(snapshot.source, "live", "live", snapshot.ingest_ns).write([snapshot])
             if hint:
                 self.writer.pushed(snapshot.source)
-
-    def alone(self, folder: Path) -> Run:
-        """The same snapshots through one process on a storage that never fails."""
-        loaded = _settings(folder, "alone")
-        other = object.__new__(Run)
-        other.storage = MemoryStorage()  # type: ignore[assignment]
-        other.writer = Handlers(Observer(loaded, other.storage, options=options(loaded)))
-        other.start_ns = self.start_ns
-        for second in range(COUNT):
-            other.write(second, hint=False)
-        domain = other.writer.observer.domain("live")
-        domain.work(refresh=True, flush=True)
-        return other
 
     def journals(self) -> Journals:
         return Journals(self.storage, worker="reader")
@@ -86,6 +67,26 @@ class Run:
     def decided(self) -> set[tuple[str, str, str]]:
         found = (e.record for e in self.journals().open("decisions.live").scan())
         return {(d.policy, d.scope, d.verdict) for d in found if isinstance(d, Decision)}
+
+
+class Run(Written):
+    """The app on Azurite."""
+
+    def __init__(self, folder: Path, azurite: str) -> None:
+        prefix = f"f{next(_prefixes)}"
+        self.settings = configured(folder, azurite, prefix)
+        storage = AzureStorage.connect({"AzureWebJobsStorage": azurite}, prefix=prefix, queues_as_named=True)
+        # Recent, so that the domain's clock does not run away from the data.
+        start_ns = (time.time_ns() // SECOND - COUNT) * SECOND
+        super().__init__(_settings(folder, self.settings["OBSERVER_QUEUE_PREFIX"]), storage, start_ns)
+
+    def alone(self, folder: Path) -> Written:
+        """The same snapshots through one process on a storage that never fails."""
+        other = Written(_settings(folder, "alone"), MemoryStorage(), self.start_ns)
+        for second in range(COUNT):
+            other.write(second, hint=False)
+        other.writer.observer.domain("live").work(refresh=True, flush=True)
+        return other
 
 
 def _settings(folder: Path, prefix: str) -> Settings:
@@ -122,7 +123,7 @@ def through(run: Run) -> bool:
     )
 
 
-def check(run: Run, alone: Run) -> None:
+def check(run: Run, alone: Written) -> None:
     known = run.journals()
     assert run.one_input() == alone.one_input()
     published = run.published()
@@ -216,6 +217,7 @@ def test_a_storage_that_answers_badly(run: Run, tmp_path: Path, azurite: str) ->
     assert min(faults.counts[name] for name in ("busy", "busy after", "silent after", "late")) > 5, (
         faults.counts
     )
+    assert faults.counts["hang"] == faults.hangs
     check(run, run.alone(tmp_path))
 
 
@@ -315,7 +317,6 @@ def test_a_poisonous_message_is_put_aside_redriven_and_done(run: Run) -> None:
         )  # fmt: skip
         run.writer.observer.writer("ghost", "live", "live", ghost.ingest_ns).write([ghost])
         letters.redrive(letter, author="kim", reason="the source is there now")
-        done = lambda: run.journals().open("patterns.ghost").checkpoint("snapshots.ghost")  # noqa: E731
-        wait_for(done, 30, host)
+        wait_for(lambda: run.journals().open("patterns.ghost").checkpoint("snapshots.ghost"), 30, host)
     finally:
         host.stop()

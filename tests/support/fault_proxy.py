@@ -1,7 +1,7 @@
 """A storage account that answers badly: between an SDK and Azurite, seeded.
 
 What may go wrong with a request: 503 before it was done, 503 after it was done, no answer after it
-was done, and an answer that comes late.
+was done, an answer that comes late, and one that never comes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["", "busy", "busy after", "silent after", "late"]
+Fault = Literal["", "busy", "busy after", "silent after", "late", "hang"]
+_HANGS_AFTER, _HANG_S = 300, 120.0
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "host"}
 
 
@@ -30,12 +31,15 @@ class Faults:
     shares: dict[Fault, float] = field(
         default_factory=lambda: {"busy": 0.04, "busy after": 0.02, "silent after": 0.02, "late": 0.05}
     )
+    hangs: int = 1
+    """So many requests are done and then never answered: the client has to run into its own timeout."""
     seed: int = 1
     on: bool = True
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._random, self._lock = random.Random(self.seed), threading.Lock()
+        self.ended = threading.Event()
 
     def next(self) -> Fault:
         with self._lock:
@@ -46,6 +50,9 @@ class Faults:
                     return fault
                 draw -= share
             self.counts["passed"] += 1
+            if self.on and self.counts["hang"] < self.hangs and self.counts["passed"] > _HANGS_AFTER:
+                self.counts["hang"] += 1
+                return "hang"
         return ""
 
 
@@ -65,6 +72,9 @@ def _handler(target: str, faults: Faults) -> type[BaseHTTPRequestHandler]:
             if fault == "busy after":
                 self._busy()
             elif fault == "silent after":
+                self.close_connection = True
+            elif fault == "hang":
+                faults.ended.wait(_HANG_S)
                 self.close_connection = True
             else:
                 if fault == "late":
@@ -129,6 +139,7 @@ def between(connection: str, faults: Faults) -> Iterator[str]:
     try:
         yield re.sub(r"(\w+Endpoint)=([^;]+)", through, connection)
     finally:
+        faults.ended.set()
         for server in servers:
             server.shutdown()
             server.server_close()

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import jmespath
 import numpy as np
 import orjson
 from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, Field, PositiveInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from observer_core.safety.outbound import Answer
-from observer_core.shared.clock import SECOND, parse_time
-from observer_core.shared.config import Config, DurationNs
+from observer_core.shared.clock import parse_time
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.names import fault, shown
-from observer_core.snapshot_engine.sources.web_address import WebAddress
+from observer_core.snapshot_engine.sources.web_address import AddressConfig, WebAddress
 
 _MAX_ROWS = 100_000
 _MAX_NOTES = 3
@@ -38,26 +38,6 @@ def _path(text: str) -> str:
 
 
 Path = Annotated[str, AfterValidator(_path)]
-
-
-class Header(Config):
-    """A header whose value is a secret: `env` names where the environment holds it."""
-
-    env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
-    prefix: str = ""
-    """Stands before the secret: `"Bearer "`, say."""
-
-
-class AddressConfig(Config):
-    """Where to ask, how often, and within which bounds."""
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
-    headers: Mapping[str, str | Header] = {}
-    interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
-    timeout: Annotated[DurationNs, Field(gt=0)] = 5 * SECOND
-    max_bytes: PositiveInt = 8 * 1024 * 1024
-    allow_private: bool = False
-    """Whether `url` may resolve to a loopback or private address."""
 
 
 class HttpApiConfig(AddressConfig):
@@ -117,11 +97,10 @@ class HttpApiSource:
         if answer is None:
             assert self._last is not None
             event_ns = now_ns if config.time is None else self._last.event_ns
-            return Snapshot(
-                source=self.name, event_ns=event_ns, ingest_ns=now_ns, subjects=self._last.subjects,
-                fields=self._last.fields, status=self._last.status, error=self._last.error,
-            )  # fmt: skip
+            return replace(self._last, event_ns=event_ns, ingest_ns=now_ns)
         self._last = self._snapshot(answer, now_ns)
+        if config.next is None:  # a first page that has not changed says nothing of the others
+            self._address.keep(answer)
         return self._last
 
     def _snapshot(self, answer: Answer, now_ns: int) -> Snapshot:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Annotated
 
@@ -19,8 +20,7 @@ from pydantic import Field
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.names import fault
-from observer_core.snapshot_engine.sources.http_api import AddressConfig
-from observer_core.snapshot_engine.sources.web_address import WebAddress
+from observer_core.snapshot_engine.sources.web_address import AddressConfig, WebAddress
 
 
 class PrometheusConfig(AddressConfig):
@@ -52,12 +52,10 @@ class PrometheusSource:
         answer = self._address.ask("GET", now_ns)
         if answer is not None:
             self._last = self._snapshot(answer.body, now_ns)
+            self._address.keep(answer)
             return self._last
         assert self._last is not None
-        return Snapshot(
-            source=self.name, event_ns=now_ns, ingest_ns=now_ns, subjects=self._last.subjects,
-            fields=self._last.fields, status=self._last.status, error=self._last.error,
-        )  # fmt: skip
+        return replace(self._last, event_ns=now_ns, ingest_ns=now_ns)
 
     def _snapshot(self, body: bytes, now_ns: int) -> Snapshot:
         values: dict[str, dict[str, float]] = defaultdict(dict)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import Annotated, Final
 from urllib.parse import urljoin, urlsplit
+
+from pydantic import Field, PositiveInt, StringConstraints
 
 from observer_core import __version__
 from observer_core.safety.outbound import Answer, Target
 from observer_core.shared.clock import SECOND, format_time
+from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.errors import InputError
 
-if TYPE_CHECKING:
-    from observer_core.snapshot_engine.sources.http_api import AddressConfig
-
 _LONGEST_WAIT_NS: Final = 300 * SECOND
+
+
+class Header(Config):
+    """A header whose value is a secret: `env` names where the environment holds it."""
+
+    env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+    prefix: str = ""
+    """Stands before the secret: `"Bearer "`, say."""
+
+
+class AddressConfig(Config):
+    """Where to ask, how often, and within which bounds."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
+    headers: Mapping[str, str | Header] = {}
+    interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
+    timeout: Annotated[DurationNs, Field(gt=0)] = 5 * SECOND
+    max_bytes: PositiveInt = 8 * 1024 * 1024
+    allow_private: bool = False
+    """Whether `url` may resolve to a loopback or private address."""
 
 
 class WebAddress:
@@ -31,7 +51,7 @@ class WebAddress:
         self._not_before_ns = 0
 
     def ask(self, method: str, now_ns: int, body: bytes | None = None) -> Answer | None:
-        """The answer; None when it is the same as the one before (`304 Not Modified`)."""
+        """The answer; None when it is the same as the one that was `kept` last (`304 Not Modified`)."""
         if now_ns < self._not_before_ns:
             raise InputError(
                 f"{self._target} asked to be left alone until {format_time(self._not_before_ns)}"
@@ -41,8 +61,11 @@ class WebAddress:
         if answer.status == 304 and self._etag:
             return None
         self._judge(answer, now_ns)
-        self._etag = answer.headers.get("etag")
         return answer
+
+    def keep(self, answer: Answer) -> None:
+        """The caller could use this answer, and need not have it again while it does not change."""
+        self._etag = answer.headers.get("etag")
 
     def follow(self, where: str, now_ns: int) -> Answer:
         """The next page; on the same host, for the headers are meant for that one."""

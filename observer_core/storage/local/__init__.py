@@ -55,15 +55,11 @@ class LocalStorage:
             return
         failed: Exception | None = None
         # Left from the right: bytes are synced before the rows that point to them are committed.
-        try:
-            with self._database.transaction(), self.tables.group(), self.segments.group():
-                try:
-                    yield
-                except Exception as error:
-                    failed = error  # what was committed before it is whole, and stands
-        except BaseException:
-            self.tables.doubt()
-            raise
+        with self._database.transaction(), self.tables.group(), self.segments.group():
+            try:
+                yield
+            except Exception as error:
+                failed = error  # what was committed before it is whole, and stands
         if failed is not None:
             raise failed
 

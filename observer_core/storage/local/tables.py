@@ -14,10 +14,7 @@ from observer_core.storage.ports import Op, Row, check_transaction
 _UPSERT = (
     "INSERT INTO rows VALUES (?, ?, 1, ?) ON CONFLICT DO UPDATE SET value = excluded.value, etag = etag + 1"
 )
-
-
 _ETAG = "SELECT etag FROM rows WHERE partition = ? AND key = ?"
-_REMEMBERED = 10_000
 
 
 class LocalTables:
@@ -67,32 +64,18 @@ class LocalTables:
         waiting = self._waiting
         if waiting is not None:
             return waiting.commit(partition, ops)
-        self._local.known = None, {}
         with self._database.transaction() as connection:
             return [_apply(connection, partition, op) for op in ops]
 
     @contextmanager
     def group(self) -> Iterator[None]:
         """In this thread and inside a transaction: what is committed inside is written when leaving."""
-        waiting = self._local.waiting = Waiting(self._database, self._known())
+        waiting = self._local.waiting = Waiting(self._database)
         try:
             yield
             waiting.write()
-            self._local.known = (waiting.version, waiting.etags)
         finally:
             self._local.waiting = None
-
-    def doubt(self) -> None:
-        """The group that has just ended was undone: nothing is known of the rows any more."""
-        self._local.known = None, {}
-
-    def _known(self) -> tuple[int, dict[tuple[str, str], int]]:
-        """The etags that this thread's last group has left, while nobody else has written since."""
-        with self._database.errors("read"):
-            version = self._database.connection().execute("PRAGMA data_version").fetchone()[0]
-        was, etags = getattr(self._local, "known", (None, {}))
-        self._local.known = None, {}
-        return version, etags if was == version and len(etags) <= _REMEMBERED else {}
 
     def settle(self) -> None:
         """Writes what this thread's group holds back."""
@@ -110,14 +93,10 @@ class Held:
 
 
 class Waiting:
-    """The rows of one group. Conditions are checked when a commit is made, before any of it is taken.
+    """The rows of one group. Conditions are checked when a commit is made, before any of it is taken."""
 
-    `etags` are those of rows that groups of this thread replaced, as of `version` of the database.
-    """
-
-    def __init__(self, database: Database, known: tuple[int, dict[tuple[str, str], int]]) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self.version, self.etags = known
         self.rows: dict[tuple[str, str], Held] = {}
 
     def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
@@ -134,13 +113,12 @@ class Waiting:
         action, name, value, before = op
         key = (partition, name)
         if action == "replace":
-            etag = self.etags[key] = int(before) + 1
+            etag = int(before) + 1
             self.rows[key] = Held(value, etag)
             return str(etag)
         if action == "insert":
             self.rows[key] = Held(value, 1)
             return "1"
-        self.etags.pop(key, None)
         if action == "delete":
             self.rows[key] = Held(None, 0)
             return ""
@@ -155,8 +133,6 @@ class Waiting:
             if known.etag is not None:
                 return None if known.value is None else known.etag
             self.write()
-        elif (etag := self.etags.get(place)) is not None:
-            return etag
         try:
             found = self._database.connection().execute(_ETAG, place).fetchone()
         except sqlite3.Error as error:

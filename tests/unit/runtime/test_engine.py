@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime.engine import Worker
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock
@@ -743,55 +742,6 @@ def test_the_toy_is_a_stage_whose_dump_says_everything() -> None:
     assert stage.dump(stage.load(stage.dump(state))) == stage.dump(state)
     assert decode(stage.dump(state))[3] == 1
     assert (BUILD.version, SECOND_STAGE) == ("1.0", "events.second")
-
-
-class TestAfterATwin:
-    """What a twin has committed is taken out of what is pending: no state is loaded again for it."""
-
-    @staticmethod
-    def workers(fed: list[int]) -> tuple[MemoryStorage, Worker[State], Worker[State], Toy]:
-        storage, stage = MemoryStorage(), Toy("first")
-        feed(process(storage), [1])
-        first = toy_worker(process(storage), stage=stage)
-        first.pump(flush=True)
-        twin = toy_worker(process(storage))
-        twin.pump(flush=True)
-        feed(process(storage), fed)
-        return storage, first, twin, stage
-
-    def test_a_silent_part_of_what_is_pending_is_committed_already(self) -> None:
-        storage, first, twin, stage = self.workers([1])
-        first.pump()
-        twin.pump(flush=True)
-        feed(process(storage), [1, 4])
-        assert first.pump(refresh=(SOURCE,)) == 1
-        assert (first.conflicts, stage.calls) == (1, 4)
-        assert heads(process(storage)) == expected_heads([1, 1, 1, 4])
-
-    def test_the_twin_has_gone_further(self) -> None:
-        storage, first, twin, stage = self.workers([1])
-        first.pump()
-        feed(process(storage), [1, 4])
-        twin.pump(flush=True)
-        feed(process(storage), [2])
-        assert first.pump(refresh=False, flush=True) == 0
-        assert first.conflicts == 1
-        assert first.pump(flush=True) == 0
-        assert stage.calls == 5
-        assert heads(process(storage)) == expected_heads([1, 1, 1, 4, 2])
-
-    def test_a_twin_that_wrote_what_ours_would_not_have_written_costs_the_state(self) -> None:
-        storage, first, twin, stage = self.workers([1])
-        first.pump()
-        state = first._state
-        state.total = -3  # ours has gone astray
-        feed(process(storage), [4])
-        twin.pump(flush=True)
-        first.pump(refresh=False, flush=True)
-        first.pump(flush=True)
-        assert heads(process(storage)) == expected_heads([1, 1, 4])
-        assert first._state is not state
-        assert stage.calls > 3
 
 
 @pytest.mark.parametrize("age", [40, 400])

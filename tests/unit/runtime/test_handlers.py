@@ -9,7 +9,7 @@ import pytest
 
 from observer_core.runtime import handlers as runtime
 from observer_core.runtime import operate
-from observer_core.runtime.handlers import STAGES, Handlers, of_process
+from observer_core.runtime.handlers import STAGES, of_process
 from observer_core.runtime.replay import replay
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock
@@ -74,7 +74,7 @@ class TestCollect:
         timer = instances.handlers[0]
         timer.collect()
         instances.clock.advance(3600 * SECOND)
-        timer.collect(past_due=True)
+        timer.collect()
         assert len(hints(instances, "collect-source")) == 2
 
     def test_a_moment_gives_one_snapshot_however_often_and_by_whom_it_is_hinted(
@@ -129,8 +129,8 @@ class TestTheChain:
                     again.append(message.body)
         before = positions(instances)
         for body in again:
-            for handlers in instances.handlers:
-                getattr(handlers, stage)(body)
+            for instance in instances.handlers:
+                getattr(instance, stage)(body)
         assert again
         assert before == positions(instances)
 
@@ -313,16 +313,12 @@ class TestVersions:
 
 
 def test_one_object_graph_a_process(instances: Instances, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("observer_core.runtime.handlers._process", None)
-    made: list[Handlers] = []
-
-    def make() -> Handlers:
-        made.append(instances.handlers[len(made)])
-        return made[-1]
-
-    assert of_process(make) is of_process(make) is instances.handlers[0]
+    waiting = list(instances.handlers)
+    monkeypatch.setattr(runtime, "_process", None)
+    monkeypatch.setattr(runtime, "_make", lambda: waiting.pop(0))
+    assert of_process() is of_process() is instances.handlers[0]
     instances.handlers[0]._moved_ns = 1
-    assert of_process(make) is instances.handlers[1]
+    assert of_process() is instances.handlers[1]
 
 
 class TestLateHints:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,6 +45,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.released = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def put(self, path: str, content: Any, status: int = 200, **headers: str) -> None:
@@ -63,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
             status, content = 304, b""
         if self.path == "/slow":
-            time.sleep(3)
+            self.server.released.wait(20)
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -83,6 +83,7 @@ def server() -> Iterator[Server]:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield running
+        running.released.set()
         running.shutdown()
         thread.join()
 
@@ -183,6 +184,22 @@ class TestJson:
         assert [request[2].get("If-None-Match") for request in server.requests] == [None, '"v1"']
         assert again.fields["price"].tolist() == first.fields["price"].tolist()
         assert (again.event_ns, again.ingest_ns) == (first.event_ns, NOW + SECOND)
+
+    def test_an_answer_that_could_not_be_used_is_asked_for_again(self, server: Server) -> None:
+        server.put("/tickers", b"<html>", ETag='"v1"')
+        source = http(server)
+        assert [collect_safely(source, NOW + n).status for n in range(2)] == ["unavailable"] * 2
+        assert [request[2].get("If-None-Match") for request in server.requests] == [None, None]
+
+    def test_a_first_page_that_has_not_changed_says_nothing_of_the_others(self, server: Server) -> None:
+        for number, following in ((0, "/page1"), (1, None)):
+            row = {"symbol": f"S{number}", "last": number, "vol": 1}
+            page = {"ts": 1_700_000_000, "data": [row], "next": following}
+            server.put(f"/page{number}", page, ETag=f'"{number}"')
+        source = http(server, "/page0", next="next", max_pages=3)
+        source.collect(NOW)
+        assert source.collect(NOW + SECOND).subjects == ("S0", "S1")
+        assert not any(request[2].get("If-None-Match") for request in server.requests)
 
     def test_pages_are_followed_on_the_same_host_up_to_a_limit(self, server: Server) -> None:
         for number in range(4):

@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,9 @@ def _new_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def process(handlers: Handlers) -> Iterator[Handlers]:
-    yield runtime.of_process(lambda: handlers)
-    handlers.close()
+def process(handlers: Handlers, monkeypatch: pytest.MonkeyPatch) -> Handlers:
+    monkeypatch.setattr(runtime, "_make", lambda: handlers)
+    return runtime.of_process()
 
 
 def test_the_event_loop_turns_while_the_storage_is_being_opened(
@@ -95,9 +94,8 @@ def test_handlers_made_anew_get_an_application_of_their_own(
     assert functions.application() is first
     monkeypatch.setattr(runtime, "_process", None)
     other = Handlers(Observer(load(root=tmp_path, source=[PUSH]), MemoryStorage()))
-    runtime.of_process(lambda: other)
+    monkeypatch.setattr(runtime, "_make", lambda: other)
     assert functions.application() is not first
-    other.close()
 
 
 def test_health_says_statuses_and_is_not_asked_for_again_at_once(process: Handlers) -> None:
