@@ -49,6 +49,11 @@ def collect_source(message: func.QueueMessage) -> None:
     _handlers().collect_source(message.get_body())
 
 
+@app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-push", connection=ACCOUNT)
+def push(message: func.QueueMessage) -> None:
+    _handlers().push(message.get_body())
+
+
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-recognise", connection=ACCOUNT)
 def recognise(message: func.QueueMessage) -> None:
     _handlers().recognise(message.get_body())
@@ -81,6 +86,11 @@ def _bury(stage: str, message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-collect-source-poison", connection=ACCOUNT)
 def collect_source_poison(message: func.QueueMessage) -> None:
     _bury("collect-source", message)
+
+
+@app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-push-poison", connection=ACCOUNT)
+def push_poison(message: func.QueueMessage) -> None:
+    _bury("push", message)
 
 
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-recognise-poison", connection=ACCOUNT)

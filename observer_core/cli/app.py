@@ -20,6 +20,7 @@ from observer_core.cli import (
     sources,
     subscriptions,
 )
+from observer_core.cli.converting import convert
 from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
 from observer_core.cli.ingesting import ingest
@@ -77,6 +78,7 @@ def _root(
 
 app.command()(run)
 app.command()(ingest)
+app.command()(convert)
 app.command()(push)
 app.command()(status)
 app.add_typer(sources.app, name="sources")

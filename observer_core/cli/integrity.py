@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from observer_core.runtime.replay import Replayed
     from observer_core.storage.verify import Verified
 
-_COMPUTED = ("patterns", "events", "decisions")
 Json = Annotated[bool, typer.Option("--json", help="One journal a line.")]
 
 
@@ -94,18 +93,19 @@ def replay(
 ) -> None:
     """Compute all again, and compare.
 
-    Patterns, events and decisions, from what the stages were given. Writes nothing. Exit
+    Derived series, patterns, events and decisions, from what the stages were given. Writes nothing. Exit
     code 1 when a record differs from the stored one.
     """
     if not check:
         raise InputError("replay computes again and compares: say `observer replay --verify`")
     import observer_core
+    from observer_core.runtime.replay import computed
     from observer_core.runtime.replay import replay as compute
 
     results: list[tuple[Replayed, float]] = []
     with reading(ctx) as reader, progress("replay") as advance:
         chosen = reader.domains(domain)
-        names = [n for d in chosen for kind in _COMPUTED for n in reader.journals.names(kind, d)]
+        names = [name for found in chosen for name in computed(reader.journals, found)]
         for name in names:
             began = time.perf_counter()
             found = compute(reader.journals, name, observer_core.__version__)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from observer_core.cli.invocation import Invocation
+from observer_core.cli.invocation import FINDING, Invocation
 from observer_core.cli.opened import observing
 from observer_core.cli.output import hint, json_line, say
 from observer_core.shared.errors import InputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from observer_core.runtime.standalone import Standalone
     from observer_core.web.server import WebServer
 
+_MOST_REJECTED = 20
 _NDJSON = "application/x-ndjson"
 
 
@@ -73,23 +74,49 @@ def push(
     NDJSON, into a source; prints where they stand.
 
     A line is a row, {"subject": "BTC/USDT", "price": 1.5}, or columns, {"subjects": […],
-    "fields": {…}}; with "time" or as of now. A line that cannot be used refuses its commit.
+    "fields": {…}}; with "time" or as of now. Lines that cannot be used are named on standard
+    error and make the exit code 1; all others are taken. When none can be, it is 2.
     """
-    from observer_core.snapshot_engine.sources.push import parse_push
+    from observer_core.snapshot_engine.sources.push import PushError, parse_push
 
+    rejected: list[str] = []
+    taken = 0
     settings = Invocation.of(ctx).settings()
     name = _domain(settings, source, domain)
+    zone = next((item.zone for item in settings.source if item.name == source and item.kind == "push"), None)
     with observing(settings) as observer:
-        for body in _lines() if stream else _bodies():
+        for first, body in _numbered(_lines() if stream else _bodies()):
             now_ns = observer.clock.now_ns()
-            snapshots = parse_push(source, body, _NDJSON, now_ns)
+            try:
+                snapshots, refused = parse_push(source, body, _NDJSON, now_ns, zone)
+            except PushError as error:
+                snapshots, refused = [], list(error.rejected)
+            rejected += [f"row {first + row}: {why}" for row, why in refused]
+            if not snapshots:
+                continue
             head = observer.writer(source, name, "live", now_ns).write(snapshots)
             where = f"snapshots.{source}@{head.position}"
             if as_json:
                 json_line({"ref": where, "position": head.position, "snapshots": len(snapshots)})
             else:
                 say(f"{where}  {len(snapshots)} snapshots")
+            taken += len(snapshots)
             sys.stdout.flush()
+    if not taken and rejected:
+        raise InputError("; ".join(rejected[:_MOST_REJECTED]))
+    for why in rejected[:_MOST_REJECTED]:
+        hint(f"observer: not taken: {why}")
+    if rejected:
+        hint(f"observer: {len(rejected)} lines were not taken, all others were")
+        raise typer.Exit(FINDING)
+
+
+def _numbered(bodies: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each body with the number of lines before it."""
+    before = 0
+    for body in bodies:
+        yield before, body
+        before += len(body.splitlines())
 
 
 def _domain(settings: Settings, source: str, asked: str | None) -> str:
@@ -109,7 +136,7 @@ def _domain(settings: Settings, source: str, asked: str | None) -> str:
 
 
 def _lines() -> Iterator[bytes]:
-    return (line for line in iter(sys.stdin.buffer.readline, b"") if line.strip())
+    return iter(sys.stdin.buffer.readline, b"")
 
 
 def _bodies() -> Iterator[bytes]:
@@ -120,12 +147,14 @@ def _bodies() -> Iterator[bytes]:
         hint("observer: reading NDJSON from the terminal; end with Ctrl-D")
     part: list[bytes] = []
     length = 0
+    empty = True
     for line in _lines():
         if part and length + len(line) > MAX_BODY_BYTES:
             yield b"".join(part)
             part, length = [], 0
         part.append(line)
         length += len(line)
-    if not part:
+        empty = empty and not line.strip()
+    if empty:
         raise InputError("standard input holds no observation; expected one JSON object a line")
     yield b"".join(part)

@@ -17,6 +17,8 @@ from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
     from observer_core.shared.records import Snapshot
+    from observer_core.snapshot_engine.normalise import NormaliserConfig
+    from observer_core.snapshot_engine.source import Collected
 
 app = typer.Typer(help="What is observed.", no_args_is_help=True)
 _SHOWN = 20
@@ -28,8 +30,10 @@ class SourceKind(StrEnum):
     SYSTEM = "system"
     HTTP = "http"
     PROMETHEUS = "prometheus"
+    MARKET = "market"
     PUSH = "push"
     RECORDING = "recording"
+    DERIVED = "derived"
 
 
 @app.command()
@@ -64,29 +68,47 @@ def try_out(
     Normalised, with its quality flags and how long it took; nothing is stored. Exit code 1
     when the source is unavailable.
     """
+    from observer_core.runtime.collecting import Bulkhead
     from observer_core.runtime.sources import live_sources
     from observer_core.shared.clock import SystemClock
-    from observer_core.snapshot_engine.normalise import Normaliser
-    from observer_core.snapshot_engine.source import collect_safely
+    from observer_core.snapshot_engine.source import unavailable
 
     settings = Invocation.of(ctx).settings()
-    sources = {source.name: source for source, _ in live_sources(settings)}
+    sources = {live.name: live for live in live_sources(settings)}
     if name not in sources:
         known = ", ".join(sorted(sources)) or "none"
         raise InputError(f"there is no source {name!r} that is asked at its own cadence; there are: {known}")
-    normaliser = Normaliser(settings.normaliser(name))
+    live, now_ns = sources[name], SystemClock().now_ns()
     started = time.perf_counter()
-    snapshot = collect_safely(
-        sources[name], SystemClock().now_ns(), lambda it: normaliser.apply(normaliser.initial(), it)
-    )
+    collected = Bulkhead(live).collect(now_ns)
     seconds = time.perf_counter() - started
-    sources[name].close()
+    live.source.close()
+    config = settings.normaliser(name)
+    try:
+        moments = _normalised(collected, config)
+    except InputError as error:
+        moments = [unavailable(name, now_ns, error)]
     if as_json:
-        say(snapshot.encode(0).decode())
+        for snapshot in moments:
+            say(snapshot.encode(0).decode())
+    elif moments:
+        _tell(moments[-1], seconds, config)
+        if len(moments) > 1:
+            say(f"and {len(moments) - 1} moments before it; --json shows all")
     else:
-        _tell(snapshot, seconds)
-    if snapshot.status == "unavailable":
+        say(f"it answered within {seconds * 1000:.1f} ms, and has nothing that is over")
+    if moments and moments[-1].status == "unavailable":
         raise typer.Exit(FINDING)
+
+
+def _normalised(collected: Collected, config: NormaliserConfig) -> list[Snapshot]:
+    from observer_core.snapshot_engine.normalise import Normaliser
+    from observer_core.snapshot_engine.source import History
+
+    normaliser = Normaliser(config)
+    state = normaliser.initial()
+    moments = collected.snapshots if isinstance(collected, History) else (collected,)
+    return [normaliser.apply(state, snapshot) for snapshot in moments]
 
 
 @app.command("add-example")
@@ -96,8 +118,8 @@ def add_example(
     """Print a commented example of one kind, to be copied into config/observer.toml."""
     text = (Path(__file__).parent.parent / "runtime" / "sources.example.toml").read_text("utf-8")
     parts = text.split("\n\n")
-    (found,) = [part for part in parts if f'kind = "{kind.value}"' in part]
-    say(found.strip())
+    found = [part for part in parts if f'kind = "{kind.value}"' in part]
+    say("\n\n".join(part.strip() for part in found))
 
 
 def _source(item: Any) -> dict[str, Any]:
@@ -116,6 +138,10 @@ def _what(item: Any) -> str:
             return f"{_host(item.url)}: {', '.join(item.metrics)}"
         case "push":
             return f"POST /v1/snapshots/{item.name}"
+        case "market":
+            return f"{item.exchange}: {item.data} of {', '.join(item.symbols)}"
+        case "derived":
+            return ", ".join(f"{series.subject} {series.field}" for series in item.series)
         case "recording":
             return ", ".join(map(str, item.paths))
     return "this machine"
@@ -129,22 +155,30 @@ def _host(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _tell(snapshot: Snapshot, seconds: float) -> None:
+def _tell(snapshot: Snapshot, seconds: float, config: NormaliserConfig) -> None:
+    from observer_core.shared.records import ALL
+    from observer_core.snapshot_engine.units import recorded
+
     say(f"status    {snapshot.status}" + (f": {snapshot.error}" if snapshot.error else ""))
     say(f"of        {when(snapshot.event_ns)}, known {when(snapshot.ingest_ns)}")
     say(f"took      {seconds * 1000:.1f} ms")
     say(f"holds     {len(snapshot.subjects)} subjects, {len(snapshot.fields)} fields")
+    if flags := snapshot.quality.get(ALL):
+        say(f"quality   {', '.join(flags)}", "yellow")
     if not snapshot.subjects:
         return
     rows = [
-        (subject, *(_number(column[place]) for column in snapshot.fields.values()),
+        (subject, *(_number(snapshot, name, place) for name in snapshot.fields),
          ", ".join(snapshot.quality.get(subject, ())) or "-")
         for place, subject in enumerate(snapshot.subjects[:_SHOWN])
     ]  # fmt: skip
-    table(("subject", *snapshot.fields, "quality"), rows)
+    units = {name: f" [{recorded(unit)}]" for name, unit in config.units.items()}
+    table(("subject", *(name + units.get(name, "") for name in snapshot.fields), "quality"), rows)
     if len(snapshot.subjects) > _SHOWN:
         say(f"… and {len(snapshot.subjects) - _SHOWN} more subjects; --json shows all")
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:g}"
+def _number(snapshot: Snapshot, field: str, place: int) -> str:
+    exact = snapshot.decimals.get(field, {}).get(snapshot.subjects[place])
+    value = snapshot.fields[field][place]
+    return exact or ("-" if math.isnan(value) else f"{value:g}")

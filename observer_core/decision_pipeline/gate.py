@@ -36,7 +36,8 @@ class SourceState:
     """What is known of one source; `subjects` are those of its last snapshot that had any.
 
     `through_ns`: how far its patterns have been worked; `snapshot_ns`: its newest
-    snapshot (None: never had one); both must be younger than `max_age_ns`.
+    snapshot (None: never had one); both must be younger than `max_age_ns`. `closed`: its
+    market is, as of its newest snapshot.
     """
 
     name: str
@@ -47,6 +48,7 @@ class SourceState:
     subjects: Container[str]
     stale_subjects: Container[str] = frozenset()
     error: str | None = None
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,9 @@ def _source(source: SourceState, request: GateRequest) -> Iterator[Json]:
     if source.status == "unavailable":
         text = f"source {name} does not answer: {source.error or 'no error was given'}"
         yield _reason("source_unavailable", text, source=name, error=source.error)
+    if source.closed:
+        text = f"the market of {name} is closed, as of its newest snapshot"
+        yield _reason("session_closed", text, source=name)
     if source.snapshot_ns is None:
         yield _reason("no_data", f"source {name} has given no data yet", source=name)
         return

@@ -20,9 +20,9 @@ from observer_core.pattern_record.limits import LimitRule
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Flags, Floats, Ints, Window, constant
-from observer_core.shared.records import Snapshot
+from observer_core.shared.records import ALL, Snapshot
 
-NOT_NEW = frozenset(("duplicate", "out_of_order", "stale"))
+NOT_NEW = frozenset(("duplicate", "out_of_order", "stale", "partial_bar", "closed_session"))
 """Rows with such a flag are no news: neither a value nor an arrival."""
 NO_VALUE = frozenset(("non_positive",))
 """Rows with such a flag arrive, but their values are not believed."""
@@ -155,9 +155,9 @@ def _use(plan: Plan, snapshot: Snapshot, w: Window) -> Flags:
     subjects = len(plan.row_of)
     for subject, flags in snapshot.quality.items():
         row = plan.row_of.get(subject)
-        if row is None:
+        if row is None and subject != ALL:
             continue
-        cells = slice(row, None, subjects)
+        cells = slice(None) if row is None else slice(row, None, subjects)
         if not NOT_NEW.isdisjoint(flags):
             fresh[cells] = w.valid[cells] = False
         elif not NO_VALUE.isdisjoint(flags):

@@ -13,7 +13,8 @@ from observer_core.pattern_record.findings import Finding, Reporter
 from observer_core.pattern_record.observation import Observation
 from observer_core.pattern_record.plan import plan_of
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.shared.records import PatternRecord, Snapshot
+from observer_core.shared.ids import shard_of
+from observer_core.shared.records import ALL, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
 
 
@@ -26,14 +27,16 @@ class Recogniser:
     """
 
     name = "recognise"
-    version = "1"
+    version = "2"
 
-    def __init__(self, source: str, config: RecogniserConfig) -> None:
-        self._source, self._config = source, config
+    def __init__(self, source: str, config: RecogniserConfig, shard: tuple[int, int] | None = None) -> None:
+        """`shard`: which part of how many the source is; subjects of another part are forgotten."""
+        self._source, self._config, self._shard = source, config, shard
         self._observation, self._reporter = Observation(source, config), Reporter(config)
 
     def config(self) -> Mapping[str, Any]:
-        return {"source": self._source, **self._config.canonical()}
+        shard = {} if self._shard is None else {"shard": list(self._shard)}
+        return {"source": self._source, **shard, **self._config.canonical()}
 
     def initial(self) -> RecogniserState:
         return RecogniserState()
@@ -41,6 +44,13 @@ class Recogniser:
     def transition(self, state: RecogniserState, entry: Entry) -> Sequence[PatternRecord]:
         snapshot = entry.record
         if not isinstance(snapshot, Snapshot) or snapshot.source != self._source:
+            return []
+        closed = "closed_session" in snapshot.quality.get(ALL, ())
+        if closed != state.closed:
+            state.closed = closed
+            state.views_version += 1
+        if closed:  # nothing is to be expected of a closed market, and nothing to be learnt
+            observed_time.interrupt(state, snapshot.ingest_ns)
             return []
         findings = self._availability(state, snapshot)
         if snapshot.status == "unavailable":
@@ -61,12 +71,12 @@ class Recogniser:
         return []
 
     def views(self, state: RecogniserState) -> Mapping[str, Any]:
-        """`subjects`: all ever seen. `feed`: does the source answer, and who is silent."""
+        """`subjects`: all ever seen. `feed`: does the source answer, is it closed, and who is silent."""
         return {
-            "subjects": {"subjects": sorted(state.subjects)},
+            "subjects": {"subjects": sorted(state.subjects.keys() - self._foreign(state))},
             "feed": {
                 "status": state.status, "since_ns": state.since_ns, "error": state.error,
-                "stale": list(state.stale_subjects),
+                "closed": state.closed, "stale": list(state.stale_subjects),
             },
         }  # fmt: skip
 
@@ -77,7 +87,17 @@ class Recogniser:
         return state.dump()
 
     def load(self, blob: bytes) -> RecogniserState:
-        return RecogniserState.load(blob)
+        state = RecogniserState.load(blob)
+        if foreign := self._foreign(state):
+            state.forget(foreign)
+        return state
+
+    def _foreign(self, state: RecogniserState) -> set[str]:
+        """Subjects that a configuration with other shards had brought here."""
+        if self._shard is None:
+            return set()
+        part, count = self._shard
+        return {subject for subject in state.subjects if shard_of(subject, count) != part}
 
     def _observe(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
         plan = plan_of(state, self._config, snapshot)

@@ -7,6 +7,7 @@ so the cells of a source that always reports the same lie side by side, field by
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from observer_core.pattern_record.detectors import stale
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import RecordError
 
-_FORMAT = 1
+_FORMAT = 2
 _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
     ("values", window.FLOAT_ROWS, "<f8"),
     ("times", stale.TIME_ROWS, "<f8"),
@@ -28,7 +29,7 @@ _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
 )
 _SCALARS = (
     "tick", "clock", "cadence", "intervals", "last_ingest", "origin_ns", "floor_ns", "next_silence",
-    "next_release", "status", "since_ns", "error", "reachable", "views_version",
+    "next_release", "status", "since_ns", "error", "reachable", "closed", "views_version",
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class RecogniserState:
         self.next_silence, self.next_release = stale.NEVER, limits.NEVER
         self.origin_ns: int | None = None
         self.last_ingest: int | None = None
-        self.status, self.since_ns, self.reachable = "none", 0, False
+        self.status, self.since_ns, self.reachable, self.closed = "none", 0, False, False
         self.error: str | None = None
         self.views_version = 0
         self.size = 0
@@ -118,6 +119,19 @@ class RecogniserState:
         if found != self.stale_subjects:
             self.stale_subjects = found
             self.views_version += 1
+
+    def forget(self, subjects: Collection[str]) -> None:
+        """Series of these subjects never were; they begin anew should they come again."""
+        numbers = [self.subjects[subject] for subject in subjects]
+        columns = np.flatnonzero(np.isin(self.owner[0, : self.size], numbers))
+        values = self.values[:, columns]
+        window.reset(values)
+        self.values[:, columns] = values
+        self.release[:, columns] = limits.NEVER
+        for array in (self.times, self.raised, self.stale):
+            array[:, columns] = 0
+        self.find_stale_subjects()
+        self.silent_series = int(np.count_nonzero(self.stale[0, : self.size]))
 
     def dump(self) -> bytes:
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from observer_core.shared.errors import Conflict, EpochMoved
+from observer_core.shared.errors import Conflict, EpochMoved, InputError
 from observer_core.shared.records import Record, Snapshot
 from observer_core.snapshot_engine.normalise import Normaliser
+from observer_core.snapshot_engine.source import Collection, History, unavailable
 from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import Commit
 from observer_core.storage.journals import Journals
@@ -62,7 +63,45 @@ class SnapshotWriter:
         about the newest snapshot before each commit that is tried: when it says no, nothing is written.
         """
         with self._lock:
-            return self._commit(snapshots, inputs, checkpoints or {}, extra, only_if)
+            return self._commit(lambda: snapshots, inputs, checkpoints or {}, extra, only_if)
+
+    def record(
+        self, collection: Collection, *, only_if: Callable[[Snapshot | None], bool] | None = None
+    ) -> Sequence[Snapshot]:
+        """Commits what a collection gave, and gives it as it is recorded; of moments gone by, what is new.
+
+        What cannot be a record (an infinity, a name that is none) is recorded as a collection that failed.
+        """
+        recorded: Sequence[Snapshot] = ()
+
+        def given() -> Sequence[Snapshot]:
+            nonlocal recorded
+            recorded = self._of(collection)
+            return recorded
+
+        with self._lock:
+            try:
+                self._commit(given, (), {}, None, only_if)
+            except InputError as error:
+                failed = replace(collection, collected=unavailable(self.source, collection.now_ns, error))
+                recorded = self._of(failed)
+                self._commit(lambda: recorded, (), {}, None, only_if)
+        return recorded
+
+    def _of(self, collection: Collection) -> Sequence[Snapshot]:
+        collected, origin = collection.collected, collection.origin
+        if isinstance(collected, History):
+            found = self._normaliser.newer(self._state, collected.snapshots)
+            # Nothing new, but it answered: time has come this far.
+            found = found or [_nothing(self.source, collection.now_ns, collected)]
+        else:
+            found = [collected]
+        return [replace(it, origin={**(it.origin or {}), **origin}) if origin else it for it in found]
+
+    @property
+    def head(self) -> Head | None:
+        """Where the journal stands as far as this writer knows; None while it does not."""
+        return self._head
 
     def newest(self) -> Snapshot | None:
         """The journal's last snapshot, as far as this writer knows while it seems to be the only one."""
@@ -84,13 +123,15 @@ class SnapshotWriter:
                 self._head = None
 
     def _commit(
-        self, snapshots: Sequence[Snapshot], inputs: Sequence[InputRange], checkpoints: Mapping[str, Any],
-        extra: Callable[[int], Sequence[Op]] | None, only_if: Callable[[Snapshot | None], bool] | None,
+        self, given: Callable[[], Sequence[Snapshot]], inputs: Sequence[InputRange],
+        checkpoints: Mapping[str, Any], extra: Callable[[int], Sequence[Op]] | None,
+        only_if: Callable[[Snapshot | None], bool] | None,
     ) -> Head:  # fmt: skip
         while True:
             head = self._load()
             if only_if is not None and not only_if(self._last(head)):
                 return head
+            snapshots = given()
             try:
                 records, rows, state_before = self._records(head, snapshots)
                 first = head.position + 1 + len(records) - len(snapshots)
@@ -202,3 +243,12 @@ class SnapshotWriter:
             consumed={"self": head.position},
             position=head.position,
         )
+
+
+def _nothing(source: str, now_ns: int, history: History) -> Snapshot:
+    """An answer without anything new; what it found fault with stands in its newest moment."""
+    newest = history.snapshots[-1] if history.snapshots else None
+    return Snapshot(
+        source=source, event_ns=now_ns, ingest_ns=now_ns, subjects=(), fields={},
+        status="ok" if newest is None else newest.status, error=None if newest is None else newest.error,
+    )  # fmt: skip

@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError
 
 from observer_core.runtime.handlers import STAGES, Handlers, options
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.settings import RecordingSourceConfig, Settings
+from observer_core.runtime.settings import DerivedSourceConfig, RecordingSourceConfig, Settings
+from observer_core.runtime.sources import LiveSource
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.config import Config, explain
 from observer_core.shared.errors import ConfigError
@@ -138,7 +139,9 @@ def measure(
     `instances` take turns, as a scaled-out app's do: what one has in memory the other reads.
     """
     intervals = {
-        item.name: item.interval for item in settings.source if not isinstance(item, RecordingSourceConfig)
+        item.name: item.interval
+        for item in settings.source
+        if not isinstance(item, RecordingSourceConfig | DerivedSourceConfig)
     }
     if not intervals:
         raise ConfigError(
@@ -165,7 +168,10 @@ class _Simulation:
         self._random = np.random.default_rng(seed)
         self._level = np.round(self._random.uniform(50, 200, subjects), 2)
         self._names = tuple(f"S{number:05d}" for number in range(subjects))
-        self._sources = {name: _Quiet(name, interval, self) for name, interval in intervals.items()}
+        self._sources = {
+            name: LiveSource(_Quiet(name, interval, self), shards=len(settings.parts_of(name)))
+            for name, interval in intervals.items()
+        }
         self._handlers = [
             Handlers(
                 Observer(settings, self._storage, clock=self._clock, options=options(settings)),

@@ -19,7 +19,7 @@ from observer_core.decision_pipeline.history import fold
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
-from observer_core.shared.records import Decision, Note, PatternRecord, Snapshot, Status
+from observer_core.shared.records import ALL, Decision, Note, PatternRecord, Snapshot, Status
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
@@ -101,7 +101,8 @@ class Gate:
         return bool(note.body["mode"] == "live")
 
     def _inputs(self, domain: str, subject: str, at_ns: int | None) -> GateInputs:
-        names = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
+        every = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
+        names = [name for name in every if not self._settings.is_retired_shard(name)]
         decisions = self._journals.open(f"decisions.{domain}")
         if at_ns is None:
             head, views = decisions.consistent_views()
@@ -140,7 +141,7 @@ class Gate:
             snapshot_ns=snapshots.time_ns if snapshots.position else None,
             max_age_ns=self.max_age_ns(name),
             subjects=frozenset(views.get("subjects", {}).get("subjects", ())),
-            stale_subjects=frozenset(feed.get("stale", ())),
+            stale_subjects=frozenset(feed.get("stale", ())), closed=bool(feed.get("closed")),
         )  # fmt: skip
 
     def _source_at(self, name: str, domain: str, subject: str, at_ns: int) -> SourceState:
@@ -148,7 +149,8 @@ class Gate:
         patterns = self._journals.open(f"patterns.{name}")
         position = snapshots.position_at(at_ns)
         newest = snapshots.entry(position).record if position else None
-        down = isinstance(newest, Snapshot) and newest.status == "unavailable"
+        closed = isinstance(newest, Snapshot) and "closed_session" in newest.quality.get(ALL, ())
+        down = isinstance(newest, Snapshot) and newest.status == "unavailable" and not closed
         ignored = self._settings.recogniser(name).ignore_fields
         ever = subject in patterns.views().get("subjects", {}).get("subjects", ())
         fields = _fields_of(subject, snapshots, position if ever else 0, ignored)
@@ -162,6 +164,7 @@ class Gate:
             max_age_ns=self.max_age_ns(name, position),
             subjects=frozenset((subject,) if first is not None else ()),
             stale_subjects=frozenset((subject,) if silent else ()),
+            closed=closed,
         )  # fmt: skip
 
     def _through_at(self, journal: Journal, domain: str, at_ns: int) -> int:

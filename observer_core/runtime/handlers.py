@@ -10,7 +10,7 @@ its message to the host, which gives it again and puts it aside in the end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -21,21 +21,24 @@ import structlog
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.logs.configure import configure_for_host
+from observer_core.runtime.collecting import Bulkhead, Circuit
 from observer_core.runtime.deliveries import deliverer
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
+from observer_core.runtime.pushing import KEPT, Pushes
 from observer_core.runtime.settings import LIVE, Settings, load
-from observer_core.runtime.sources import live_sources
+from observer_core.runtime.sources import LiveSource, live_sources
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
 from observer_core.shared.records import Snapshot
-from observer_core.snapshot_engine.source import Source, collect_safely
+from observer_core.snapshot_engine.shards import shard_names, split
+from observer_core.snapshot_engine.source import Collection
 
-STAGES: Final = ("collect-source", "recognise", "publish", "decide", "deliver")
+STAGES: Final = ("collect-source", "push", "recognise", "publish", "decide", "deliver")
 _LEASE_NS: Final = 60 * SECOND
 """Of one delivery: half of it is worked, the other half is for a clock that is wrong."""
 _PUT_OFF_NS: Final = 5 * SECOND
@@ -43,6 +46,8 @@ _PUT_OFF_NS: Final = 5 * SECOND
 _TOO_LATE_NS: Final = 5 * SECOND
 """A moment that is longer ago, and an interval, is left to the next one."""
 _STRANDED_NS: Final = 60 * SECOND
+_FORGOTTEN_NS: Final = 60 * SECOND
+"""After so long a kept push's hint counts as lost."""
 _PATIENCE_S: Final = 1.0
 _log = structlog.get_logger("observer.functions")
 
@@ -60,14 +65,17 @@ def options(settings: Settings) -> EngineOptions:
 class Handlers:
     """The stages of one process, for any thread; each stage is worked by one thread at a time."""
 
-    def __init__(self, observer: Observer, sources: Mapping[str, Source] | None = None) -> None:
+    def __init__(self, observer: Observer, sources: Mapping[str, LiveSource] | None = None) -> None:
         """`sources` stand in for the configured live ones."""
         self.observer = observer
         self.gate = Gate(observer.journals, observer.settings, observer.clock)
         self._prefix = observer.settings.queue_prefix
         if sources is None:
-            sources = {item.name: item for item, _ in live_sources(observer.settings)}
+            sources = {live.name: live for live in live_sources(observer.settings)}
         self._sources = sources
+        self._circuits = {name: Circuit(live) for name, live in sources.items()}
+        self._bulkheads = {name: Bulkhead(live) for name, live in sources.items()}
+        self._pushes = Pushes(observer)
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._deliver_until_ns: dict[tuple[str, str], int] = {}
@@ -98,8 +106,8 @@ class Handlers:
         was asked for asks: `collect_source` does nothing twice.
         """
         now = self.observer.clock.now_ns()
-        for name, source in self._sources.items():
-            due = now - now % source.interval_ns
+        for name, live in self._sources.items():
+            due = now - now % live.source.interval_ns
             if self._asked.get(name) != due:
                 self._send("collect-source", {"source": name, "due_ns": due})
                 self._asked[name] = due
@@ -130,7 +138,11 @@ class Handlers:
             self._told(domain, "decisions", decided)
 
     def sweep(self) -> None:
-        """Hints again whatever lags: each journal's head against the checkpoint of who reads it."""
+        """Hints again whatever lags (heads against their readers' checkpoints), and what was put off."""
+        now = self.observer.clock.now_ns()
+        for name, came_ns in self._pushes.kept():
+            if now - came_ns >= _FORGOTTEN_NS:
+                self._send("push", {"blob": name})
         for name in self.observer.journals.domains():
             for stage, hint in self._lagging(self.observer.domain(name)):
                 _log.info("lags, hinted again", stage=stage, **hint)
@@ -142,12 +154,12 @@ class Handlers:
         """One snapshot for the due moment that the hint names, unless there is one already."""
         values = _read(hint, source=str, due_ns=int)
         name, due = values["source"], values["due_ns"]
-        source = self._sources.get(name)
-        if source is None:
+        live = self._sources.get(name)
+        if live is None:
             known = ", ".join(sorted(self._sources)) or "none"
             raise InputError(f"a hint names source {name!r}, which is not configured; there are: {known}")
         now = self.observer.clock.now_ns()
-        if now - due > max(_TOO_LATE_NS, source.interval_ns):
+        if now - due > max(_TOO_LATE_NS, live.source.interval_ns):
             return  # a newer hint is under way
 
         def is_due(newest: Snapshot | None) -> bool:
@@ -157,20 +169,42 @@ class Handlers:
             return bool(covered < due)
 
         with self._of_epoch("collect-source", values), self._alone(f"source {name}"):
-            writer = self.observer.writer(name, LIVE, "live", now)
-            if not is_due(writer.newest()):
+            names = shard_names(name, live.shards)
+            writers = {part: self.observer.writer(part, LIVE, "live", now) for part in names}
+            newest = {part: writer.newest() for part, writer in writers.items()}
+            if not any(is_due(snapshot) for snapshot in newest.values()):
                 return
-            snapshot = replace(collect_safely(source, now), origin={"due_ns": due})
-            writer.write([snapshot], only_if=is_due)
-            self._send("recognise", {"source": name})
+            collection = self._collect(name, newest[names[0]], now)
+            collection = replace(collection, origin={**collection.origin, "due_ns": due})
+            for part in split(collection, live.shards):
+                if is_due(newest[part.source]):
+                    writers[part.source].record(part, only_if=is_due)
+                    self._told_of(part.source)
+
+    def push(self, hint: bytes) -> None:
+        """Commits a push that was kept as a blob; one that never can be is put aside, with an alert."""
+        name = _read(hint, blob=str)["blob"]
+        if not name.startswith(KEPT):
+            raise InputError(f"a hint names blob {name[:200]!r}; one under {KEPT!r} was expected")
+        with self._of_epoch("push", {"blob": name}):
+            try:
+                taken = self._pushes.take_up(name)
+            except InputError as error:
+                _log.error("kept push refused", blob=name, error=str(error))
+                self.poison("push", hint, message_id=name, dequeue_count=1)
+                return
+            if taken is not None:
+                self._told_of(name.split("/")[1])
 
     def recognise(self, hint: bytes) -> None:
-        """Patterns of what the source's journal holds beyond what has been worked."""
+        """Patterns of what the source's journal holds; a derived source's journal is first written on."""
         values = _read(hint, source=str)
         source = values["source"]
         domain = self.observer.domain(self.observer.domain_of(source))
-        worker = domain.recogniser(source)
+        worker, deriver = domain.recogniser(source), domain.deriver(source)
         with self._of_epoch("recognise", values):
+            if deriver is not None and self._pump(deriver, _but_time(deriver)):
+                self._told_of(source, itself=False)
             if self._pump(worker, {f"snapshots.{source}"}):
                 self._send("publish", {"domain": domain.name, "journal": worker.spec.output})
 
@@ -226,7 +260,11 @@ class Handlers:
 
     def pushed(self, source: str) -> None:
         """Somebody has committed snapshots of `source`."""
-        self._send("recognise", {"source": source})
+        self._told_of(source)
+
+    def put_off(self, blob: str) -> None:
+        """Somebody has kept a push as a blob."""
+        self._send("push", {"blob": blob})
 
     def queue(self, stage: str) -> str:
         """The name of a stage's queue."""
@@ -235,7 +273,7 @@ class Handlers:
     # ------------------------------------------------------------------ how
 
     def _pump(
-        self, worker: Worker[Any], refresh: Refresh, *, current: Collection[str] = (), flush: bool = False
+        self, worker: Worker[Any], refresh: Refresh, *, current: Set[str] = frozenset(), flush: bool = False
     ) -> int:
         with self._alone(worker.spec.output):
             return worker.pump(refresh=refresh, current=current, flush=flush)
@@ -298,6 +336,18 @@ class Handlers:
             return True
         return {str(journal)}
 
+    def _collect(self, name: str, newest: Snapshot | None, now_ns: int) -> Collection:
+        """What is to be recorded of a source now; the newest snapshot says how its circuit stands."""
+        circuit = self._circuits[name]
+        circuit.recall(newest)
+        return circuit.refused(now_ns) or circuit.judge(self._bulkheads[name].collect(now_ns), now_ns)
+
+    def _told_of(self, source: str, *, itself: bool = True) -> None:
+        """Hints who reads the snapshots of `source`: its recogniser, and the sources derived from it."""
+        domain = self.observer.domain(self.observer.domain_of(source))
+        for name in [source] * itself + domain.derived_from(source):
+            self._send("recognise", {"source": name})
+
     def _told(self, domain: Domain, stream: str, count: int) -> None:
         """Hints who reads `stream`, if there is something new in it."""
         if not count:
@@ -312,7 +362,8 @@ class Handlers:
         domain.refresh()
         name = domain.name
         for source in domain.sources():
-            if self._behind(domain.recogniser(source)):
+            deriver = domain.deriver(source)
+            if (deriver is not None and self._behind(deriver)) or self._behind(domain.recogniser(source)):
                 yield "recognise", {"source": source}
         if self._behind(domain.publisher):
             yield "publish", {"domain": name}

@@ -25,6 +25,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
+from observer_core.runtime.delays import delay_of
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND
@@ -49,6 +50,7 @@ _COUNTERS: Final = {
 }
 
 _ENTRIES_A_SCRAPE: Final = 20_000
+_DELAYS_A_SCRAPE: Final = 50
 _Labels = tuple[str, ...]
 
 
@@ -209,12 +211,24 @@ class Metrics:
             "How old the newest snapshot of a source is in its domain's time; +Inf: has none.",
             labels=["source"],
         )
+        skew = GaugeMetricFamily(
+            "observer_source_delay_seconds",
+            "From what happened to its being learnt: the least and the median of the newest snapshots. "
+            "A least below zero: the source's clock is ahead.",
+            labels=["source", "of"],
+        )
         journals = self._observer.journals
         for domain in self._gate.domains():
             now_ns = self._gate.now_ns(domain)
             for name in journals.names("snapshots", domain):
-                family.add_metric([name.partition(".")[2]], _age(now_ns, journals.open(name).head().time_ns))
+                source, journal = name.partition(".")[2], journals.open(name)
+                family.add_metric([source], _age(now_ns, journal.head().time_ns))
+                delay = delay_of(journal, _DELAYS_A_SCRAPE)
+                if delay is not None:
+                    skew.add_metric([source, "least"], delay.least_ns / SECOND)
+                    skew.add_metric([source, "median"], delay.median_ns / SECOND)
         yield family
+        yield skew
 
 
 def _age(now_ns: int, then_ns: int) -> float:

@@ -20,12 +20,13 @@ from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
 from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
-from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
+from observer_core.runtime.settings import LEAST_MAX_AGE, DerivedSourceConfig, Settings
 from observer_core.runtime.storages import open_storage
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
 from observer_core.shared.records import Note
 from observer_core.shared.stage import Stage
+from observer_core.snapshot_engine.derived import DerivedConfig, Deriver, recorded_as
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.storage.epochs import Build
 from observer_core.storage.journal import Commit
@@ -159,6 +160,11 @@ class Domain:
             lambda: self._ticks() or self._sources("patterns"),
             rebuild_publisher,
         )  # fmt: skip
+        self._derivers = {
+            item.name: self._deriver(item)
+            for item in observer.settings.source
+            if isinstance(item, DerivedSourceConfig) and item.domain == name
+        }
         self.decider = self._worker(
             DecisionPipeline(name, observer.decisions), f"decisions.{name}",
             lambda: [f"events.{name}", self._commands, *self._ticks()],
@@ -210,8 +216,11 @@ class Domain:
     # ------------------------------------------------------------------ work
 
     def work(self, source: str | None = None, *, refresh: bool = False, flush: bool = False) -> int:
-        """Recognise (one source, or all), publish, decide: as far as there is something to do."""
-        names = [source] if source is not None else [n.partition(".")[2] for n in self._sources("snapshots")]
+        """Derive and recognise (one source, or all), publish, decide: as far as there is something to do."""
+        names = [source, *self.derived_from(source)] if source is not None else self.sources()
+        for name in names:
+            if name in self._derivers:
+                self._timed("derive", self._derivers[name], refresh=refresh, flush=flush)
         found = sum(
             self._timed("recognise", self.recogniser(name), refresh=refresh, flush=flush) for name in names
         )
@@ -232,17 +241,32 @@ class Domain:
     def recogniser(self, source: str) -> Worker[Any]:
         worker = self._recognisers.get(source)
         if worker is None:
-            stage = Recogniser(source, self._observer.settings.recogniser(source))
+            settings = self._observer.settings
+            stage = Recogniser(source, settings.recogniser(source), settings.shard(source))
             journal = f"snapshots.{source}"
             worker = self._recognisers[source] = self._worker(
                 stage, f"patterns.{source}", lambda: [journal], lambda: [journal], rebuild_recogniser,
-                self._observer.settings.max_age_ns(source) or LEAST_MAX_AGE,
+                settings.max_age_ns(source) or LEAST_MAX_AGE,
             )  # fmt: skip
             self._known.clear()
         return worker
 
+    def deriver(self, source: str) -> Worker[Any] | None:
+        """The worker that writes the snapshots of a derived source; None for any other source."""
+        return self._derivers.get(source)
+
+    def derived_from(self, source: str) -> list[str]:
+        """The derived sources that follow from `source`, each after those that it reads."""
+        found = {source}
+        for name, worker in self._derivers.items():
+            if not found.isdisjoint(journal.partition(".")[2] for journal in worker.spec.inputs()):
+                found.add(name)
+        return [name for name in self._derivers if name in found and name != source]
+
     def sources(self) -> list[str]:
-        return [name.partition(".")[2] for name in self._sources("snapshots")]
+        """All sources that have a journal, and all derived ones, each after those that it reads."""
+        known = [name.partition(".")[2] for name in self._sources("snapshots")]
+        return [*(name for name in known if name not in self._derivers), *self._derivers]
 
     def refresh(self) -> None:
         """Sources may have appeared through other processes."""
@@ -256,13 +280,23 @@ class Domain:
             worker.forget()
 
     def close(self) -> None:
-        for worker in (*self._recognisers.values(), self.publisher, self.decider):
+        for worker in self.workers():
             worker.close()
 
     def workers(self) -> list[Worker[Any]]:
-        return [*self._recognisers.values(), self.publisher, self.decider]
+        return [*self._derivers.values(), *self._recognisers.values(), self.publisher, self.decider]
 
     # ------------------------------------------------------------------ wiring
+
+    def _deriver(self, item: DerivedSourceConfig) -> Worker[Any]:
+        settings = self._observer.settings
+        config = recorded_as(item.derived(), settings.part_of)
+        names = [f"snapshots.{source}" for source in Deriver.inputs(config)]
+        max_lag_ns = settings.max_age_ns(item.name) or LEAST_MAX_AGE
+        return self._worker(
+            Deriver(item.name, config), f"snapshots.{item.name}", lambda: names, lambda: names,
+            rebuild_deriver, max_lag_ns,
+        )  # fmt: skip
 
     def _worker(
         self, stage: Stage[Any], output: str, inputs: Callable[[], list[str]], timed: Callable[[], list[str]],
@@ -291,9 +325,15 @@ class Domain:
         return [self._clock_journal] if self.mode == "live" else []
 
 
+def rebuild_deriver(config: Mapping[str, Any]) -> Deriver:
+    values = dict(config)
+    return Deriver(values.pop("source"), DerivedConfig(**values))
+
+
 def rebuild_recogniser(config: Mapping[str, Any]) -> Recogniser:
     values = dict(config)
-    return Recogniser(values.pop("source"), RecogniserConfig(**values))
+    source, shard = values.pop("source"), values.pop("shard", None)
+    return Recogniser(source, RecogniserConfig(**values), shard and (shard[0], shard[1]))
 
 
 def rebuild_publisher(config: Mapping[str, Any]) -> Publisher:

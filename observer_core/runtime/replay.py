@@ -13,21 +13,29 @@ from dataclasses import dataclass
 from itertools import groupby, zip_longest
 from typing import Any
 
-from observer_core.runtime.observer import rebuild_pipeline, rebuild_publisher, rebuild_recogniser
+from observer_core.runtime.observer import (
+    rebuild_deriver,
+    rebuild_pipeline,
+    rebuild_publisher,
+    rebuild_recogniser,
+)
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound, StorageError
-from observer_core.shared.records import NOTE_KINDS, Record, Snapshot
+from observer_core.shared.records import NOTE_KINDS, Note, Record, Snapshot
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.rows import GENESIS, CommitRow, Head, chain
 
 REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
-    "patterns": rebuild_recogniser,
-    "events": rebuild_publisher,
-    "decisions": rebuild_pipeline,
+    "derive": rebuild_deriver,
+    "recognise": rebuild_recogniser,
+    "publish": rebuild_publisher,
+    "decide": rebuild_pipeline,
 }
+"""By the stage that an epoch names."""
+COMPUTED = ("snapshots", "patterns", "events", "decisions")
 _SHOWN = 400
 _NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in NOTE_KINDS)
 
@@ -51,6 +59,17 @@ class Replayed:
         return self.problem is None and self.stored == self.computed
 
 
+def computed(journals: Journals, domain: str | None = None) -> list[str]:
+    """The journals that stages have written, in the order in which one follows from another."""
+    names = [name for kind in COMPUTED for name in journals.names(kind, domain)]
+    return [name for name in names if not name.startswith("snapshots.") or _is_derived(journals.open(name))]
+
+
+def _is_derived(journal: Journal) -> bool:
+    record = journal.entry(1).record if journal.head().position else None
+    return isinstance(record, Note) and record.kind == "epoch" and record.body["stage"] in REBUILD
+
+
 def replay(journals: Journals, name: str, version: str) -> Replayed:
     """Journal `name` again, from its first record to its head.
 
@@ -67,7 +86,6 @@ class _Replay:
         self._journals = journals
         self._journal = journal
         self._version = version
-        self._rebuild = REBUILD[journal.name.partition(".")[0]]
         self._stage: Stage[Any] | None = None
         self._state: Any = None
         self._foreign = False
@@ -157,7 +175,7 @@ class _Replay:
     def _open_epoch(self, body: Mapping[str, Any]) -> None:
         self._epoch = body["epoch"]
         # What another version was configured with may mean nothing to this one.
-        stage = self._rebuild(body["config"]) if body["code"] == self._version else None
+        stage = REBUILD[body["stage"]](body["config"]) if body["code"] == self._version else None
         if stage is None or stage.version != body["version"]:
             self._foreign = True
             if body["code"] not in self._needs:

@@ -29,12 +29,17 @@ from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.runtime.paths import Paths
+from observer_core.safety.breaker import BreakerConfig
 from observer_core.shared.clock import SECOND
-from observer_core.shared.config import Config, DurationNs, Name, explain
+from observer_core.shared.config import Config, DurationNs, Name, Zone, explain
 from observer_core.shared.errors import ConfigError
+from observer_core.shared.ids import shard_of
+from observer_core.snapshot_engine.derived import DerivedConfig, Deriver
 from observer_core.snapshot_engine.normalise import NormaliserConfig
 from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
+from observer_core.snapshot_engine.shards import shard_names
 from observer_core.snapshot_engine.sources.http_api import HttpApiConfig
+from observer_core.snapshot_engine.sources.market import MarketConfig
 from observer_core.snapshot_engine.sources.prometheus import PrometheusConfig
 from observer_core.snapshot_engine.sources.system import SystemConfig
 
@@ -42,6 +47,11 @@ LIVE = "live"
 LEAST_MAX_AGE = 5 * SECOND
 """The gate closes for older data, or later, unless a source's `max_age` says otherwise."""
 _FROM_FILE = "_file"
+_DAY = 86_400 * SECOND
+_TIMEFRAMES = {
+    "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": _DAY, "w": 7 * _DAY, "M": 31 * _DAY,
+    "y": 366 * _DAY,
+}  # fmt: skip
 
 
 class _AnySource(Config):
@@ -54,28 +64,48 @@ class _AnySource(Config):
     """Data older than this closes the gate; default: the larger of 5 s and 3 × the interval."""
 
 
-class SystemSourceConfig(_AnySource, SystemConfig):
+class _AskedSource(_AnySource):
+    """A source that is asked at its own cadence."""
+
+    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+    """A collection that takes longer has failed; nobody waits for it."""
+    breaker: BreakerConfig = BreakerConfig()
+    shards: Annotated[int, Field(ge=1, le=100)] = 1
+    """In how many parts its subjects are worked: `<name>-0`, `<name>-1`, …, a journal each."""
+
+
+class SystemSourceConfig(_AskedSource, SystemConfig):
     """This machine, through psutil."""
 
     kind: Literal["system"]
-    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
 
     def system(self) -> SystemConfig:
         return SystemConfig(**{name: getattr(self, name) for name in SystemConfig.model_fields})
 
 
-class HttpSourceConfig(_AnySource, HttpApiConfig):
+class HttpSourceConfig(_AskedSource, HttpApiConfig):
     """Any HTTP API that answers with JSON."""
 
     kind: Literal["http"]
-    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
 
 
-class PrometheusSourceConfig(_AnySource, PrometheusConfig):
+class PrometheusSourceConfig(_AskedSource, PrometheusConfig):
     """A Prometheus text endpoint."""
 
     kind: Literal["prometheus"]
-    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+
+
+class MarketSourceConfig(_AskedSource, MarketConfig):
+    """An exchange's public data, through ccxt."""
+
+    kind: Literal["market"]
+
+    @property
+    def bar_ns(self) -> int | None:
+        """The length of the bars that it gives (of a month, the longest); None: it gives moments."""
+        if self.data == "trades":
+            return self.bar
+        return int(self.timeframe[:-1]) * _TIMEFRAMES[self.timeframe[-1]] if self.data == "candles" else None
 
 
 class RecordingSourceConfig(_AnySource):
@@ -92,11 +122,22 @@ class PushSourceConfig(_AnySource):
 
     kind: Literal["push"]
     interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
+    zone: Zone | None = None
+    """What times without a zone are in; without it they are refused."""
 
 
+class DerivedSourceConfig(_AnySource, DerivedConfig):
+    """Series computed from those of other sources."""
+
+    kind: Literal["derived"]
+
+    def derived(self) -> DerivedConfig:
+        return DerivedConfig(series=self.series, tolerance=self.tolerance)
+
+
+AskedSource = SystemSourceConfig | HttpSourceConfig | PrometheusSourceConfig | MarketSourceConfig
 SourceConfig = Annotated[
-    SystemSourceConfig | HttpSourceConfig | PrometheusSourceConfig | RecordingSourceConfig | PushSourceConfig,
-    Field(discriminator="kind"),
+    AskedSource | RecordingSourceConfig | PushSourceConfig | DerivedSourceConfig, Field(discriminator="kind")
 ]
 
 
@@ -170,11 +211,31 @@ class Settings(BaseSettings):
             if twice:
                 raise ValueError(f"{what} name {twice[0]!r} is given twice; each {what} needs its own")
         for item in self.source:
-            if isinstance(item, RecordingSourceConfig) == (item.domain == LIVE):
+            anywhere = isinstance(item, DerivedSourceConfig)
+            if not anywhere and isinstance(item, RecordingSourceConfig) == (item.domain == LIVE):
                 raise ValueError(
                     f"source {item.name!r} of kind {item.kind} cannot be in domain {item.domain!r}: "
                     f"recordings need a domain of their own, everything else is in {LIVE!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_and_inputs_fit(self) -> Settings:
+        before: set[str] = set()
+        parts = {name: item.name for item in self.source for name in _parts(item) if name != item.name}
+        for item in self.source:
+            if item.name in parts:
+                raise ValueError(
+                    f"source {item.name!r} has the name of a shard of {parts[item.name]!r}; rename it"
+                )
+            reads = Deriver.inputs(item) if isinstance(item, DerivedSourceConfig) else []
+            missing = [name for name in reads if name not in before]
+            if missing and item.domain == LIVE:
+                raise ValueError(
+                    f"source {item.name!r} derives from {missing[0]!r}, which is no source before it; "
+                    f"there are: {', '.join(sorted(before)) or 'none'}"
+                )
+            before.add(item.name)
         return self
 
     @classmethod
@@ -205,24 +266,63 @@ class Settings(BaseSettings):
             return DecisionConfig(judgment=self.judgment)
         return DecisionConfig(policies=load_policies(self.paths.root / self.policies), judgment=self.judgment)
 
+    def source_of(self, name: str) -> SourceConfig | None:
+        """The configuration of a source, or of the source that `name` is a shard of."""
+        return next((item for item in self.source if name in _parts(item)), None)
+
+    def shard(self, name: str) -> tuple[int, int] | None:
+        """Which part of how many a source is; None when it is whole."""
+        item = self.source_of(name)
+        if item is None or item.name == name:
+            return None
+        names = _parts(item)
+        return names.index(name), len(names)
+
+    def parts_of(self, source: str) -> tuple[str, ...]:
+        """The names under which a source is recorded: its shards', or its own."""
+        item = next((item for item in self.source if item.name == source), None)
+        return (source,) if item is None else _parts(item)
+
+    def part_of(self, source: str, subject: str) -> str:
+        """The name under which a source's subject is recorded."""
+        names = self.parts_of(source)
+        return names[shard_of(subject, len(names))]
+
+    def is_retired_shard(self, name: str) -> bool:
+        """Whether `name` is a part that a source had when it was configured with other shards."""
+        if self.source_of(name) is not None:
+            return False
+        base, _, number = name.rpartition("-")
+        bases = {item.name for item in self.source if isinstance(item, _AskedSource)}
+        return name in bases or (number.isdecimal() and base in bases)
+
     def recogniser(self, source: str) -> RecogniserConfig:
-        for item in self.source:
-            if item.name == source and item.recognise is not None:
-                return item.recognise
-        return self.recognise
+        item = self.source_of(source)
+        return self.recognise if item is None or item.recognise is None else item.recognise
 
     def normaliser(self, source: str) -> NormaliserConfig:
-        return next((item.normalise for item in self.source if item.name == source), NormaliserConfig())
+        item = self.source_of(source)
+        if item is None:
+            return NormaliserConfig()
+        if isinstance(item, MarketSourceConfig) and item.bar_ns is not None and item.normalise.bar is None:
+            return item.normalise.model_copy(update={"bar": item.bar_ns})
+        return item.normalise
 
     def max_age_ns(self, source: str) -> int | None:
         """How old a source's newest data may be before the gate closes; None if it is not configured."""
-        for item in self.source:
-            if item.name == source:
-                if item.max_age is not None:
-                    return item.max_age
-                interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
-                return max(LEAST_MAX_AGE, 3 * (interval or 60 * SECOND))
-        return None
+        item = self.source_of(source)
+        if item is None or item.max_age is not None:
+            return None if item is None else item.max_age
+        if isinstance(item, DerivedSourceConfig):
+            return item.tolerance + max(
+                self.max_age_ns(name) or LEAST_MAX_AGE for name in Deriver.inputs(item)
+            )
+        interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
+        return max(LEAST_MAX_AGE, 3 * (interval or 60 * SECOND))
+
+
+def _parts(item: SourceConfig) -> tuple[str, ...]:
+    return shard_names(item.name, item.shards) if isinstance(item, _AskedSource) else (item.name,)
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:

@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
@@ -38,7 +38,8 @@ from observer_core.runtime.sources import live_sources
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
 from observer_core.shared.records import Snapshot
-from observer_core.snapshot_engine.source import unavailable
+from observer_core.snapshot_engine.shards import shard_names, split
+from observer_core.snapshot_engine.source import Collection
 from observer_core.storage.rows import Head
 
 _RECORDING_STEP_SECONDS = 0.1
@@ -99,7 +100,7 @@ class Standalone:
         self.metrics = Metrics(self.observer)
         self.port: int | None = None
         self._stop = threading.Event()
-        self._waiting: deque[tuple[str, Snapshot]] = deque()
+        self._waiting: deque[Collection] = deque()
         self._in_doubt: Head | None = None
         """What the first of `_waiting` was committed as, in a step that has not ended well yet."""
         self._recordings = {
@@ -109,7 +110,9 @@ class Standalone:
         self._storage_failed = False
         self._retry_at = 0.0
         self._logbook = Logbook(self.observer.journals)
-        self._collector = Collector(live_sources(settings), self.observer.clock)
+        sources = live_sources(settings)
+        self._shards = {live.name: live.shards for live in sources}
+        self._collector = Collector(sources, self.observer.clock)
         self._pushed: SimpleQueue[str] = SimpleQueue()
         self.observer.on_stage = self.metrics.stage
 
@@ -140,7 +143,7 @@ class Standalone:
             self._feeds = {name: self._feed(config) for name, config in self._recordings.items()}
             console.start(self.port)
             _log.info("started", port=self.port, sources=[item.name for item in settings.source])
-            collector.start()
+            collector.start(self._recorded())
             deliveries.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
@@ -168,7 +171,7 @@ class Standalone:
         next_tick = next_step = time.monotonic()
         while not self._stop.is_set():
             due = max(self._retry_at, min(next_tick, next_step if self._recordings else next_tick))
-            self._waiting.extend(collector.results(max(0.0, min(due - time.monotonic(), 0.5))))
+            self._came(collector.results(max(0.0, min(due - time.monotonic(), 0.5))))
             now = time.monotonic()
             try:
                 if now >= self._retry_at:
@@ -203,23 +206,44 @@ class Standalone:
             with self.observer.step():
                 moved += self.observer.domain(LIVE).work(self._pushed.get(), refresh=True)
         while self._waiting:
-            source, snapshot = self._waiting[0]
+            collection = self._waiting[0]
+            source = collection.source
+            recorded: Sequence[Snapshot] = ()
             started = time.perf_counter()
             with self.observer.step():
                 if not self._is_stored(source):
-                    self._in_doubt = self._write(source, snapshot)
+                    writer = self.observer.writer(source, LIVE, "live", collection.now_ns)
+                    recorded = writer.record(collection)
+                    self._in_doubt = writer.head
                 moved += self.observer.domain(LIVE).work(source)
             self._waiting.popleft()
             self._in_doubt = None
-            values = sum(column.size for column in snapshot.fields.values())
-            self._logbook.snapshot(source, snapshot, values)
-            self.metrics.tick(source, snapshot.status, values, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            for snapshot in recorded:
+                values = sum(column.size for column in snapshot.fields.values())
+                self._logbook.snapshot(source, snapshot, values)
+                self.metrics.tick(source, snapshot.status, values, seconds / len(recorded))
         return moved
+
+    def _came(self, collections: Sequence[Collection]) -> None:
+        """What was collected waits to be recorded, a shard at a time."""
+        for collection in collections:
+            self._waiting.extend(split(collection, self._shards[collection.source]))
+
+    def _recorded(self) -> dict[str, Snapshot]:
+        """The newest snapshot of every live source."""
+        found = {}
+        for name, shards in self._shards.items():
+            journal = self.observer.journals.open(f"snapshots.{shard_names(name, shards)[0]}")
+            record = journal.entry(journal.head().position).record if journal.head().position else None
+            if isinstance(record, Snapshot):
+                found[name] = record
+        return found
 
     def _take_in_the_rest(self) -> None:
         """What was collected before the end is committed too; what cannot be is told."""
         self._collector.stop()
-        self._waiting.extend(self._collector.results(0.0))
+        self._came(self._collector.results(0.0))
         try:
             self._take_in()
         except StorageUnavailable as error:
@@ -232,14 +256,6 @@ class Standalone:
         if self._in_doubt is None:
             return False
         return self.observer.journals.open(f"snapshots.{source}").head().seq >= self._in_doubt.seq
-
-    def _write(self, source: str, snapshot: Snapshot) -> Head:
-        writer = self.observer.writer(source, LIVE, "live", snapshot.ingest_ns)
-        try:
-            return writer.write([snapshot])
-        except InputError as error:
-            _log.warning("snapshot refused", source=source, error=str(error))
-            return writer.write([unavailable(source, snapshot.ingest_ns, error)])
 
     def _tick(self) -> int:
         domain = self.observer.domain(LIVE)
@@ -283,9 +299,9 @@ class Standalone:
             )
             self._storage_failed = True
         while len(self._waiting) > _WAITING:
-            source, snapshot = self._waiting.popleft()
+            lost = self._waiting.popleft()
             self._in_doubt = None
-            _log.error("snapshot lost: storage is still failing", source=source, event_ns=snapshot.event_ns)
+            _log.error("snapshot lost: storage is still failing", source=lost.source, at_ns=lost.now_ns)
         self._retry_at = time.monotonic() + _RETRY_SECONDS
 
     def _keep(self) -> None:

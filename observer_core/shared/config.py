@@ -6,6 +6,7 @@ import hashlib
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -15,8 +16,8 @@ from pydantic import (
 )
 
 from observer_core.shared.canonical import encode
-from observer_core.shared.clock import format_duration, parse_duration
-from observer_core.shared.errors import ConfigError
+from observer_core.shared.clock import format_duration, parse_duration, zone_of
+from observer_core.shared.errors import ConfigError, InputError
 
 
 def _duration(value: object) -> object:
@@ -33,6 +34,17 @@ DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_d
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """A name that becomes part of journal names, paths and table keys."""
+
+
+def _zone(text: str) -> str:
+    try:
+        return zone_of(text).key
+    except InputError as error:
+        raise ValueError(str(error)) from None
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+"""An IANA time zone: UTC, Asia/Seoul."""
 
 
 class Config(BaseModel):

@@ -22,6 +22,8 @@ Json = dict[str, Any]
 Column = NDArray[np.float64]
 Series = tuple[str, str, str]
 """(source, subject, field), for example ("binance", "BTC/USDT", "price")."""
+ALL = "*"
+"""In the place of a subject: the whole snapshot, the whole source."""
 
 Severity = Literal["info", "warning", "critical"]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
@@ -49,9 +51,11 @@ class Snapshot:
     """One source at one moment, in columns.
 
     `fields[name][i]` belongs to `subjects[i]`; NaN means "not observed" (null in the
-    bytes). `quality` names only the subjects that have flags. A collection that failed
-    is a snapshot too: `status` "unavailable", no subjects, and its `error`.
-    `origin` says where the rows came from (a recording's file and row, a push key).
+    bytes). `quality` names only the subjects that have flags; under `*` stand flags of the
+    whole snapshot. `decimals` holds, by field and subject, the numbers that came as decimals which
+    their double is not exactly. A collection that failed is a snapshot too: `status` "unavailable",
+    no subjects, and its `error`. `origin` says where the rows came from (a recording's file and row,
+    a push key).
     """
 
     kind: ClassVar = "snapshot"
@@ -61,6 +65,7 @@ class Snapshot:
     subjects: tuple[str, ...]
     fields: Mapping[str, Column]
     quality: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    decimals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     status: Status = "ok"
     error: str | None = None
     origin: Mapping[str, Any] | None = None
@@ -85,6 +90,8 @@ class Snapshot:
         }  # fmt: skip
         if self.quality:
             value["quality"] = {subject: list(flags) for subject, flags in self.quality.items()}
+        if self.decimals:
+            value["decimals"] = {name: dict(texts) for name, texts in self.decimals.items()}
         if self.error is not None:
             value["error"] = self.error
         if self.origin is not None:
@@ -99,6 +106,7 @@ class Snapshot:
             subjects=tuple(value["subjects"]) if subjects is None else subjects,
             fields={name: np.array(column, np.float64) for name, column in value["fields"].items()},
             quality={subject: tuple(flags) for subject, flags in value.get("quality", {}).items()},
+            decimals=value.get("decimals", {}),
             status=value["status"], error=value.get("error"), origin=value.get("origin"),
             epoch=value["epoch"],
         )  # fmt: skip

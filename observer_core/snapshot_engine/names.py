@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from observer_core.shared.records import ALL
+
 MAX_NAME = 256
 
 
@@ -10,7 +12,7 @@ def fault(name: object) -> str | None:
     if not isinstance(name, str):
         return f"is {type(name).__name__}, expected text"
     if 0 < len(name) <= MAX_NAME and name.isprintable():
-        return None
+        return "is *, which stands for all of them" if name == ALL else None
     if not name:
         return "is empty"
     if len(name) > MAX_NAME:

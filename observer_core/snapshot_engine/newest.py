@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ NEVER = int(np.iinfo(np.int64).min)
 class Layout:
     """Where the fields of a snapshot stand: their rows in the state, and the state's other rows.
 
-    `prices`, `bids` and `asks` point into the snapshot's own fields.
+    `prices`, `bids` and `asks` point into the snapshot's own fields; `price_rows` into the state's.
     """
 
     rows: Index
     others: NDArray[np.intp]
     prices: Index
+    price_rows: Index
     bids: NDArray[np.intp]
     asks: NDArray[np.intp]
 
@@ -33,8 +35,9 @@ class State:
     """Times and values of the newest rows; NaN where a row had no value.
 
     Rows of `values` are fields, columns subjects, both in order of first appearance and
-    with room to grow. `sets` and `layouts` remember where recent subjects and fields
-    stand; they never change a result and are no part of the bytes.
+    with room to grow. `doubted` holds the cells whose newest value is an outlier that nothing has
+    confirmed yet, with the value before it. `sets` and `layouts` remember where recent subjects
+    and fields stand; they never change a result and are no part of the bytes.
     """
 
     ingest_ns: int = NEVER
@@ -42,6 +45,7 @@ class State:
     fields: dict[str, int] = field(default_factory=dict)
     newest_ns: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    doubted: dict[tuple[int, int], float] = field(default_factory=dict)
     sets: dict[int, tuple[tuple[str, ...], Index]] = field(default_factory=dict)
     layouts: dict[tuple[str, ...], Layout] = field(default_factory=dict)
 
@@ -80,7 +84,11 @@ def cells(rows: Index, columns: Index) -> tuple[Index, Index]:
 def dump(state: State) -> bytes:
     """Equal states, equal bytes: one line of JSON, then little-endian times and values."""
     count = len(state.subjects)
-    head = {"fields": list(state.fields), "ingest_ns": state.ingest_ns, "subjects": list(state.subjects)}
+    head: dict[str, Any] = {
+        "fields": list(state.fields), "ingest_ns": state.ingest_ns, "subjects": list(state.subjects),
+    }  # fmt: skip
+    if state.doubted:
+        head["doubted"] = sorted([row, column, value] for (row, column), value in state.doubted.items())
     values = state.values[: len(state.fields), :count].astype("<f8")
     values[np.isnan(values)] = np.nan
     return encode(head) + b"\n" + state.newest_ns[:count].astype("<i8").tobytes() + values.tobytes()
@@ -101,6 +109,7 @@ def load(blob: bytes) -> State:
             fields={name: place for place, name in enumerate(fields)},
             newest_ns=np.frombuffer(body[: 8 * count], "<i8").astype(np.int64),
             values=np.frombuffer(body[8 * count :], "<f8").astype(np.float64).reshape(len(fields), count),
+            doubted={(row, column): value for row, column, value in value.get("doubted", ())},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(f"expected the state of a normaliser, found {blob[:60]!r}: {error}") from None

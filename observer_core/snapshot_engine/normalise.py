@@ -4,17 +4,26 @@
 |---|---|
 | out_of_order | happened before a row of that subject that came earlier |
 | duplicate | has the time and all values of that subject's newest row |
-| gap | came more than `gap_tolerance` x `expected_interval` after the subject's newest row |
+| gap | came more than `gap_tolerance` x `expected_interval` of open time after the subject's newest row |
 | non_positive | has a price that is zero or negative |
 | crossed_book | bids more than it asks |
-| clock_skew | happened more than `max_clock_skew` after it was learnt |
+| outlier_print | has a price over `max_jump` times, or under 1/`max_jump` of, the one before |
 
-A row that is out of order leaves the subject's newest row as it is.
+| flag | the whole snapshot (it stands under `*`) |
+|---|---|
+| stale | happened more than `max_delay` before it was learnt |
+| clock_skew | happened more than `max_clock_skew` after it was learnt |
+| partial_bar | was learnt before the end of its `bar` |
+| closed_session | is of a moment outside the sessions: of a bar its start, else when it was learnt |
+
+A row that is out of order leaves the subject's newest row as it is. After an outlier print the
+next price is held against the one before it too: when it is back there, or stays at the new place,
+it is no outlier itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -24,10 +33,14 @@ from pydantic import Field
 
 from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.errors import RecordError
-from observer_core.shared.records import QUALITY_FLAGS, Column, Snapshot, Status
+from observer_core.shared.records import ALL, QUALITY_FLAGS, Column, Snapshot, Status
 from observer_core.snapshot_engine import newest as states
 from observer_core.snapshot_engine.names import fault, shown
 from observer_core.snapshot_engine.newest import NEVER, Index, Layout, State, as_array, cells, index_of
+from observer_core.snapshot_engine.outliers import outlier_prints
+from observer_core.snapshot_engine.sessions import SessionConfig, sessions_of
+from observer_core.snapshot_engine.shards import rows_of
+from observer_core.snapshot_engine.units import Unit, convert, convert_text, is_recorded_as_it_comes
 
 __all__ = ["Normaliser", "NormaliserConfig", "State"]
 
@@ -47,12 +60,23 @@ _min, _max = np.minimum.reduce, np.maximum.reduce
 
 
 class NormaliserConfig(Config):
-    """`expected_interval` is the length of a bar, or the pace of a feed; without it no gap is flagged."""
+    """How a source's rows are judged, and in which units they come.
+
+    `expected_interval` is the length of a bar, or the pace of a feed; without it no gap is flagged.
+    `bar`: rows are bars of this length, stamped at their start. `units` names what fields come in
+    (`snapshot_engine.units`); what is recorded is a share of 1, seconds, bytes. `session`: when the
+    market is open; always, without it.
+    """
 
     expected_interval: DurationNs | None = Field(default=None, gt=0)
     gap_tolerance: float = Field(default=1.5, ge=1, allow_inf_nan=False)
     positive_fields: tuple[str, ...] = PRICES
     max_clock_skew: DurationNs = Field(default=5_000_000_000, ge=0)
+    max_delay: DurationNs | None = Field(default=None, gt=0)
+    max_jump: float | None = Field(default=2.0, gt=1, allow_inf_nan=False)
+    bar: DurationNs | None = Field(default=None, gt=0)
+    units: Mapping[str, Unit] = {}
+    session: SessionConfig | None = None
     max_subjects: int = Field(default=100_000, gt=0)
     max_fields: int = Field(default=256, gt=0)
 
@@ -69,6 +93,11 @@ class Normaliser:
         self._positive = frozenset(self.config.positive_fields)
         interval = self.config.expected_interval
         self._gap_ns = None if interval is None else round(interval * self.config.gap_tolerance)
+        self._jump = self.config.max_jump
+        self._sessions = None if self.config.session is None else sessions_of(self.config.session)
+        self._converted = {
+            name: unit for name, unit in self.config.units.items() if not is_recorded_as_it_comes(unit)
+        }
 
     def initial(self) -> State:
         return State()
@@ -79,20 +108,49 @@ class Normaliser:
         Its `ingest_ns` never is before that of an earlier snapshot. `RecordError` for
         infinities, wrong shapes, doubled subjects, and names that are no names.
         """
+        if self._converted:
+            snapshot = self._in_units(snapshot)
         snapshot, values = self._in_schema(snapshot)
         if snapshot.ingest_ns < state.ingest_ns:
             snapshot = replace(snapshot, ingest_ns=state.ingest_ns)
         index, layout = self._fold_in(state, snapshot)
-        masks = self._masks(state, snapshot, values, index, layout)
+        opened_ns = self._opened_ns(snapshot)
+        masks = self._masks(state, snapshot, values, index, layout, opened_ns)
         _remember(state, snapshot, values, index, layout)
-        if not masks:
+        whole = self._of_the_whole(snapshot, opened_ns)
+        if not masks and not whole:
             return snapshot
-        return replace(snapshot, quality=_merged(snapshot.subjects, snapshot.quality, masks))
+        return replace(snapshot, quality=_merged(snapshot.subjects, snapshot.quality, masks, whole))
+
+    def newer(self, state: State, snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+        """Of moments gone by, in order, the rows that happened after all that is known of their subject.
+
+        Of a subject that nothing is known of, the newest row counts.
+        """
+        found: list[Snapshot] = []
+        taken: set[str] = set()
+        for snapshot in reversed(snapshots):
+            keep = [
+                place
+                for place, subject in enumerate(snapshot.subjects)
+                if (known := self._newest_ns(state, subject)) < snapshot.event_ns
+                and (known != NEVER or subject not in taken)
+            ]
+            taken.update(snapshot.subjects)
+            if keep:
+                found.insert(0, rows_of(snapshot, keep))
+        return found
+
+    @staticmethod
+    def _newest_ns(state: State, subject: str) -> int:
+        place = state.subjects.get(subject)
+        return NEVER if place is None else int(state.newest_ns[place])
 
     def observe(self, state: State, snapshot: Snapshot) -> None:
         """Takes a stored snapshot into the state, exactly as `apply` did when it made it."""
         snapshot, values = self._in_schema(snapshot)
         index, layout = self._fold_in(state, snapshot)
+        self._outliers(state, snapshot, values, index, layout)
         _remember(state, snapshot, values, index, layout)
 
     def dump(self, state: State) -> bytes:
@@ -102,6 +160,17 @@ class Normaliser:
     def load(self, blob: bytes) -> State:
         """The state that `dump` wrote; `RecordError` when the bytes are not one."""
         return states.load(blob)
+
+    def _in_units(self, snapshot: Snapshot) -> Snapshot:
+        """Every field in the unit that is recorded; exact decimals stay exact."""
+        fields, decimals = dict(snapshot.fields), dict(snapshot.decimals)
+        for name, unit in self._converted.items():
+            if name in fields:
+                fields[name] = convert(_as_column(snapshot.source, name, fields[name]), unit)
+            if name in decimals:
+                texts = decimals[name].items()
+                decimals[name] = {subject: convert_text(text, unit) for subject, text in texts}
+        return replace(snapshot, fields=fields, decimals=decimals)
 
     def _in_schema(self, snapshot: Snapshot) -> tuple[Snapshot, Matrix]:
         """The snapshot with float columns, and those as a matrix, a field a row."""
@@ -168,10 +237,12 @@ class Normaliser:
         place = {name: number for number, name in enumerate(names)}
         books = [(place[bid], place[ask]) for bid, ask in BOOKS if bid in place and ask in place]
         others = [row for name, row in state.fields.items() if name not in place]
+        prices = [name for name in names if name in self._positive]
         layout = state.layouts[names] = Layout(
             rows=index_of(np.array([state.fields[name] for name in names], np.intp)),
             others=np.array(others, np.intp),
-            prices=index_of(np.array([place[name] for name in names if name in self._positive], np.intp)),
+            prices=index_of(np.array([place[name] for name in prices], np.intp)),
+            price_rows=index_of(np.array([state.fields[name] for name in prices], np.intp)),
             bids=np.array([bid for bid, _ in books], np.intp),
             asks=np.array([ask for _, ask in books], np.intp),
         )
@@ -224,9 +295,31 @@ class Normaliser:
                 "expected (max_fields)"
             )
 
+    def _opened_ns(self, snapshot: Snapshot) -> int | None:
+        """When the snapshot's session began; None: it is closed. Without sessions it always was open."""
+        if self._sessions is None:
+            return NEVER
+        return self._sessions.opened_ns(
+            snapshot.event_ns if self.config.bar is not None else snapshot.ingest_ns
+        )
+
+    def _of_the_whole(self, snapshot: Snapshot, opened_ns: int | None) -> list[str]:
+        config, delay_ns = self.config, snapshot.ingest_ns - snapshot.event_ns
+        found = ["closed_session"] if opened_ns is None else []
+        if not snapshot.subjects:
+            return found
+        if config.max_delay is not None and delay_ns > config.max_delay:
+            found.append("stale")
+        if -delay_ns > config.max_clock_skew:
+            found.append("clock_skew")
+        if config.bar is not None and delay_ns < config.bar:
+            found.append("partial_bar")
+        return found
+
     def _masks(
-        self, state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout
-    ) -> dict[str, Mask]:
+        self, state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout,
+        opened_ns: int | None,
+    ) -> dict[str, Mask]:  # fmt: skip
         """The flags that hold for some subject, each as a mask over the subjects."""
         masks: dict[str, Mask] = {}
         event, newest = snapshot.event_ns, state.newest_ns[index]
@@ -235,17 +328,28 @@ class Normaliser:
         if event <= _max(newest):
             masks["out_of_order"] = event < newest
             masks["duplicate"] = _same_values(state, values, index, layout) & (newest == event)
-        if self._gap_ns is not None and _min(newest) < event - self._gap_ns:
-            masks["gap"] = (newest < event - self._gap_ns) & (newest != NEVER)
+        if self._gap_ns is not None and opened_ns is not None and _min(newest) < event - self._gap_ns:
+            # Nothing was to be expected before the session began.
+            since = np.maximum(newest, opened_ns)
+            masks["gap"] = (since < event - self._gap_ns) & (newest != NEVER)
         not_positive = values[layout.prices] <= 0
         if _any(not_positive, axis=None):
             masks["non_positive"] = np.logical_or.reduce(not_positive, axis=0)
         if len(layout.bids):
             crossed = values[layout.bids] > values[layout.asks]
             masks["crossed_book"] = np.logical_or.reduce(crossed, axis=0)
-        if event - snapshot.ingest_ns > self.config.max_clock_skew:
-            masks["clock_skew"] = np.ones(len(newest), np.bool_)
+        outliers = self._outliers(state, snapshot, values, index, layout)
+        if outliers is not None:
+            masks["outlier_print"] = outliers
         return {flag: mask for flag, mask in masks.items() if _any(mask)}
+
+    def _outliers(
+        self, state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout
+    ) -> Mask | None:
+        if self._jump is None or not len(snapshot.subjects):
+            return None
+        prices = values[layout.prices]
+        return outlier_prints(state, snapshot.event_ns, prices, layout.price_rows, index, self._jump)
 
 
 def _remember(state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout) -> None:
@@ -279,12 +383,15 @@ def _as_column(where: str, name: str, column: object) -> Column:
 
 
 def _merged(
-    subjects: tuple[str, ...], quality: Mapping[str, tuple[str, ...]], masks: Mapping[str, Mask]
-) -> dict[str, tuple[str, ...]]:
+    subjects: tuple[str, ...], quality: Mapping[str, tuple[str, ...]], masks: Mapping[str, Mask],
+    whole: Sequence[str],
+) -> dict[str, tuple[str, ...]]:  # fmt: skip
     flags = {subject: set(names) for subject, names in quality.items()}
     for name, mask in masks.items():
         for place in np.flatnonzero(mask).tolist():
             flags.setdefault(subjects[place], set()).add(name)
+    if whole:
+        flags.setdefault(ALL, set()).update(whole)
     return {
         subject: tuple(flag for flag in QUALITY_FLAGS if flag in names) for subject, names in flags.items()
     }

@@ -40,7 +40,7 @@ _ENDPOINTS: Final = {
     "GET /readyz": "200 once the Observer works",
     "GET /metrics": "metrics in Prometheus' text format",
     "GET /v1/gate/{subject}?domain=&at=&on_unknown=": "may this subject be acted on, now or at a moment",
-    "POST /v1/snapshots/{source}": "observations for a source of kind push, JSON or NDJSON",
+    "POST /v1/snapshots/{source}?atomic=": "observations for a source of kind push, JSON or NDJSON",
 }
 
 
@@ -51,13 +51,15 @@ def create_app(
     metrics: Metrics,
     gate: Gate,
     push: Callable[[str], None] | None = None,
+    put_off: Callable[[str], None] | None = None,
     loopback_only: bool | None = None,
 ) -> Starlette:
     """The application. `push` is told the name of a source that has just been pushed to.
 
+    `put_off`: large pushes are kept as blobs, and it is told their names.
     `loopback_only`: refuse requests that name another host; by default when it listens to this one.
     """
-    endpoints = _Endpoints(observer, health, metrics, gate, push)
+    endpoints = _Endpoints(observer, health, metrics, gate, PushDoor(observer, metrics, push, put_off))
     if loopback_only is None:
         loopback_only = is_loopback(observer.settings.web.host)
     return Starlette(
@@ -81,10 +83,10 @@ class _Endpoints:
 
     def __init__(
         self, observer: Observer, health: Health, metrics: Metrics, gate: Gate,
-        push: Callable[[str], None] | None,
+        door: PushDoor,
     ) -> None:  # fmt: skip
         self._health, self._metrics, self._gate = health, metrics, gate
-        self._door = PushDoor(observer, metrics, push)
+        self._door = door
         self._readers = ThreadPoolExecutor(_READERS, "web")
         self._pushes = ThreadPoolExecutor(_PUSHES, "push")
         # Bodies are held in memory from the first byte to the commit: only so many at a time.
@@ -124,8 +126,7 @@ class _Endpoints:
         async with self._bodies:
             push = await self._door.read(request)
             loop = asyncio.get_running_loop()
-            result = await loop.run_in_executor(self._pushes, self._door.take, push)
-        return _json(result, 202)
+            return await loop.run_in_executor(self._pushes, self._door.take, push)
 
     def _answer(self, subject: str, options: dict[str, Any]) -> GateAnswer:
         try:

@@ -48,7 +48,7 @@ def application() -> Starlette:
         if _made is None or _made[0] is not handlers:
             app = create_app(
                 handlers.observer, health=handlers.health, metrics=handlers.metrics, gate=handlers.gate,
-                push=handlers.pushed, loopback_only=False,
+                push=handlers.pushed, put_off=handlers.put_off, loopback_only=False,
             )  # fmt: skip
             _made = handlers, app
         return _made[1]

@@ -30,9 +30,11 @@ _SECONDS_AWAY: Final = 5
 class Problem(Exception):
     """A request that is answered with an error."""
 
-    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, **extensions: Any
+    ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, headers
+        self.status, self.detail, self.headers, self.extensions = status, detail, headers, extensions
 
 
 def problem(
@@ -50,7 +52,7 @@ async def answer(request: Request, error: Exception) -> Response:
         detail = error.detail if template is None else template.format(request=request)
         return problem(error.status_code, detail, error.headers)
     if isinstance(error, Problem):
-        return problem(error.status, without_paths(error.detail), error.headers)
+        return problem(error.status, without_paths(error.detail), error.headers, **error.extensions)
     if isinstance(error, DomainMismatch):
         return problem(409, without_paths(str(error)))
     if isinstance(error, InputError):

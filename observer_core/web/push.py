@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
+from observer_core.logs.redaction import without_paths
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.pushing import Batch, KeyReused, Pushes
 from observer_core.runtime.settings import PushSourceConfig
-from observer_core.shared.errors import Conflict
-from observer_core.snapshot_engine.sources.push import CONTENT_TYPES, MAX_BODY_BYTES, parse_push
-from observer_core.storage.journal import Journal
-from observer_core.storage.ports import Op
-from observer_core.web.problems import Problem
+from observer_core.snapshot_engine.sources.push import CONTENT_TYPES, MAX_BODY_BYTES, PushError, Rejected
+from observer_core.web.problems import Problem, problem
 
+LARGE_BYTES: Final = 256 * 1024
+"""A larger body is put off where that is possible: its sender need not wait for the commit."""
+_MAX_LISTED: Final = 100
 _READ_SECONDS: Final = 30.0
 _GZIP_MEMBER: Final = 16 + zlib.MAX_WBITS
 
@@ -34,21 +37,26 @@ class Push:
     content_type: str
     gzip: bool
     key: str | None
+    atomic: bool
+    """Whether one row that cannot be used refuses all of them."""
 
 
 class PushDoor:
-    """Takes pushes: all of one or nothing; with an idempotency key, each only once.
+    """Takes pushes: every row that can be used, or none where all were asked for; each key only once.
 
-    `hint` is called with the source's name after a commit: there is something to work.
+    `hint` is called with the source's name after a commit: there is something to work. With
+    `put_off`, bodies over `LARGE_BYTES` are kept as a blob, whose name it is called with.
     """
 
-    def __init__(self, observer: Observer, metrics: Metrics, hint: Callable[[str], None] | None) -> None:
+    def __init__(
+        self, observer: Observer, metrics: Metrics, hint: Callable[[str], None] | None,
+        put_off: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
         self._observer = observer
         self._metrics = metrics
-        self._hint = hint
-        self._sources = {
-            item.name: item for item in observer.settings.source if isinstance(item, PushSourceConfig)
-        }
+        self._hint, self._put_off = hint, put_off
+        self._pushes = Pushes(observer)
+        self._sources = self._pushes.sources
 
     async def read(self, request: Request) -> Push:
         """The request, its body bounded while it is read; `Problem` when it cannot be one."""
@@ -81,48 +89,55 @@ class PushDoor:
             raise Problem(408, f"the body did not arrive within {_READ_SECONDS:.0f} s") from None
         except ClientDisconnect:
             raise Problem(400, "the connection ended before the body did") from None
-        return Push(self._sources[name], body, content_type, encoding == "gzip", key)
+        return Push(self._sources[name], body, content_type, encoding == "gzip", key, _atomic(request))
 
-    def take(self, push: Push) -> dict[str, Any]:
-        """Commits it and says where it stands; what was committed under its key before is only said."""
+    def take(self, push: Push) -> Response:
+        """Commits it and says where it stands, and which rows were not taken."""
         started = time.perf_counter()
-        name, now_ns = push.source.name, self._observer.clock.now_ns()
+        name = push.source.name
         body = _unpacked(push.body) if push.gzip else push.body
-        digest = hashlib.sha256(body).hexdigest()
-        journal = self._observer.journals.open(f"snapshots.{name}")
-        known = journal.idempotency(push.key) if push.key is not None else None
-        if known is None:
-            snapshots = parse_push(name, body, push.content_type, now_ns)
-            result = {"snapshots": len(snapshots), "body": digest, "time_ns": now_ns}
-
-            def once(position: int) -> Sequence[Op]:
-                result["position"] = position
-                return [] if push.key is None else [Journal.idempotency_op(push.key, result)]
-
-            writer = self._observer.writer(name, push.source.domain, "live", now_ns)
-            try:
-                writer.write(snapshots, extra=once)
-            except Conflict as conflict:
-                known = journal.idempotency(push.key) if push.key is not None else None
-                if known is None:
-                    raise conflict from None
-        if known is not None:
-            if known["body"] != digest:
-                raise Problem(422, "this Idempotency-Key was used with another body; give each batch its own")
-            return _said(name, known, duplicate=True)
-        values = sum(column.size for snapshot in snapshots for column in snapshot.fields.values())
-        seconds = time.perf_counter() - started
-        self._metrics.tick(name, "ok", values, seconds, snapshots=len(snapshots))
-        if self._hint is not None:
-            self._hint(name)
-        return _said(name, result, duplicate=False)
+        batch = Batch(name, body, push.content_type, push.key, self._observer.clock.now_ns())
+        try:
+            pushed = self._pushes.parse(batch)
+        except PushError as error:
+            raise Problem(400, str(error), rejected=_listed(error.rejected)) from None
+        if pushed.rejected and push.atomic:
+            detail = f"{len(pushed.rejected)} rows cannot be used; nothing was taken, as atomic=true asks"
+            raise Problem(400, detail, rejected=_listed(pushed.rejected))
+        try:
+            if self._put_off is not None and len(body) > LARGE_BYTES and self._pushes.known(batch) is None:
+                self._put_off(self._pushes.keep(batch))
+                return _answer(name, {"snapshots": len(pushed.snapshots), "kept": True}, pushed.rejected)
+            taken = self._pushes.commit(batch, pushed.snapshots)
+        except KeyReused as error:
+            raise Problem(422, str(error)) from None
+        if not taken.duplicate:
+            values = sum(column.size for snapshot in pushed.snapshots for column in snapshot.fields.values())
+            seconds = time.perf_counter() - started
+            self._metrics.tick(name, "ok", values, seconds, snapshots=taken.snapshots)
+            if self._hint is not None:
+                self._hint(name)
+        said = {"position": taken.position, "snapshots": taken.snapshots, "duplicate": taken.duplicate}
+        return _answer(name, said, pushed.rejected)
 
 
-def _said(source: str, result: dict[str, Any], *, duplicate: bool) -> dict[str, Any]:
-    return {
-        "source": source, "position": result["position"], "snapshots": result["snapshots"],
-        "duplicate": duplicate,
-    }  # fmt: skip
+def _answer(source: str, said: Mapping[str, Any], rejected: Sequence[Rejected]) -> Response:
+    """202; 207 with a problem's details when some rows were not taken."""
+    if not rejected:
+        return Response(orjson.dumps({"source": source, **said}), 202, media_type="application/json")
+    detail = f"{len(rejected)} rows cannot be used and were not taken; all others were"
+    return problem(207, detail, source=source, **said, rejected=_listed(rejected))
+
+
+def _listed(rejected: Sequence[Rejected]) -> list[dict[str, Any]]:
+    return [{"row": row, "detail": without_paths(detail)} for row, detail in rejected[:_MAX_LISTED]]
+
+
+def _atomic(request: Request) -> bool:
+    value = request.query_params.get("atomic", "false")
+    if value not in ("true", "false"):
+        raise Problem(400, f"atomic is {value[:50]!r}; true or false was expected")
+    return value == "true"
 
 
 async def _body(request: Request) -> bytes:

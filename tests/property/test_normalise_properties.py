@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from observer_core.shared.records import QUALITY_FLAGS, Snapshot, decode_record
 from observer_core.snapshot_engine.normalise import Normaliser, NormaliserConfig
 
-CONFIG = NormaliserConfig(expected_interval=10, gap_tolerance=1.5, max_clock_skew=5)
-values = st.sampled_from([math.nan, -1.0, 0.0, 1.0, 2.0])
+CONFIG = NormaliserConfig(expected_interval=10, gap_tolerance=1.5, max_clock_skew=5, max_delay=20, bar=2)
+values = st.sampled_from([math.nan, -1.0, 0.0, 1.0, 2.0, 5.0, 20.0])
 
 
 @st.composite
@@ -24,8 +24,13 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     )  # fmt: skip
 
 
+def near(one: float, other: float) -> bool:
+    return other / 2 <= one <= other * 2
+
+
 def obvious(history: list[Snapshot]) -> list[dict[str, tuple[str, ...]]]:
     newest: dict[str, tuple[int, dict[str, float]]] = {}
+    doubted: dict[tuple[str, str], float] = {}
     ingest = -1
     answer = []
     for s in history:
@@ -46,12 +51,24 @@ def obvious(history: list[Snapshot]) -> list[dict[str, tuple[str, ...]]]:
                 found.add("non_positive")
             if row.get("bid", -math.inf) > row.get("ask", math.inf):
                 found.add("crossed_book")
-            if s.event_ns - ingest > 5:
-                found.add("clock_skew")
+            for name in ("price", "bid", "ask"):
+                old = newest[subject][1].get(name, 0) if subject in newest else 0
+                price = row.get(name, 0)
+                if subject not in newest or s.event_ns < newest[subject][0] or price <= 0:
+                    continue
+                believed = doubted.pop((subject, name), None)
+                if old <= 0 or near(price, old) or (believed is not None and near(price, believed)):
+                    continue
+                doubted[subject, name] = old if believed is None else believed
+                found.add("outlier_print")
             if subject not in newest or s.event_ns >= newest[subject][0]:
                 newest[subject] = (s.event_ns, row)
             if found:
                 quality[subject] = tuple(flag for flag in QUALITY_FLAGS if flag in found)
+        late = ingest - s.event_ns
+        whole = {"stale": late > 20, "clock_skew": late < -5, "partial_bar": late < 2}
+        if s.subjects and any(whole.values()):
+            quality["*"] = tuple(flag for flag in QUALITY_FLAGS if whole.get(flag))
         answer.append(quality)
     return answer
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from observer_core.shared.clock import zone_of
-from observer_core.shared.config import Config, DurationNs
-from observer_core.shared.errors import InputError
+from observer_core.shared.config import Config, DurationNs, Zone
 
 MAX_COLUMNS = 4096
 MAX_SUBJECTS = 100_000
@@ -25,21 +23,13 @@ class RecordingConfig(Config):
     """
 
     time: str = "time"
-    zone: str | None = None
+    zone: Zone | None = None
     subject: str | None = None
     subject_name: str | None = None
     fields: tuple[str, ...] | None = None
     bar: DurationNs | None = Field(default=None, gt=0)
     stamp: Literal["open", "close"] = "open"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
-
-    @field_validator("zone")
-    @classmethod
-    def _a_zone(cls, zone: str | None) -> str | None:
-        try:
-            return zone if zone is None else zone_of(zone).key
-        except InputError as error:
-            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> Self:

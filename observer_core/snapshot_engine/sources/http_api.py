@@ -2,42 +2,29 @@
 
 Paths are JMESPath (https://jmespath.org/specification.html). `rows` finds a list of objects
 in the answer (or one object); `subject` and `fields` are looked for in each row, `time` in the
-whole answer.
+whole answer. Numbers may come as decimal texts, which are kept exactly.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-import jmespath
-import numpy as np
-import orjson
-from jmespath.exceptions import JMESPathError
-from pydantic import AfterValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from observer_core.safety.outbound import Answer
 from observer_core.shared.clock import parse_time
+from observer_core.shared.config import Zone
 from observer_core.shared.errors import InputError
-from observer_core.shared.records import Snapshot
-from observer_core.snapshot_engine.names import fault, shown
+from observer_core.shared.records import ALL, Column, Snapshot
+from observer_core.snapshot_engine.exact import column
+from observer_core.snapshot_engine.names import MAX_NAME, fault, shown
+from observer_core.snapshot_engine.sources.json_rows import NO_ROW, JsonRows, Page, Path, read_json
 from observer_core.snapshot_engine.sources.web_address import AddressConfig, WebAddress
 
 _MAX_ROWS = 100_000
 _MAX_NOTES = 3
-
-
-def _path(text: str) -> str:
-    try:
-        jmespath.compile(text)
-    except JMESPathError as error:
-        raise ValueError(f"not a JMESPath: {str(error).splitlines()[0]}") from None
-    return text
-
-
-Path = Annotated[str, AfterValidator(_path)]
 
 
 class HttpApiConfig(AddressConfig):
@@ -51,6 +38,8 @@ class HttpApiConfig(AddressConfig):
     fields: Annotated[Mapping[str, Path], Field(min_length=1)]
     time: Path | None = None
     """RFC 3339 text or epoch s, ms, us or ns; without it an answer is of the moment it came."""
+    zone: Zone | None = None
+    """What times without a zone are in; without it they are refused."""
     next: Path | None = None
     """Where the address of the next page is; asked for up to `max_pages` in all."""
     max_pages: PositiveInt = 1
@@ -78,10 +67,11 @@ class HttpApiSource:
         self._config = config
         self._address = WebAddress(name, config, secret)
         self._last: Snapshot | None = None
-        compiled = {field: jmespath.compile(path) for field, path in config.fields.items()}
-        self._fields = dict(sorted(compiled.items()))
-        self._rows = jmespath.compile(config.rows)
-        self._subject = None if config.subject is None else jmespath.compile(config.subject)
+        self._fields = sorted(config.fields)
+        single = {name: path for name in ("time", "next") if (path := getattr(config, name)) is not None}
+        self._rows = JsonRows(
+            config.rows, config.subject, [config.fields[name] for name in self._fields], single
+        )
 
     @property
     def interval_ns(self) -> int:
@@ -104,84 +94,92 @@ class HttpApiSource:
         return self._last
 
     def _snapshot(self, answer: Answer, now_ns: int) -> Snapshot:
-        document = _json(answer)
-        event_ns = self._time(document, now_ns)
-        notes: list[str] = []
-        rows: dict[str, list[float]] = {}
-        self._take(document, rows, notes)
+        page = self._page(answer)
+        event_ns = self._time(page.single.get("time"), now_ns)
+        subjects, columns, notes = page.subjects, page.columns, page.notes
         for _ in range(1, self._config.max_pages):
-            where = self._config.next and jmespath.search(self._config.next, document)
-            if not where:
+            if not (where := page.single.get("next")):
                 break
-            document = _json(self._address.follow(str(where), now_ns))
-            self._take(document, rows, notes)
+            page = self._page(self._address.follow(str(where), now_ns))
+            subjects += page.subjects
+            notes += page.notes
+            for values, more in zip(columns, page.columns, strict=True):
+                values += more
         else:
-            if self._config.next and jmespath.search(self._config.next, document):
+            if page.single.get("next"):
                 notes.append(f"more than {self._config.max_pages} pages (max_pages)")
-        if not rows:
+        names, columns = self._named(subjects, columns, notes)
+        if not names:
             raise InputError("; ".join((f"no row was found at {self._config.rows!r}", *notes[:_MAX_NOTES])))
-        columns = np.array(list(rows.values()), np.float64)
-        more = f"; and {len(notes) - _MAX_NOTES} more" if len(notes) > _MAX_NOTES else ""
+        fields, decimals = self._columns(names, columns, notes)
+        rest = f"; and {len(notes) - _MAX_NOTES} more" if len(notes) > _MAX_NOTES else ""
         return Snapshot(
-            source=self.name, event_ns=event_ns, ingest_ns=now_ns, subjects=tuple(rows),
-            fields={field: columns[:, place].copy() for place, field in enumerate(self._fields)},
-            status="partial" if notes else "ok",
-            error="; ".join(notes[:_MAX_NOTES]) + more if notes else None,
+            source=self.name, event_ns=event_ns, ingest_ns=now_ns, subjects=names,
+            fields=fields, decimals=decimals, status="partial" if notes else "ok",
+            error="; ".join(notes[:_MAX_NOTES]) + rest if notes else None,
         )  # fmt: skip
 
-    def _take(self, document: Any, rows: dict[str, list[float]], notes: list[str]) -> None:
-        found = self._rows.search(document)
-        listed = found if isinstance(found, list) else [found]
-        for number, row in enumerate(listed[:_MAX_ROWS]):
-            subject = self._config.subject_name if self._subject is None else self._subject.search(row)
-            subject = str(subject) if isinstance(subject, int) else subject
-            if not isinstance(row, dict | list):
-                notes.append(f"row {number} is {shown(row)}, an object was expected")
-            elif problem := fault(subject):
-                notes.append(f"row {number}: its subject {problem}")
-            elif subject in rows:
-                notes.append(f"row {number}: subject {shown(subject)} stands there twice, the first counts")
-            else:
-                rows[str(subject)] = [
-                    _number(path.search(row), f"{subject}: {field}", notes)
-                    for field, path in self._fields.items()
-                ]
-        if len(listed) > _MAX_ROWS:
-            notes.append(f"{len(listed):,} rows, the first {_MAX_ROWS:,} count")
+    def _page(self, answer: Answer) -> Page:
+        return read_json(self._rows, answer.body, answer.headers.get("content-type", "no content type"))
 
-    def _time(self, document: Any, now_ns: int) -> int:
+    def _named(
+        self, subjects: list[Any], columns: list[list[Any]], notes: list[str]
+    ) -> tuple[tuple[str, ...], list[list[Any]]]:
+        """The rows that have a name of their own."""
+        if self._config.subject_name is not None:
+            name = self._config.subject_name
+            subjects = [subject if subject is NO_ROW else name for subject in subjects]
+        if len(subjects) <= _MAX_ROWS and _plain(subjects):
+            return tuple(subjects), columns
+        places: dict[str, int] = {}
+        for number, subject in enumerate(subjects[:_MAX_ROWS]):
+            name = str(subject) if type(subject) is int else subject
+            if name is NO_ROW:
+                continue
+            if problem := fault(name):
+                notes.append(f"row {number}: its subject {problem}")
+            elif name in places:
+                notes.append(f"row {number}: subject {shown(name)} stands there twice, the first counts")
+            else:
+                places[name] = number
+        if len(subjects) > _MAX_ROWS:
+            notes.append(f"{len(subjects):,} rows, the first {_MAX_ROWS:,} count")
+        return tuple(places), [[values[place] for place in places.values()] for values in columns]
+
+    def _columns(
+        self, subjects: tuple[str, ...], columns: list[list[Any]], notes: list[str]
+    ) -> tuple[dict[str, Column], dict[str, dict[str, str]]]:
+        fields: dict[str, Column] = {}
+        decimals: dict[str, dict[str, str]] = {}
+        for name, values in zip(self._fields, columns, strict=True):
+            fields[name], exact, refused = column(values)
+            if exact:
+                decimals[name] = {subjects[place]: text for place, text in exact.items()}
+            if None in values:
+                missing = [place for place, value in enumerate(values) if value is None]
+                notes += [f"{subjects[place]}: {name} is missing" for place in missing]
+            for place, text in refused.items():
+                notes.append(f"{subjects[place]}: {name} is {text}, a number was expected")
+        return fields, decimals
+
+    def _time(self, value: Any, now_ns: int) -> int:
         if self._config.time is None:
             return now_ns
-        value = jmespath.search(self._config.time, document)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise InputError(
                 f"time: found {shown(value)} at {self._config.time!r}, expected RFC 3339 or epoch"
             )
-        return parse_time(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
+        text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+        return parse_time(text, self._config.zone)
 
 
-def _json(answer: Answer) -> Any:
-    try:
-        return orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        kind = answer.headers.get("content-type", "no content type")
-        raise InputError(
-            f"the answer is not JSON ({kind}): {shown(answer.body[:60].decode(errors='replace'))}"
-        ) from None
-
-
-def _number(value: Any, where: str, notes: list[str]) -> float:
-    """The number, also from a decimal text as exchanges write it; NaN with a note for anything else."""
-    if value is None:
-        notes.append(f"{where} is missing")
-        return math.nan
-    try:
-        number = (
-            float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-        )
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        notes.append(f"{where} is {shown(value)}, a number was expected")
-        return math.nan
-    return number
+def _plain(subjects: list[Any]) -> bool:
+    """Whether every row has a name of its own: the common case, told at once."""
+    return (
+        set(map(type, subjects)) == {str}
+        and len(set(subjects)) == len(subjects)
+        and "".join(subjects).isprintable()
+        and min(map(len, subjects)) > 0
+        and max(map(len, subjects)) <= MAX_NAME
+        and ALL not in subjects
+    )

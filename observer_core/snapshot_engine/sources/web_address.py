@@ -87,12 +87,12 @@ class WebAddress:
         if 200 <= answer.status < 300:
             return
         if answer.status in (429, 503):
-            self._not_before_ns = now_ns + _wait_ns(answer.headers.get("retry-after", ""))
+            self._not_before_ns = now_ns + wait_ns(answer.headers.get("retry-after", ""))
         hint = "; redirects are not followed, give the final address" if 300 <= answer.status < 400 else ""
         raise InputError(f"{self._target} answered {answer.status}; 2xx was expected{hint}")
 
 
-def _wait_ns(text: str) -> int:
+def wait_ns(text: str) -> int:
     """Whole seconds as `Retry-After` gives them, within reason; a date is taken as the longest wait."""
     if not text:
         return 0

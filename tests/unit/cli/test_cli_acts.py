@@ -90,7 +90,7 @@ def test_push_takes_rows_and_prints_their_position(tmp_path: Path) -> None:
     ("body", "message"),
     [
         ("", "standard input holds no observation"),
-        ('{"subject": "X", "price": 1}\nnot json\n', "row 2: not JSON"),
+        ("\nnot json\n", "row 2: not JSON"),
         ('{"subject": "X"}\n', "row 1: has no number"),
     ],
 )
@@ -99,6 +99,15 @@ def test_push_takes_nothing_of_what_it_cannot_use(tmp_path: Path, body: str, mes
     assert refused.exit_code == 2
     assert message in refused.stderr
     assert not list((tmp_path / "data/observer").glob("snapshots/*"))
+
+
+def test_push_takes_the_lines_that_it_can_use_and_names_the_others(tmp_path: Path) -> None:
+    body = '{"subject": "X", "price": 1}\n\nnot json\n{"subject": "Y", "price": "2.5"}\n'
+    done = run(tmp_path, "push", "hand", stdin=body)
+    assert done.exit_code == 1
+    assert "1 snapshots" in done.stdout
+    assert "observer: not taken: row 3: not JSON" in done.stderr
+    assert "observer: 1 lines were not taken, all others were" in done.stderr
 
 
 def test_push_refuses_a_source_that_is_something_else(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_replay_computes_the_stored_heads_again(look: Observer) -> None:
 
 def test_a_replay_that_differs_ends_with_1(look: Observer, monkeypatch: pytest.MonkeyPatch) -> None:
     version = "another"
-    monkeypatch.setitem(replaying.REBUILD, "events", lambda config: _Louder(config))  # type: ignore[misc]
+    monkeypatch.setitem(replaying.REBUILD, "publish", lambda config: _Louder(config))  # type: ignore[misc]
     done = look("replay", "--verify")
     assert done.exit_code == 1
     assert "✗ events.desk" in done.stdout

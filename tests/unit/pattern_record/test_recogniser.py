@@ -89,7 +89,7 @@ def market(seed=7, length=900):
 
 def test_it_is_a_stage():
     stage: Stage = Recogniser("coinbase", RecogniserConfig())
-    assert (stage.name, stage.version) == ("recognise", "1")
+    assert (stage.name, stage.version) == ("recognise", "2")
     assert stage.config()["source"] == "coinbase"
     assert stage.config()["baseline"]["span"] == 50
     assert stage.advance(stage.initial(), START) == []
@@ -325,7 +325,9 @@ def test_an_outage_is_reported_once_with_its_end_and_silences_nothing_else():
         "critical",
     )
     feed_view = feed.recogniser.views(feed.state)["feed"]
-    assert feed_view == {"status": "unavailable", "since_ns": feed.now, "error": "HTTP 503", "stale": []}
+    assert feed_view == {
+        "status": "unavailable", "since_ns": feed.now, "error": "HTTP 503", "closed": False, "stale": [],
+    }  # fmt: skip
     assert [feed.unavailable("HTTP 503") for _ in range(30)] == [[]] * 30
     observed = feed.state.clock
     (back,) = feed.give({"last": [1.0, math.nan]})
@@ -339,7 +341,7 @@ def test_views_of_a_source_never_seen():
     feed = Feed()
     assert feed.recogniser.views(feed.state) == {
         "subjects": {"subjects": []},
-        "feed": {"status": "none", "since_ns": 0, "error": None, "stale": []},
+        "feed": {"status": "none", "since_ns": 0, "error": None, "closed": False, "stale": []},
     }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from observer_core.runtime.schedule import Collector
+from observer_core.runtime.sources import LiveSource
+from observer_core.safety.breaker import BreakerConfig
 from observer_core.shared.clock import SECOND, SystemClock
 from observer_core.shared.records import Snapshot
 from tests.support.market import eventually
@@ -47,9 +50,13 @@ class Taken:
     def __init__(self, collector: Collector) -> None:
         self.collector = collector
         self.all: list[tuple[str, Snapshot]] = []
+        self.origins: list[dict[str, Any]] = []
 
     def take(self, timeout: float = 0.05) -> None:
-        self.all += self.collector.results(timeout)
+        for got in self.collector.results(timeout):
+            assert isinstance(got.collected, Snapshot)
+            self.all.append((got.source, got.collected))
+            self.origins.append(dict(got.origin))
 
     def of(self, name: str, status: str) -> list[Snapshot]:
         self.take(0.005)
@@ -57,8 +64,9 @@ class Taken:
 
 
 @contextmanager
-def collecting(*probes: Probe, deadline_ns: int = 20 * MS) -> Iterator[Taken]:
-    collector = Collector([(probe, deadline_ns) for probe in probes], SystemClock())
+def collecting(*probes: Probe, deadline_ns: int = 20 * MS, failures: int = 10_000) -> Iterator[Taken]:
+    breaker = BreakerConfig(failures=failures, pause=50 * MS)
+    collector = Collector([LiveSource(probe, deadline_ns, breaker) for probe in probes], SystemClock())
     collector.start()
     try:
         yield Taken(collector)
@@ -132,6 +140,22 @@ def test_an_error_is_a_snapshot_too_and_the_next_collection_is_made() -> None:
         assert taken.of("probe", "unavailable")[0].error == "OSError: gone"
         probe.error = None
         eventually(lambda: taken.of("probe", "ok"))
+
+
+def test_one_that_fails_again_and_again_is_left_alone_and_then_tried() -> None:
+    probe = Probe("probe")
+    probe.error = OSError("gone")
+    with collecting(probe, failures=3) as taken:
+        eventually(lambda: len(taken.of("probe", "unavailable")) >= 5)
+        assert probe.begun == 3
+        refused = [s for s in taken.of("probe", "unavailable") if (s.error or "").startswith("CircuitOpen")]
+        assert {s.error for s in refused} == {"CircuitOpen: not asked for a while after: OSError: gone"}
+        eventually(lambda: taken.take(0.005) or probe.begun >= 4)
+        probe.error = None
+        eventually(lambda: taken.of("probe", "ok"))
+    states = [o["breaker"]["state"] for o in taken.origins if "breaker" in o]
+    assert states[:3] == ["closed", "closed", "open"]
+    assert {"breaker": {"state": "closed", "failures": 0, "was": "half_open"}} in taken.origins
 
 
 def test_waiting_for_results_can_be_ended_from_outside() -> None:

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from observer_core.shared.errors import ConfigError, ObserverError
 from observer_core.snapshot_engine.normalise import Normaliser
 from observer_core.snapshot_engine.source import collect_safely
 from observer_core.snapshot_engine.sources.http_api import HttpApiConfig, HttpApiSource
+from observer_core.snapshot_engine.sources.json_rows import JsonRows
 from observer_core.snapshot_engine.sources.prometheus import PrometheusConfig, PrometheusSource
 
 NOW = 1_700_000_000 * SECOND
@@ -138,8 +140,8 @@ class TestJson:
         assert math.isnan(snapshot.fields["price"][2])
         assert snapshot.status == "partial"
         assert snapshot.error == (
-            "X: price is 'n/a', a number was expected; X: volume is missing; "
-            "row 3: its subject is NoneType, expected text; and 2 more"
+            "row 4 is 7, an object was expected; row 3: its subject is NoneType, expected text; "
+            "row 5: subject 'X' stands there twice, the first counts; and 2 more"
         )
 
     @pytest.mark.parametrize(
@@ -279,10 +281,50 @@ def test_any_json_gives_a_snapshot_or_an_unavailable_one(value: Any, rows: str) 
         def close(self) -> None: ...
 
     normaliser = Normaliser()
-    snapshot = collect_safely(Given(), NOW, lambda it: normaliser.apply(normaliser.initial(), it))
+    snapshot = normaliser.apply(normaliser.initial(), collect_safely(Given(), NOW))
     assert snapshot.status in ("ok", "partial", "unavailable")
     assert snapshot.encode(1)
     assert (snapshot.error is None) == (snapshot.status == "ok")
+
+
+def same(one: Any, other: Any) -> bool:
+    """Equal, and of the same types: 1 is not 1.0, and NaN is NaN."""
+    return repr(one) == repr(other)
+
+
+@given(json_values, st.sampled_from(["data", "@"]), st.booleans())
+def test_the_decoder_for_plain_names_reads_what_jmespath_reads(value: Any, rows: str, named: bool) -> None:
+    reader = JsonRows(
+        rows, "symbol" if named else None, ["last", "vol", "last"], {} if rows == "@" else {"time": "ts"}
+    )
+    assert reader._fast is not None
+    body = json.dumps(value).encode()
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 - whichever parser meets it
+            reader.read(body)
+        return
+    assert same(reader.read(body)._asdict(), reader._search(document)._asdict())
+
+
+def test_paths_that_are_more_than_names_are_read_by_jmespath() -> None:
+    for rows, subject, fields, single in (
+        ("data[]", "s", ["a"], {}), ("data", "s.t", ["a"], {}), ("data", "s", ["a.b"], {}),
+        ("@", "s", ["a"], {"time": "ts"}), ("data", "s", ["a"], {"time": "data"}),
+    ):  # fmt: skip
+        assert JsonRows(rows, subject, fields, single)._fast is None
+
+
+def test_decimals_are_kept_exactly_where_a_double_is_not_exact(server: Server) -> None:
+    rows = [
+        {"symbol": "A", "last": "0.35130000", "vol": "123456789.123456789123"},
+        {"symbol": "B", "last": "1e-7", "vol": 12345678901234567891},
+    ]
+    server.put("/tickers", {"ts": 1_700_000_000, "data": rows})
+    snapshot = http(server).collect(NOW)
+    assert snapshot.fields["price"].tolist() == [0.3513, 1e-7]
+    assert snapshot.decimals == {"volume": {"A": "123456789.123456789123", "B": "12345678901234567891"}}
 
 
 class TestPrometheus:
@@ -352,7 +394,7 @@ class TestConfigured:
         server.put("/metrics", TestPrometheus.TEXT.encode())
         loaded = settings.load(root=tmp_path)
         assert "s3cret" not in repr(loaded)
-        found = {source.name: source.collect(NOW).subjects for source, _ in live_sources(loaded)}
+        found = {live.name: live.source.collect(NOW).subjects for live in live_sources(loaded)}
         assert found["rates"] == ("BTC/USDT", "ETH/USDT")
         assert found["node"][0] == "web-1"
         assert server.requests[0][2]["X-Key"] == "s3cret"

@@ -94,9 +94,116 @@ def test_a_book_that_bids_more_than_it_asks_is_crossed(side: str) -> None:
 
 def test_what_happened_after_it_was_learnt_shows_clock_skew() -> None:
     assert flags(snap(15, ingest_s=10, price=[1]), snap(15.1, ingest_s=10, price=[1])) == [
-        {}, {"A": ("clock_skew",)},
+        {}, {"*": ("clock_skew",)},
     ]  # fmt: skip
-    assert flags(snap(11, ingest_s=10, price=[1]), max_clock_skew="0s") == [{"A": ("clock_skew",)}]
+    assert flags(snap(11, ingest_s=10, price=[1]), max_clock_skew="0s") == [{"*": ("clock_skew",)}]
+
+
+def test_what_is_learnt_long_after_it_happened_is_stale() -> None:
+    given = [snap(10, ingest_s=20, price=[1]), snap(20, ingest_s=30.1, price=[2])]
+    assert flags(*given, max_delay="10s") == [{}, {"*": ("stale",)}]
+    assert flags(*given) == [{}, {}]
+
+
+def test_a_bar_that_is_learnt_before_its_end_is_partial_and_its_final_values_follow() -> None:
+    given = [snap(60, ingest_s=100, close=[1]), snap(60, ingest_s=120, close=[2])]
+    assert flags(*given, bar="60s") == [{"*": ("partial_bar",)}, {}]
+
+
+SEOUL = {"zone": "Asia/Seoul", "weekly": dict.fromkeys(("mon", "tue", "wed", "thu", "fri"), "09:00-15:30")}
+MONDAY_9 = 1_704_067_200 + 0.0  # 2024-01-01 09:00 in Seoul
+
+
+def test_outside_its_sessions_a_snapshot_is_flagged_as_a_whole_a_failed_one_too() -> None:
+    hours = [0, 6.4999, 6.5, 24]
+    given = [snap(MONDAY_9 + 3600 * hour, price=[1]) for hour in hours]
+    given[2:2] = [unavailable("m", round((MONDAY_9 + 3600 * 7) * SECOND), OSError("closed"))]
+    closed = {"*": ("closed_session",)}
+    assert flags(*given[:2], *given[3:], session=SEOUL) == [{}, {}, closed, {}]
+    assert flags(given[2], session=SEOUL) == [closed]
+
+
+def test_a_bar_belongs_to_the_session_that_it_begins_in() -> None:
+    end = MONDAY_9 + 6.5 * 3600
+    last, after = snap(end - 60, ingest_s=end, close=[1]), snap(end, ingest_s=end + 60, close=[1])
+    assert flags(last, after, session=SEOUL, bar="1m") == [{}, {"*": ("closed_session",)}]
+
+
+def test_nothing_is_missing_while_the_market_is_closed() -> None:
+    given = [snap(MONDAY_9 + 3600 * hour, price=[1]) for hour in (6.4, 24.01, 24.2)]
+    assert flags(*given, session=SEOUL, expected_interval="1m") == [{}, {}, {"A": ("gap",)}]
+    assert flags(*given[:2], expected_interval="1m") == [{}, {"A": ("gap",)}]
+
+
+def prices(*values: float, **config: object) -> list[bool]:
+    """Which of the prices are outlier prints."""
+    found = flags(*(snap(n, price=[value]) for n, value in enumerate(values)), **config)
+    return ["outlier_print" in quality.get("A", ()) for quality in found]
+
+
+@pytest.mark.parametrize(
+    ("values", "outliers"),
+    [
+        ([100, 199, 100], [False, False, False]),
+        ([100, 10_000, 101], [False, True, False]),
+        ([100, 10_000, 10_100, 101], [False, True, False, True]),
+        ([100, 1, 100], [False, True, False]),
+        ([100, 10_000, 1, 102], [False, True, True, False]),
+        ([100, NAN, 10_000], [False, False, False]),
+        ([100, 10_000, NAN, 100], [False, True, False, False]),
+        ([0, 100], [False, False]),
+        ([100, -1, 100], [False, False, False]),
+    ],
+)
+def test_a_price_far_from_the_one_before_is_an_outlier_until_another_confirms_it(
+    values: list[float], outliers: list[bool]
+) -> None:
+    assert prices(*values) == outliers
+
+
+def test_how_far_is_far_can_be_said() -> None:
+    assert prices(100, 121, max_jump=1.2) == [False, True]
+    assert prices(100, 121, max_jump=1.21) == [False, False]
+    assert prices(100, 1e9, max_jump=None) == [False, False]
+
+
+def test_an_outlier_of_one_subject_and_field_is_no_other_ones() -> None:
+    both = ("A", "B")
+    given = [snap(n, both, bid=[1, 1], ask=[1, ask]) for n, ask in enumerate([1, 9, 1])]
+    assert flags(*given) == [{}, {"B": ("outlier_print",)}, {}]
+
+
+def test_fields_are_recorded_in_one_unit_exactly_where_they_came_exactly() -> None:
+    normaliser = Normaliser(
+        NormaliserConfig(units={"cpu": "percent", "lag": "ms", "mem": "MiBy", "last": "KRW"})
+    )
+    given = replace(
+        snap(1, cpu=[12.5], lag=[250], mem=[2], last=[7]),
+        decimals={"cpu": {"A": "12.50000000000000000001"}, "lag": {"A": "250.00000000000000001"}},
+    )
+    got = normaliser.apply(normaliser.initial(), given)
+    assert {name: column.tolist() for name, column in got.fields.items()} == {
+        "cpu": [0.125], "lag": [0.25], "mem": [2 * 1024 * 1024], "last": [7],
+    }  # fmt: skip
+    assert got.decimals == {"cpu": {"A": "0.1250000000000000000001"}, "lag": {"A": "0.25000000000000000001"}}
+    assert decode_record(got.encode(1)).decimals == got.decimals  # type: ignore[union-attr]
+
+
+def test_a_unit_that_is_none_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"units.cpu\n.*is no unit; expected one of 1, percent, %"):
+        NormaliserConfig(units={"cpu": "precent"})
+
+
+def test_of_moments_gone_by_the_rows_after_what_is_known_of_each_subject_are_new() -> None:
+    normaliser = Normaliser()
+    state = normaliser.initial()
+    moments = [snap(n, ("A", "B"), close=[n, n]) for n in (1, 2, 3)]
+    normaliser.apply(state, snap(1, ("A",), close=[1]))
+    got = normaliser.newer(state, moments)
+    assert [(s.event_ns // SECOND, s.subjects) for s in got] == [(2, ("A",)), (3, ("A", "B"))]
+    for snapshot in got:
+        normaliser.apply(state, snapshot)
+    assert normaliser.newer(state, moments) == []
 
 
 def test_flags_join_those_there_are_in_one_order() -> None:
@@ -149,6 +256,7 @@ INF = {"price": np.array([1, np.inf])}
         (bad(fields={f"g{i}": np.ones(2) for i in range(4)}), r"5 fields in all, at most 4 expected"),
         (bad(subjects=("A", "A")), "subject 'A' stands in it twice; expected one row a subject"),
         (bad(subjects=("B", "")), "subject 2, '', is empty"),
+        (bad(subjects=("B", "*")), r"subject 2, '\*', is \*, which stands for all of them"),
         (bad(subjects=("B", 7)), "subject 2, 7, is int, expected text"),
         (bad(subjects=("B", [])), r"subject 2, \[\], is list, expected text"),
         (bad(subjects=("B", "x\n")), r"subject 2, 'x\\n', holds the character '\\n', which cannot be shown"),

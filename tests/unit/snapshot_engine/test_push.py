@@ -14,7 +14,9 @@ TIME, TIME_NS = "2018-04-05T00:01:00Z", 1522886460_000_000_000
 
 def parsed(value: object, kind: str = JSON) -> list[tuple[object, ...]]:
     body = value if isinstance(value, bytes) else orjson.dumps(value)
-    return [plain(s) for s in parse_push("p", body, kind, NOW)]
+    found = parse_push("p", body, kind, NOW)
+    assert found.rejected == []
+    return [plain(s) for s in found.snapshots]
 
 
 def plain(s: Snapshot) -> tuple[object, ...]:
@@ -72,11 +74,11 @@ def test_what_has_no_time_happened_when_it_came() -> None:
             "row 1: time .* is outside the years 1678 to 2261",
         ),
         ({"time": TIME, "event_time": TIME, "subject": "A"}, "row 1: has event_time and time"),
-        ([{"subject": "A", "x": 1}, {"x": 1}], "row 2: the subject None is NoneType, expected text"),
+        ([{"x": 1}], "row 1: the subject None is NoneType, expected text"),
         ({"subject": "", "x": 1}, "row 1: the subject '' is empty"),
         ({"subject": "a\nb", "x": 1}, "row 1: the subject 'a\\\\nb' holds the character"),
         ({"subject": "A"}, "row 1: has no number; expected at least one field"),
-        ({"subject": "A", "x": "1"}, "row 1: field 'x' is '1', expected a number or null"),
+        ({"subject": "A", "x": "high"}, "row 1: field 'x' is 'high', expected a number or null"),
         ({"subject": "A", "x": True}, "row 1: field 'x' is True, expected a number or null"),
         ({"subject": "A", "values": 1}, 'row 1: "values" is 1, expected an object of numbers'),
         ({"subject": "A", "values": {"x": 1}, "y": 2}, "row 1: unknown key 'y' beside \"values\""),
@@ -93,18 +95,16 @@ def test_what_has_no_time_happened_when_it_came() -> None:
             "row 1: field 'x' has 2 values, expected 1, one a subject",
         ),
         ({"subjects": ["A"], "fields": {"x": 1}}, "row 1: field 'x' has 1, expected 1, one a subject"),
-        ({"subjects": ["A"], "fields": {"x": ["1"]}}, "row 1: field 'x' is '1', expected a number or null"),
+        (
+            {"subjects": ["A"], "fields": {"x": ["1_0"]}},
+            "row 1: field 'x' is '1_0', expected a number or null",
+        ),
         (
             {"subjects": ["A"] * 10_001, "fields": {}},
             "row 1: 10,001 subjects and 0 fields; at most 10,000 and 256",
         ),
         ({"subjects": [], "fields": {str(i): [] for i in range(257)}}, "row 1: 0 subjects and 257 fields"),
         ({"subject": "A", **{str(i): 1 for i in range(257)}}, "row 1: 257 fields, at most 256 are taken"),
-        ([{"subject": str(i), str(i): 1} for i in range(257)], "rows of one time have 257 different fields"),
-        (
-            [{"subject": str(i), "x": 1} for i in range(10_001)],
-            "row 10001: more than 10,000 subjects at one time",
-        ),
     ],
 )
 def test_a_bad_body_is_refused_with_its_row(value: object, message: str) -> None:
@@ -114,7 +114,50 @@ def test_a_bad_body_is_refused_with_its_row(value: object, message: str) -> None
 
 def test_a_bad_line_of_ndjson_is_named() -> None:
     with pytest.raises(PushError, match="row 2: not JSON"):
-        parsed(b'{"subject":"A","x":1}\n{"subject"\n', NDJSON)
+        parsed(b'\n{"subject"\n', NDJSON)
+
+
+@pytest.mark.parametrize(
+    ("rows", "row", "message"),
+    [
+        ([{"subject": "A", "x": 1}, {"x": 1}, {"subject": "B", "x": 2}], 2, "the subject None is NoneType"),
+        ([{"subject": str(i), str(i): 1} for i in range(257)], 257, "rows of one time have 257 different"),
+        ([{"subject": str(i), "x": 1} for i in range(10_001)], 10_001, "more than 10,000 subjects at one"),
+    ],
+)
+def test_the_rows_that_can_be_used_are_and_the_others_are_named(
+    rows: list[object], row: int, message: str
+) -> None:
+    found = parse_push("p", orjson.dumps(rows), JSON, NOW)
+    assert sum(len(s.subjects) for s in found.snapshots) == len(rows) - 1
+    assert [(rejected.row, rejected.detail[: len(message)]) for rejected in found.rejected] == [
+        (row, message)
+    ]
+
+
+def test_an_error_names_every_row_that_it_is_of() -> None:
+    with pytest.raises(PushError, match="row 1: found 1, expected") as caught:
+        parse_push("p", b'[1, {"subject": "A"}]', JSON, NOW)
+    assert [rejected.row for rejected in caught.value.rejected] == [1, 2]
+
+
+def test_times_without_a_zone_are_in_the_declared_one() -> None:
+    row = b'{"time": "2018-04-05T09:01:00", "subject": "A", "x": 1}'
+    (snapshot,) = parse_push("p", row, JSON, NOW, "Asia/Seoul").snapshots
+    assert snapshot.event_ns == TIME_NS
+
+
+def test_decimal_texts_are_numbers_and_kept_exactly() -> None:
+    rows = [
+        {"subject": "A", "x": "0.1", "y": "1.23456789012345678901"},
+        {"subject": "B", "x": "-2E3", "y": None},
+    ]
+    (snapshot,) = parse_push("p", orjson.dumps(rows), JSON, NOW).snapshots
+    assert plain(snapshot)[2] == {"x": [0.1, -2000.0], "y": [1.2345678901234568, None]}
+    assert snapshot.decimals == {"y": {"A": "1.23456789012345678901"}}
+    columns = {"subjects": ["A", "B"], "fields": {"y": ["1.23456789012345678901", 7]}}
+    (snapshot,) = parse_push("p", orjson.dumps(columns), JSON, NOW).snapshots
+    assert snapshot.decimals == {"y": {"A": "1.23456789012345678901"}}
 
 
 def test_a_body_that_is_too_large_is_refused() -> None:

@@ -2,18 +2,17 @@ import numpy as np
 import pytest
 
 from observer_core.shared.records import Snapshot
-from observer_core.snapshot_engine.normalise import Normaliser
-from observer_core.snapshot_engine.source import MAX_ERROR, collect_safely
+from observer_core.snapshot_engine.source import MAX_ERROR, Collected, History, collect_safely
 
 
 class Scripted:
     name = "s"
     interval_ns = 1
 
-    def __init__(self, outcome: Snapshot | Exception) -> None:
+    def __init__(self, outcome: Collected | Exception) -> None:
         self._outcome = outcome
 
-    def collect(self, now_ns: int) -> Snapshot:
+    def collect(self, now_ns: int) -> Collected:
         if isinstance(self._outcome, Exception):
             raise self._outcome
         return self._outcome
@@ -42,13 +41,8 @@ def test_a_failed_collection_is_a_snapshot_that_says_so(error: Exception) -> Non
     got.encode(1)
 
 
-def test_what_the_normaliser_refuses_is_a_failed_collection() -> None:
-    normaliser = Normaliser()
-    state = normaliser.initial()
-    got = collect_safely(Scripted(of(float("inf"))), 9, lambda s: normaliser.apply(state, s))
-    assert got.status == "unavailable"
-    assert got.error == (
-        "RecordError: snapshot of 's': field 'price' of 'A' is infinite; expected a number, or NaN for none"
-    )
-    flagged = collect_safely(Scripted(of(-1.0)), 9, lambda s: normaliser.apply(state, s))
-    assert flagged.quality == {"A": ("non_positive",)}
+def test_moments_gone_by_were_learnt_now_too() -> None:
+    history = History((of(1.0), of(2.0)))
+    got = collect_safely(Scripted(history), 9)
+    assert isinstance(got, History)
+    assert [(s.event_ns, s.ingest_ns, s.source) for s in got.snapshots] == [(5, 9, "s")] * 2
