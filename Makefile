@@ -64,6 +64,7 @@ lint: setup  ## style, formatting, types, import contracts, forbidden text
 
 bench: setup  ## measure against the budgets
 	@.venv/bin/python -m benchmarks.core $(ARGS)
+	@.venv/bin/python -m benchmarks.tickers
 	@$(MAKE) --no-print-directory venv313
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m benchmarks.functions; fi
 

@@ -7,6 +7,8 @@ place with the few that are missing put back; or gathered, where few are there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +28,7 @@ NOT_NEW = frozenset(("duplicate", "out_of_order", "stale", "partial_bar", "close
 """Rows with such a flag are no news: neither a value nor an arrival."""
 NO_VALUE = frozenset(("non_positive",))
 """Rows with such a flag arrive, but their values are not believed."""
+_TOLD = NOT_NEW | NO_VALUE
 LARGEST = 1e300
 """Values beyond this are no measurements: arithmetic on them would not stay finite."""
 
@@ -57,7 +60,7 @@ class Observation:
         else:
             w = plan.window
             _judge(plan, snapshot, w.previous, w)
-            if not snapshot.quality and np.count_nonzero(w.valid) == plan.size:
+            if np.count_nonzero(w.valid) == plan.size and _all_count(snapshot.quality):
                 return self._all(state, plan, w, now), None
         fresh = _use(plan, snapshot, w)
         unjudged = np.flatnonzero(fresh & ~w.valid & np.isfinite(w.x))
@@ -134,6 +137,11 @@ class Observation:
 def _limit_arrays(state: RecogniserState) -> tuple[Floats, Bytes, Ints]:
     n = state.size
     return state.values[LIMIT:, :n], state.raised[:, :n], state.release[:, :n]
+
+
+def _all_count(quality: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether no flag makes a row count for less."""
+    return not quality or all(_TOLD.isdisjoint(flags) for flags in quality.values())
 
 
 def _judge(plan: Plan, snapshot: Snapshot, previous: NDArray[np.float64], w: Window) -> None:

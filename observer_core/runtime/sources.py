@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from observer_core.runtime.settings import (
     AskedSource,
@@ -16,6 +17,7 @@ from observer_core.runtime.settings import (
     secret,
 )
 from observer_core.safety.breaker import BreakerConfig
+from observer_core.safety.pace import Pace
 from observer_core.shared.clock import SECOND
 from observer_core.snapshot_engine.source import Source
 
@@ -39,14 +41,28 @@ class LiveSource:
 
 def live_sources(settings: Settings) -> list[LiveSource]:
     """The live sources in the order of the configuration."""
+    asked = [item for item in settings.source if isinstance(item, AskedSource)]
+    paces = _paces(asked)
     return [
-        LiveSource(_source(item), item.deadline, item.breaker, item.shards)
-        for item in settings.source
-        if isinstance(item, AskedSource)
+        LiveSource(_source(item, paces.get(_host(item))), item.deadline, item.breaker, item.shards)
+        for item in asked
     ]
 
 
-def _source(item: AskedSource) -> Source:
+def _paces(asked: Sequence[AskedSource]) -> dict[str, Pace]:
+    """The pace of each host: the least that any of its sources allows."""
+    rates: dict[str, float] = {}
+    for item in asked:
+        if isinstance(item, HttpSourceConfig | PrometheusSourceConfig):
+            rates[_host(item)] = min(item.max_rate, rates.get(_host(item), item.max_rate))
+    return {host: Pace(rate) for host, rate in rates.items()}
+
+
+def _host(item: AskedSource) -> str:
+    return urlsplit(item.url).netloc if isinstance(item, HttpSourceConfig | PrometheusSourceConfig) else ""
+
+
+def _source(item: AskedSource, pace: Pace | None) -> Source:
     match item:
         case SystemSourceConfig():
             from observer_core.snapshot_engine.sources.system import SystemSource
@@ -55,11 +71,11 @@ def _source(item: AskedSource) -> Source:
         case HttpSourceConfig():
             from observer_core.snapshot_engine.sources.http_api import HttpApiSource
 
-            return HttpApiSource(item.name, item, secret)
+            return HttpApiSource(item.name, item, secret, pace)
         case PrometheusSourceConfig():
             from observer_core.snapshot_engine.sources.prometheus import PrometheusSource
 
-            return PrometheusSource(item.name, item, secret)
+            return PrometheusSource(item.name, item, secret, pace)
         case MarketSourceConfig():
             from observer_core.snapshot_engine.sources.market import MarketSource
 

@@ -30,42 +30,40 @@ def column(values: Sequence[Any]) -> tuple[Column, dict[int, str], dict[int, str
     Decimal texts count as numbers, None as missing. What is no number (booleans, NaN and infinities
     included) is NaN in the column, and the third answer says what came.
     """
-    found = _texts(values) if values and type(values[0]) is str else _numbers(values)
+    texts = bool(values) and type(values[0]) is str
+    found = _texts(values) if texts else _numbers(values)
     if found is None:
         return _one_by_one(values)
-    return found, _inexact(values, found), {}
+    numbers, doubtful = found
+    exact = {place: str(values[place]) for place in doubtful if _lost(values[place], float(numbers[place]))}
+    return numbers, exact, {}
 
 
-def _texts(values: Sequence[Any]) -> Column | None:
-    """All of them decimal texts, read by a JSON parser at once: five times as fast as one by one."""
+def _texts(values: Sequence[str]) -> tuple[Column, list[int]] | None:
+    """Decimal texts, read by a JSON parser at once (five times as fast as one by one), and the long ones."""
     try:
         joined = ",".join(values)
         if any(map(joined.__contains__, _NOT_IN_NUMBERS)):
             return None
-        found = np.array(orjson.loads(f"[{joined}]"), np.float64)
+        numbers = np.array(orjson.loads(f"[{joined}]"), np.float64)
     except (TypeError, ValueError, OverflowError):
         return None
-    return found if len(found) == len(values) and np.isfinite(found).all() else None
+    if len(numbers) != len(values) or not np.isfinite(numbers).all():
+        return None
+    ends = np.flatnonzero(np.frombuffer(f"{joined},".encode(), np.uint8) == ord(","))
+    long = np.diff(ends, prepend=-1) > _ALWAYS_EXACT + 1
+    return numbers, np.flatnonzero(long).tolist()
 
 
-def _numbers(values: Sequence[Any]) -> Column | None:
+def _numbers(values: Sequence[Any]) -> tuple[Column, list[int]] | None:
     if not set(map(type, values)) <= {int, float}:
         return None
     try:
-        found = np.array(list(map(float, values)), np.float64)
+        numbers = np.array(list(map(float, values)), np.float64)
     except OverflowError:
         return None
-    return found if np.isfinite(found).all() else None
-
-
-def _inexact(values: Sequence[Any], found: Column) -> dict[int, str]:
-    if values and type(values[0]) is str:
-        if max(map(len, values)) <= _ALWAYS_EXACT:
-            return {}
-        doubtful = [place for place, value in enumerate(values) if len(value) > _ALWAYS_EXACT]
-    else:
-        doubtful = [place for place, value in enumerate(values) if type(value) is int and abs(value) >> 53]
-    return {place: str(values[place]) for place in doubtful if _lost(values[place], float(found[place]))}
+    large = [place for place, value in enumerate(values) if type(value) is int and abs(value) >> 53]
+    return (numbers, large) if np.isfinite(numbers).all() else None
 
 
 def _lost(value: str | int, number: float) -> bool:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from observer_core.safety.outbound import Answer
+from observer_core.safety.pace import Pace
 from observer_core.shared.clock import parse_time
 from observer_core.shared.config import Zone
 from observer_core.shared.errors import InputError
@@ -62,11 +63,15 @@ class HttpApiSource:
     the answer before it; after 429 or 503 nothing is asked before their `Retry-After`.
     """
 
-    def __init__(self, name: str, config: HttpApiConfig, secret: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, config: HttpApiConfig, secret: Callable[[str], str], pace: Pace | None = None
+    ) -> None:
         self.name = name
         self._config = config
-        self._address = WebAddress(name, config, secret)
+        self._address = WebAddress(name, config, secret, pace)
         self._last: Snapshot | None = None
+        self._known: list[Any] = []
+        self._names: tuple[str, ...] = ()
         self._fields = sorted(config.fields)
         single = {name: path for name in ("time", "next") if (path := getattr(config, name)) is not None}
         self._rows = JsonRows(
@@ -125,12 +130,16 @@ class HttpApiSource:
     def _named(
         self, subjects: list[Any], columns: list[list[Any]], notes: list[str]
     ) -> tuple[tuple[str, ...], list[list[Any]]]:
-        """The rows that have a name of their own."""
+        """The rows that have a name of their own; the same names are the same tuple."""
         if self._config.subject_name is not None:
             name = self._config.subject_name
             subjects = [subject if subject is NO_ROW else name for subject in subjects]
+        if subjects == self._known:
+            return self._names, columns
         if len(subjects) <= _MAX_ROWS and _plain(subjects):
-            return tuple(subjects), columns
+            # Mostly the next answer names the same: whoever gets the same tuple need not look into it.
+            self._known, self._names = subjects, tuple(subjects)
+            return self._names, columns
         places: dict[str, int] = {}
         for number, subject in enumerate(subjects[:_MAX_ROWS]):
             name = str(subject) if type(subject) is int else subject

@@ -17,6 +17,7 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import Field
 
+from observer_core.safety.pace import Pace
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.names import fault
@@ -35,10 +36,12 @@ class PrometheusConfig(AddressConfig):
 class PrometheusSource:
     """One snapshot a scrape. An answer that is not of the format, or holds nothing asked for, is an error."""
 
-    def __init__(self, name: str, config: PrometheusConfig, secret: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, config: PrometheusConfig, secret: Callable[[str], str], pace: Pace | None = None
+    ) -> None:
         self.name = name
         self._config = config
-        self._address = WebAddress(name, config, secret)
+        self._address = WebAddress(name, config, secret, pace)
         self._last: Snapshot | None = None
 
     @property

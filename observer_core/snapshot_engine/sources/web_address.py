@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt, StringConstraints
 
 from observer_core import __version__
 from observer_core.safety.outbound import Answer, Target
+from observer_core.safety.pace import Pace
 from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.errors import InputError
@@ -33,6 +34,8 @@ class AddressConfig(Config):
     interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
     timeout: Annotated[DurationNs, Field(gt=0)] = 5 * SECOND
     max_bytes: PositiveInt = 8 * 1024 * 1024
+    max_rate: Annotated[float, Field(gt=0, le=1000)] = 10.0
+    """Requests a second, pages included; sources of one host share the least of theirs."""
     allow_private: bool = False
     """Whether `url` may resolve to a loopback or private address."""
 
@@ -40,8 +43,11 @@ class AddressConfig(Config):
 class WebAddress:
     """Only an answer 2xx is one. Secrets stand in headers alone and appear in no error."""
 
-    def __init__(self, name: str, config: AddressConfig, secret: Callable[[str], str]) -> None:
+    def __init__(
+        self, name: str, config: AddressConfig, secret: Callable[[str], str], pace: Pace | None = None
+    ) -> None:
         self._name, self._config = name, config
+        self._pace = pace or Pace(config.max_rate)
         self._target = self._parse(config.url)
         self._headers = {"User-Agent": f"qts-observer/{__version__}", "Connection": "close"}
         for header, value in config.headers.items():
@@ -57,6 +63,7 @@ class WebAddress:
                 f"{self._target} asked to be left alone until {format_time(self._not_before_ns)}"
             )
         headers = {**self._headers, **({"If-None-Match": self._etag} if self._etag else {})}
+        self._pace.wait()
         answer = self._target.ask(method, headers, body, max_bytes=self._config.max_bytes)
         if answer.status == 304 and self._etag:
             return None
@@ -73,6 +80,7 @@ class WebAddress:
         here, there = urlsplit(self._config.url), urlsplit(url)
         if (there.scheme, there.netloc) != (here.scheme, here.netloc):
             raise InputError(f"the next page is on another host ({there.hostname}); it is not followed")
+        self._pace.wait()
         answer = self._parse(url).ask("GET", self._headers, max_bytes=self._config.max_bytes)
         self._judge(answer, now_ns)
         return answer
