@@ -81,6 +81,10 @@ def _source(reader: Reader, name: str, now_ns: int) -> dict[str, Any]:
 def _stages(reader: Reader, domain: str, sources: list[str], now_ns: int) -> list[dict[str, Any]]:
     events = f"events.{domain}"
     wired = [(f"recognise {name}", f"patterns.{name}", [f"snapshots.{name}"]) for name in sources]
+    for item in reader.settings.source:
+        if item.kind == "derived" and item.domain == domain:
+            inputs = [f"snapshots.{source}" for source in reader.settings.inputs_of(item.name)]
+            wired.append((f"derive {item.name}", f"snapshots.{item.name}", inputs))
     wired.append(("publish", events, [f"patterns.{name}" for name in sources]))
     wired.append(("decide", f"decisions.{domain}", [events, f"commands.{domain}"]))
     return [

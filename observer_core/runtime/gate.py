@@ -134,14 +134,15 @@ class Gate:
         snapshots = self._journals.open(f"snapshots.{name}").head()
         head, views = self._journals.open(f"patterns.{name}").consistent_views()
         feed = views.get("feed", {})
-        status: Status = "unavailable" if feed.get("status") != "ok" else "ok"
+        closed = bool(feed.get("closed"))
+        status: Status = "unavailable" if feed.get("status") != "ok" and not closed else "ok"
         return SourceState(
             name=name, status=status, error=feed.get("error"),
             through_ns=head.through_ns or None,
             snapshot_ns=snapshots.time_ns if snapshots.position else None,
             max_age_ns=self.max_age_ns(name),
             subjects=frozenset(views.get("subjects", {}).get("subjects", ())),
-            stale_subjects=frozenset(feed.get("stale", ())), closed=bool(feed.get("closed")),
+            stale_subjects=frozenset(feed.get("stale", ())), closed=closed,
         )  # fmt: skip
 
     def _source_at(self, name: str, domain: str, subject: str, at_ns: int) -> SourceState:

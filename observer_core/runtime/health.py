@@ -33,7 +33,7 @@ from observer_core.logs.redaction import without_paths
 from observer_core.runtime.chain import RecentChain
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.settings import PushSourceConfig, RecordingSourceConfig
+from observer_core.runtime.settings import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.storage.journal import Journal
@@ -179,13 +179,19 @@ class Health:
             yield Finding("loop", "pass", age, "s")
 
     def _ages(self) -> Iterator[Finding]:
-        configured = {item.name: item for item in self._settings.source}
-        live = {name for name, item in configured.items() if not isinstance(item, RecordingSourceConfig)}
+        settings = self._settings
+        live = {
+            name
+            for item in settings.source
+            if not isinstance(item, RecordingSourceConfig)
+            for name in settings.parts_of(item.name)
+        }
         for domain in self._live_domains():
             live.update(_names(self._observer.journals.names("snapshots", domain)))
         for name in sorted(live):
-            finding = self._age(name, passive=isinstance(configured.get(name), PushSourceConfig))
-            if name not in configured and finding.status == "fail":
+            item = settings.source_of(name)
+            finding = self._age(name, passive=isinstance(item, PushSourceConfig | DerivedSourceConfig))
+            if item is None and finding.status == "fail":
                 output = f"{finding.output}; it is not configured any more"
                 finding = Finding(name, "warn", finding.value, "s", output)
             yield finding
@@ -223,6 +229,10 @@ class Health:
                 head = journals.open(f"snapshots.{name}").head()
                 limit_ns = self._gate.max_age_ns(name)
                 yield self._lag(journals.open(f"patterns.{name}"), head.time_ns, limit_ns)
+                deriver = self._observer.domain(domain).deriver(name)
+                if deriver is not None:
+                    inputs = [journals.open(item).head().time_ns for item in deriver.spec.inputs()]
+                    yield self._lag(deriver.journal, min(inputs), limit_ns)
             now_ns = self._observer.clock.now_ns()
             for stage in (f"events.{domain}", f"decisions.{domain}"):
                 yield self._lag(journals.open(stage), now_ns, self._settings.max_lag)

@@ -34,7 +34,7 @@ from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs, Name, Zone, explain
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.ids import shard_of
-from observer_core.snapshot_engine.derived import DerivedConfig, Deriver
+from observer_core.snapshot_engine.derived import DerivedConfig, Deriver, recorded_as
 from observer_core.snapshot_engine.normalise import NormaliserConfig
 from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 from observer_core.snapshot_engine.shards import shard_names
@@ -277,6 +277,13 @@ class Settings(BaseSettings):
             return None
         names = _parts(item)
         return names.index(name), len(names)
+
+    def inputs_of(self, source: str) -> list[str]:
+        """Which sources, as they are recorded, a derived one reads; none for any other."""
+        item = self.source_of(source)
+        if not isinstance(item, DerivedSourceConfig):
+            return []
+        return Deriver.inputs(recorded_as(item.derived(), self.part_of))
 
     def parts_of(self, source: str) -> tuple[str, ...]:
         """The names under which a source is recorded: its shards', or its own."""

@@ -20,7 +20,7 @@ from observer_core.snapshot_engine.names import shown
 
 _ALWAYS_EXACT: Final = 15
 _LONGEST: Final = 80
-_NOT_IN_NUMBERS: Final = 'tfnuN[{"\\ \t\n\r'
+_NOT_IN_PLAIN_NUMBERS: Final = 'tfnuN[{"\\ \t\n\reE'
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -40,10 +40,13 @@ def column(values: Sequence[Any]) -> tuple[Column, dict[int, str], dict[int, str
 
 
 def _texts(values: Sequence[str]) -> tuple[Column, list[int]] | None:
-    """Decimal texts, read by a JSON parser at once (five times as fast as one by one), and the long ones."""
+    """Decimal texts, read by a JSON parser at once (five times as fast as one by one), and the long ones.
+
+    Texts with exponents are left to `_number`: they may be too small for a double, however short.
+    """
     try:
         joined = ",".join(values)
-        if any(map(joined.__contains__, _NOT_IN_NUMBERS)):
+        if any(map(joined.__contains__, _NOT_IN_PLAIN_NUMBERS)):
             return None
         numbers = np.array(orjson.loads(f"[{joined}]"), np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -51,8 +54,10 @@ def _texts(values: Sequence[str]) -> tuple[Column, list[int]] | None:
     if len(numbers) != len(values) or not np.isfinite(numbers).all():
         return None
     ends = np.flatnonzero(np.frombuffer(f"{joined},".encode(), np.uint8) == ord(","))
-    long = np.diff(ends, prepend=-1) > _ALWAYS_EXACT + 1
-    return numbers, np.flatnonzero(long).tolist()
+    lengths = np.diff(ends, prepend=-1) - 1
+    if lengths.max() > _LONGEST:
+        return None
+    return numbers, np.flatnonzero(lengths > _ALWAYS_EXACT).tolist()
 
 
 def _numbers(values: Sequence[Any]) -> tuple[Column, list[int]] | None:

@@ -100,8 +100,9 @@ class Weekly:
 
     def _bounds(self, day: date, hours: str) -> tuple[int, int]:
         first, last = hours.split("-")
-        start, end = self._moment(day, first), self._moment(day, last)
-        return start, end if end > start else self._moment(day + timedelta(days=1), last)
+        # By the clock on the wall: where daylight saving skips an hour, moments may come the other way.
+        last_day = day + timedelta(days=1) if last <= first else day
+        return self._moment(day, first), self._moment(last_day, last)
 
     def _moment(self, day: date, clock: str) -> int:
         if clock == "24:00":

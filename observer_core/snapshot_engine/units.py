@@ -66,6 +66,5 @@ def convert(column: Column, unit: str) -> Column:
 def convert_text(text: str, unit: str) -> str:
     """The same of an exact decimal, exactly: a quotient by a power of ten or two ends."""
     _, times, over = _KNOWN[unit]
-    return format(
-        _EXACT.divide(_EXACT.multiply(Decimal(text), Decimal(times)), Decimal(over)).normalize(), "f"
-    )
+    quotient = _EXACT.divide(_EXACT.multiply(Decimal(text), Decimal(times)), Decimal(over))
+    return format(_EXACT.normalize(quotient), "f")

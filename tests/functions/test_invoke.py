@@ -103,7 +103,7 @@ class TestTheWholeWay:
             answer = json.loads(body)
             assert (answer["subject"], answer["decision"]) == ("A/USD", "deny")
 
-    @pytest.mark.parametrize("stage", ["collect-source", "recognise", "publish", "decide", "deliver"])
+    @pytest.mark.parametrize("stage", ["collect-source", "push", "recognise", "publish", "decide", "deliver"])
     def test_poison_becomes_a_letter(self, worker: Worker, journals: Journals, stage: str) -> None:
         before = journals.open("deadletters.live").head().position
         name = f"{stage.replace('-', '_')}_poison"
@@ -125,7 +125,7 @@ class TestTheWholeWay:
         assert report["checks"]["storage:writable"] == [{"status": "pass"}]
 
 
-@pytest.mark.parametrize("name", ["collect_source", "recognise", "publish", "decide", "deliver"])
+@pytest.mark.parametrize("name", ["collect_source", "push", "recognise", "publish", "decide", "deliver"])
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"\xff\xfe", b"[1, 2]", b"{}"])
 def test_a_hint_that_says_nothing_fails_so_that_the_host_gives_it_again(
     worker: Worker, name: str, body: bytes
@@ -141,6 +141,28 @@ def test_the_api_takes_gzip_and_refuses_with_problem_json(worker: Worker) -> Non
     status, headers, body = worker.http("api", "POST", "/v1/snapshots/ghost", body=b"{}", headers=headers)
     assert (status, headers["content-type"]) == (404, "application/problem+json")
     assert "there are: desk" in json.loads(body)["detail"]
+
+
+def test_a_large_push_is_kept_as_a_blob_and_committed_by_the_queue_or_by_sweep(
+    worker: Worker, storage: AzureStorage, journals: Journals
+) -> None:
+    def rows(batch: int) -> list[dict[str, Any]]:
+        start = 1_700_000_000 + 10_000 * batch
+        return [{"subject": "E/USD", "price": 1.0, "time": start + n} for n in range(6_000)]
+
+    bodies(storage, "push")
+    for batch in (1, 2):
+        status, answer = push(worker, rows(batch), **{"idempotency-key": f"large-{batch}"})
+        assert (status, answer["snapshots"], answer["kept"]) == (202, 6_000, True)
+    before = journals.open("snapshots.desk").head().position
+    hint, lost = bodies(storage, "push")
+    worker.message("push", json.dumps(hint).encode())
+    worker.message("push", json.dumps(hint).encode())
+    assert journals.open("snapshots.desk").head().position == before + 6_000
+    assert bodies(storage, "recognise")[-1] == {"source": "desk"}
+    assert list(storage.blobs.list("pushes/")) == [lost["blob"]]
+    status, answer = push(worker, rows(1), **{"idempotency-key": "large-1"})
+    assert (status, answer["duplicate"]) == (202, True)
 
 
 def test_an_idempotency_key_holds_across_calls(worker: Worker) -> None:
