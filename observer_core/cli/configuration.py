@@ -37,10 +37,12 @@ def check(
     with what is.
     """
     from observer_core.runtime.settings import load
+    from observer_core.runtime.sources import check_sources
 
     given = Invocation.of(ctx)
     path = file or given.config
     settings = load(path, **given.overrides())
+    check_sources(settings)
     policies = settings.decisions().policies
     differences = deployment_differences(settings)
     found = origins(settings, path, given.overrides())

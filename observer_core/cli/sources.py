@@ -74,11 +74,12 @@ def try_out(
     from observer_core.snapshot_engine.source import unavailable
 
     settings = Invocation.of(ctx).settings()
-    sources = {live.name: live for live in live_sources(settings)}
-    if name not in sources:
-        known = ", ".join(sorted(sources)) or "none"
+    found = live_sources(settings, only=name)
+    if not found:
+        asked = [item.name for item in settings.source if item.kind not in ("push", "recording", "derived")]
+        known = ", ".join(sorted(asked)) or "none"
         raise InputError(f"there is no source {name!r} that is asked at its own cadence; there are: {known}")
-    live, now_ns = sources[name], SystemClock().now_ns()
+    live, now_ns = found[0], SystemClock().now_ns()
     started = time.perf_counter()
     collected = Bulkhead(live).collect(now_ns)
     seconds = time.perf_counter() - started

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, subject_scope
 from observer_core.decision_pipeline.views import RISK_LEVELS, RiskLevel
 from observer_core.shared.clock import format_duration, format_time
-from observer_core.shared.records import Json, Status
+from observer_core.shared.records import ALL, Json, Status
 
 Answer = Literal["allow", "deny"]
 UNKNOWN_CODES = frozenset(("unknown_subject", "no_data"))
@@ -36,8 +36,8 @@ class SourceState:
     """What is known of one source; `subjects` are those of its last snapshot that had any.
 
     `through_ns`: how far its patterns have been worked; `snapshot_ns`: its newest
-    snapshot (None: never had one); both must be younger than `max_age_ns`. `closed`: its
-    market is, as of its newest snapshot.
+    snapshot (None: never had one); both must be younger than `max_age_ns`. `closed`: the
+    subjects whose market is, as of their newest rows; `*` stands for all of them.
     """
 
     name: str
@@ -48,7 +48,7 @@ class SourceState:
     subjects: Container[str]
     stale_subjects: Container[str] = frozenset()
     error: str | None = None
-    closed: bool = False
+    closed: Container[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,8 +193,8 @@ def _source(source: SourceState, request: GateRequest) -> Iterator[Json]:
     if source.status == "unavailable":
         text = f"source {name} does not answer: {source.error or 'no error was given'}"
         yield _reason("source_unavailable", text, source=name, error=source.error)
-    if source.closed:
-        text = f"the market of {name} is closed, as of its newest snapshot"
+    if ALL in source.closed or request.subject in source.closed:
+        text = f"the market of {request.subject} is closed, as {name} knows it"
         yield _reason("session_closed", text, source=name)
     if source.snapshot_ns is None:
         yield _reason("no_data", f"source {name} has given no data yet", source=name)

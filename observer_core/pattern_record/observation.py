@@ -24,7 +24,8 @@ from observer_core.pattern_record.state import RecogniserState
 from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Flags, Floats, Ints, Window, constant
 from observer_core.shared.records import ALL, Snapshot
 
-NOT_NEW = frozenset(("duplicate", "out_of_order", "stale", "partial_bar", "closed_session"))
+CLOSED = "closed_session"
+NOT_NEW = frozenset(("duplicate", "out_of_order", "stale", "partial_bar", CLOSED))
 """Rows with such a flag are no news: neither a value nor an arrival."""
 NO_VALUE = frozenset(("non_positive",))
 """Rows with such a flag arrive, but their values are not believed."""

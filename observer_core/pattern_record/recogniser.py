@@ -10,7 +10,7 @@ import numpy as np
 from observer_core.pattern_record import observed_time, silence
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.findings import Finding, Reporter
-from observer_core.pattern_record.observation import Observation
+from observer_core.pattern_record.observation import CLOSED, Observation
 from observer_core.pattern_record.plan import plan_of
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.shared.ids import shard_of
@@ -45,7 +45,7 @@ class Recogniser:
         snapshot = entry.record
         if not isinstance(snapshot, Snapshot) or snapshot.source != self._source:
             return []
-        closed = "closed_session" in snapshot.quality.get(ALL, ())
+        closed = CLOSED in snapshot.quality.get(ALL, ())
         if closed != state.closed:
             state.closed = closed
             state.views_version += 1
@@ -71,12 +71,16 @@ class Recogniser:
         return []
 
     def views(self, state: RecogniserState) -> Mapping[str, Any]:
-        """`subjects`: all ever seen. `feed`: does the source answer, is it closed, and who is silent."""
+        """`subjects`: all ever seen. `feed`: does the source answer, whose market is closed, who is silent.
+
+        `closed` is `*` alone when the whole source is.
+        """
         return {
             "subjects": {"subjects": sorted(state.subjects.keys() - self._foreign(state))},
             "feed": {
                 "status": state.status, "since_ns": state.since_ns, "error": state.error,
-                "closed": state.closed, "stale": list(state.stale_subjects),
+                "closed": [ALL] if state.closed else list(state.closed_subjects),
+                "stale": list(state.stale_subjects),
             },
         }  # fmt: skip
 
@@ -103,6 +107,8 @@ class Recogniser:
         plan = plan_of(state, self._config, snapshot)
         if not plan.size:
             return []
+        if snapshot.quality or state.closed_subjects:
+            silence.excuse(state, plan, snapshot)
         found, fresh = self._observation.observe(state, plan, snapshot)
         return found + silence.arrive(state, self._source, self._config.stale, plan, fresh)
 

@@ -9,9 +9,11 @@ from observer_core.pattern_record.config import Stale
 from observer_core.pattern_record.detectors import stale
 from observer_core.pattern_record.detectors.stale import ARRIVALS, LAST, LONGEST
 from observer_core.pattern_record.findings import Finding
+from observer_core.pattern_record.observation import CLOSED
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.pattern_record.window import Flags, Floats
+from observer_core.shared.records import Snapshot
 
 
 def arrive(
@@ -40,6 +42,20 @@ def arrive(
         Finding("feed_resumed", "up", (source, *state.name(column)), 0.0, evidence)
         for column, evidence in _evidence(state, back, silence, patience)
     ]
+
+
+def excuse(state: RecogniserState, plan: Plan, snapshot: Snapshot) -> None:
+    """Rows of a market that is closed: their series are not silent, though nothing of them arrives."""
+    closed = {subject for subject, flags in snapshot.quality.items() if CLOSED in flags}
+    for subject in closed & plan.row_of.keys():
+        columns = plan.columns[plan.row_of[subject] :: len(plan.row_of)]
+        state.times[LAST, columns] = np.where(
+            state.times[ARRIVALS, columns] > 0, state.clock, state.times[LAST, columns]
+        )
+    closed |= {subject for subject in state.closed_subjects if subject not in plan.row_of}
+    if closed != set(state.closed_subjects):
+        state.closed_subjects = tuple(sorted(closed))
+        state.views_version += 1
 
 
 def _learn(

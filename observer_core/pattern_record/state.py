@@ -57,6 +57,7 @@ class RecogniserState:
         self.blocks: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.positions: dict[str, dict[str, int]] = {}
         self.stale_subjects: tuple[str, ...] = ()
+        self.closed_subjects: tuple[str, ...] = ()
         self.silent_series = 0
         self.plans: dict[Any, Any] = {}
         self.allocations = 0
@@ -136,6 +137,7 @@ class RecogniserState:
     def dump(self) -> bytes:
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         header |= {"format": _FORMAT, "size": self.size, "subjects": list(self.subjects)}
+        header["closed_subjects"] = list(self.closed_subjects)
         header["blocks"] = self._blocks()
         arrays = [np.ascontiguousarray(getattr(self, name)[:, : self.size]) for name, _, _ in _ARRAYS]
         return b"".join((encode(header), b"\n", *(array.tobytes() for array in arrays)))
@@ -177,6 +179,7 @@ class RecogniserState:
             stored = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
             getattr(state, name)[:, : state.size] = stored
             offset += count * np.dtype(dtype).itemsize
+        state.closed_subjects = tuple(header["closed_subjects"])
         state.find_stale_subjects()
         state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))
         for name in _SCALARS:

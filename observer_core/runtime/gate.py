@@ -23,6 +23,7 @@ from observer_core.shared.records import ALL, Decision, Note, PatternRecord, Sna
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
+_ROWS_BACK = 1000
 _FEED_ENDS = {"feed_stale": True, "feed_resumed": False}
 
 
@@ -33,6 +34,8 @@ class Gate:
         self._journals = journals
         self._settings = settings
         self._clock = clock
+        self._shards: dict[str, bool] = {}
+        """Of sources that are not configured: whether they were written as a shard."""
 
     def check(
         self,
@@ -102,7 +105,7 @@ class Gate:
 
     def _inputs(self, domain: str, subject: str, at_ns: int | None) -> GateInputs:
         every = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
-        names = [name for name in every if not self._settings.is_retired_shard(name)]
+        names = [name for name in every if not self._is_retired(name)]
         decisions = self._journals.open(f"decisions.{domain}")
         if at_ns is None:
             head, views = decisions.consistent_views()
@@ -127,6 +130,18 @@ class Gate:
             ]
         return GateInputs.of(views, sources, stages)
 
+    def _is_retired(self, source: str) -> bool:
+        """Whether a source is a part of one that is configured with other parts now."""
+        base = self._settings.retired_from(source)
+        if base is None or base == source:
+            return base is not None
+        journal = self._journals.open(f"snapshots.{source}")
+        head = journal.head()
+        if source not in self._shards and head.epoch:
+            note: Any = journal.entry(journal.epoch_row(head.epoch)["position"]).record
+            self._shards[source] = "shard" in note.body["config"]
+        return self._shards.get(source, False)
+
     def _stage(self, name: str, through_ns: int) -> StageState:
         return StageState(name=name, through_ns=through_ns or None, max_lag_ns=self._settings.max_lag)
 
@@ -134,8 +149,8 @@ class Gate:
         snapshots = self._journals.open(f"snapshots.{name}").head()
         head, views = self._journals.open(f"patterns.{name}").consistent_views()
         feed = views.get("feed", {})
-        closed = bool(feed.get("closed"))
-        status: Status = "unavailable" if feed.get("status") != "ok" and not closed else "ok"
+        closed = frozenset(feed.get("closed", ()))
+        status: Status = "unavailable" if feed.get("status") != "ok" and ALL not in closed else "ok"
         return SourceState(
             name=name, status=status, error=feed.get("error"),
             through_ns=head.through_ns or None,
@@ -150,8 +165,8 @@ class Gate:
         patterns = self._journals.open(f"patterns.{name}")
         position = snapshots.position_at(at_ns)
         newest = snapshots.entry(position).record if position else None
-        closed = isinstance(newest, Snapshot) and "closed_session" in newest.quality.get(ALL, ())
-        down = isinstance(newest, Snapshot) and newest.status == "unavailable" and not closed
+        closed = _closed(subject, snapshots, position)
+        down = isinstance(newest, Snapshot) and newest.status == "unavailable" and ALL not in closed
         ignored = self._settings.recogniser(name).ignore_fields
         ever = subject in patterns.views().get("subjects", {}).get("subjects", ())
         fields = _fields_of(subject, snapshots, position if ever else 0, ignored)
@@ -216,6 +231,19 @@ def _fields_of(subject: str, snapshots: Journal, position: int, ignored: Contain
             for name, column in record.fields.items():
                 if name not in ignored and not isnan(column[place]):
                     yield name
+
+
+def _closed(subject: str, snapshots: Journal, position: int) -> frozenset[str]:
+    """Whether the market was closed up to `position`, by the newest snapshot or the subject's newest row."""
+    for place in range(position, max(0, position - _ROWS_BACK), -1):
+        record = snapshots.entry(place).record
+        if isinstance(record, Snapshot):
+            if place == position and "closed_session" in record.quality.get(ALL, ()):
+                return frozenset((ALL,))
+            if subject in record.subjects:
+                found = "closed_session" in record.quality.get(subject, ())
+                return frozenset((subject,) if found else ())
+    return frozenset()
 
 
 def _stale_fields(subject: str, patterns: Journal, at_ns: int) -> set[str]:

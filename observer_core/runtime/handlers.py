@@ -30,7 +30,7 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes
 from observer_core.runtime.settings import LIVE, Settings, load
-from observer_core.runtime.sources import LiveSource, live_sources
+from observer_core.runtime.sources import LiveSource, check_sources, live_sources
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
@@ -432,5 +432,6 @@ def of_process() -> Handlers:
 
 def _make() -> Handlers:
     settings = load()
+    check_sources(settings)
     configure_for_host(settings.log.level)
     return Handlers(Observer.open(settings, options=options(settings)))

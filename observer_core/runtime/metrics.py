@@ -213,8 +213,8 @@ class Metrics:
         )
         skew = GaugeMetricFamily(
             "observer_source_delay_seconds",
-            "From what happened to its being learnt: the least and the median of the newest snapshots. "
-            "A least below zero: the source's clock is ahead.",
+            "From what happened (of a bar: its start) to its being learnt: the least and the median of the "
+            "newest snapshots. A least below zero: the source's clock is ahead.",
             labels=["source", "of"],
         )
         journals = self._observer.journals

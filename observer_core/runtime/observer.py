@@ -91,10 +91,11 @@ class Observer:
         self.journals.open(f"snapshots.{source}", domain)
         writer = self._writers.get(source)
         if writer is None:
-            config = self.settings.normaliser(source)
+            config, shard = self.settings.normaliser(source), self.settings.shard(source)
             writer = SnapshotWriter(
                 self.journals, source, domain, Normaliser(config), self.build,
-                {"normalise": config.canonical()}, state_entries=self.options.state_entries,
+                {"normalise": config.canonical(), **({} if shard is None else {"shard": list(shard)})},
+                state_entries=self.options.state_entries,
             )  # fmt: skip
             writer = self._writers.setdefault(source, writer)
         return writer

@@ -15,7 +15,7 @@ from typing import Any, Final
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import PushSourceConfig
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.errors import Conflict, InputError, NotFound
+from observer_core.shared.errors import Conflict, InputError, LimitExceeded, NotFound
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.sources.push import Pushed, parse_push
 from observer_core.storage.journal import Journal
@@ -115,24 +115,36 @@ class Pushes:
     def take_up(self, name: str) -> Taken | None:
         """Commits a kept batch and removes it; None when somebody else has.
 
-        `InputError` when it cannot be committed, ever: it is put aside under `pushes-refused/`.
+        One that was put aside before is tried once more. `InputError` when it cannot be committed, ever: it
+        is put aside under `pushes-refused/`, and comes back when it is taken up again by name.
         """
         blobs = self._observer.storage.blobs
+        aside = REFUSED + name.removeprefix(KEPT)
+        place = name
         try:
             data = blobs.get(name)
         except NotFound:
-            return None
-        head, _, body = data.partition(b"\n")
-        values = decode(head)
-        source, came_ns = name.split("/")[1], int(name.rpartition("/")[2].partition("-")[0])
-        batch = Batch(source, body, values["content_type"], values["key"], came_ns)
+            place = aside
+            try:
+                data = blobs.get(aside)
+            except NotFound:
+                return None
+        batch = _kept_batch(name, data)
         try:
-            if source not in self.sources:
-                raise InputError(f"no source {source!r} of kind push is configured any more")
+            if batch.source not in self.sources:
+                raise InputError(f"no source {batch.source!r} of kind push is configured any more")
             taken = self.commit(batch, self.parse(batch).snapshots)
-        except InputError:
-            blobs.put(REFUSED + name.removeprefix(KEPT), data)
-            blobs.delete(name)
-            raise
-        blobs.delete(name)
+        except (InputError, LimitExceeded) as error:
+            if place != aside:
+                blobs.put(aside, data)
+                blobs.delete(name)
+            raise InputError(f"kept push {name}: {error}") from error
+        blobs.delete(place)
         return taken
+
+
+def _kept_batch(name: str, data: bytes) -> Batch:
+    head, _, body = data.partition(b"\n")
+    values = decode(head)
+    _, source, rest = name.split("/")
+    return Batch(source, body, values["content_type"], values["key"], int(rest.partition("-")[0]))

@@ -1,8 +1,9 @@
 """Collections in time: each source at its own cadence, none waiting for another.
 
-A collection runs in a thread of its own with a deadline. One that does not come back in
-time gives an `unavailable` snapshot at each of its due moments; the source is not asked
-again before the hanging collection ends. A source whose circuit is open is not asked at all.
+A collection runs in a thread of its own. One that is not back by its deadline gives an `unavailable`
+snapshot then, and at each due moment while it hangs; what it brings in the end is dropped, for its
+moment has been recorded as failed. The source is not asked again before that, and not at all while
+its circuit is open.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class _Due:
     circuit: Circuit
     next_ns: int
     running_since_ns: int = 0
+    given_up_ns: int = 0
+    """`running_since_ns` of the newest collection that was given up."""
     wake: threading.Event = field(default_factory=threading.Event)
 
 
@@ -36,6 +39,7 @@ class _Came:
     due: _Due
     collected: Collected
     now_ns: int
+    since_ns: int
 
 
 class Collector:
@@ -66,12 +70,12 @@ class Collector:
         for due in self._due:
             self._look_at(due, now)
         found, self._failed = self._failed, []
-        nearest = min((due.next_ns for due in self._due), default=now + SECOND)
+        nearest = min(map(_next, self._due), default=now + SECOND)
         wait = 0.0 if found else max(0.0, min(timeout, (nearest - now) / SECOND))
         try:
             came = self._came.get(timeout=wait) if wait else self._came.get_nowait()
             while True:
-                if came is not None:
+                if came is not None and came.since_ns != came.due.given_up_ns:
                     found.append(came.due.circuit.judge(came.collected, came.now_ns))
                 came = self._came.get_nowait()
         except Empty:
@@ -88,21 +92,25 @@ class Collector:
             due.live.source.close()
 
     def _look_at(self, due: _Due, now: int) -> None:
-        if now < due.next_ns:
+        since = due.running_since_ns
+        late = bool(since) and now - since > due.live.deadline_ns
+        is_due = now >= due.next_ns
+        if is_due:
+            # Missed moments are not made up for: a snapshot is of the moment it is taken.
+            interval_ns = due.live.source.interval_ns
+            due.next_ns += ((now - due.next_ns) // interval_ns + 1) * interval_ns
+        if not is_due and not (late and due.given_up_ns != since):
             return
-        # Missed moments are not made up for: a snapshot is of the moment it is taken.
-        interval_ns = due.live.source.interval_ns
-        due.next_ns += ((now - due.next_ns) // interval_ns + 1) * interval_ns
         moment = self._clock.now_ns()
-        refused = due.circuit.refused(moment)
+        refused = due.circuit.refused(moment) if is_due else None
         if refused is not None:
             self._failed.append(refused)
-        elif not due.running_since_ns:
+        elif late:
+            due.given_up_ns = since
+            self._failed.append(due.circuit.judge(too_late(due.live.name, moment, now - since), moment))
+        elif not since:
             due.running_since_ns = now
             due.wake.set()
-        elif now - due.running_since_ns > due.live.deadline_ns:
-            late = too_late(due.live.name, moment, now - due.running_since_ns)
-            self._failed.append(due.circuit.judge(late, moment))
 
     def _serve(self, due: _Due) -> None:
         while True:
@@ -110,6 +118,14 @@ class Collector:
             due.wake.clear()
             if self._stopped:
                 return
-            now_ns = self._clock.now_ns()
-            self._came.put(_Came(due, collect_safely(due.live.source, now_ns), now_ns))
+            now_ns, since_ns = self._clock.now_ns(), due.running_since_ns
+            self._came.put(_Came(due, collect_safely(due.live.source, now_ns), now_ns, since_ns))
             due.running_since_ns = 0
+
+
+def _next(due: _Due) -> int:
+    """When there is something to do for a source."""
+    since = due.running_since_ns
+    if since and due.given_up_ns != since:
+        return min(due.next_ns, since + due.live.deadline_ns + 1)
+    return due.next_ns

@@ -131,6 +131,14 @@ class DerivedSourceConfig(_AnySource, DerivedConfig):
 
     kind: Literal["derived"]
 
+    @model_validator(mode="after")
+    def _is_written_as_it_is_derived(self) -> DerivedSourceConfig:
+        if self.normalise != NormaliserConfig():
+            raise ValueError(
+                "a derived source has no normalise: its inputs are normalised already; remove it"
+            )
+        return self
+
     def derived(self) -> DerivedConfig:
         return DerivedConfig(series=self.series, tolerance=self.tolerance)
 
@@ -221,7 +229,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _parts_and_inputs_fit(self) -> Settings:
-        before: set[str] = set()
+        before: dict[str, str] = {}
         parts = {name: item.name for item in self.source for name in _parts(item) if name != item.name}
         for item in self.source:
             if item.name in parts:
@@ -229,13 +237,14 @@ class Settings(BaseSettings):
                     f"source {item.name!r} has the name of a shard of {parts[item.name]!r}; rename it"
                 )
             reads = Deriver.inputs(item) if isinstance(item, DerivedSourceConfig) else []
-            missing = [name for name in reads if name not in before]
-            if missing and item.domain == LIVE:
+            missing = [name for name in reads if before.get(name) != item.domain]
+            if missing and (item.domain == LIVE or missing[0] in before):
+                known = sorted(name for name, domain in before.items() if domain == item.domain)
                 raise ValueError(
-                    f"source {item.name!r} derives from {missing[0]!r}, which is no source before it; "
-                    f"there are: {', '.join(sorted(before)) or 'none'}"
+                    f"source {item.name!r} derives from {missing[0]!r}, which is no source of domain "
+                    f"{item.domain!r} before it; there are: {', '.join(known) or 'none'}"
                 )
-            before.add(item.name)
+            before[item.name] = item.domain
         return self
 
     @classmethod
@@ -295,13 +304,13 @@ class Settings(BaseSettings):
         names = self.parts_of(source)
         return names[shard_of(subject, len(names))]
 
-    def is_retired_shard(self, name: str) -> bool:
-        """Whether `name` is a part that a source had when it was configured with other shards."""
+    def retired_from(self, name: str) -> str | None:
+        """The configured source that `name` may have been a part or the whole of, before its shards changed."""
         if self.source_of(name) is not None:
-            return False
+            return None
         base, _, number = name.rpartition("-")
-        bases = {item.name for item in self.source if isinstance(item, _AskedSource)}
-        return name in bases or (number.isdecimal() and base in bases)
+        asked = {item.name for item in self.source if isinstance(item, _AskedSource)}
+        return name if name in asked else base if number.isdecimal() and base in asked else None
 
     def recogniser(self, source: str) -> RecogniserConfig:
         item = self.source_of(source)
@@ -311,9 +320,11 @@ class Settings(BaseSettings):
         item = self.source_of(source)
         if item is None:
             return NormaliserConfig()
-        if isinstance(item, MarketSourceConfig) and item.bar_ns is not None and item.normalise.bar is None:
-            return item.normalise.model_copy(update={"bar": item.bar_ns})
-        return item.normalise
+        if not isinstance(item, MarketSourceConfig) or item.bar_ns is None:
+            return item.normalise
+        known = {"bar": item.bar_ns, **({"expected_interval": item.bar_ns} if item.data == "candles" else {})}
+        given = item.normalise.model_fields_set
+        return item.normalise.model_copy(update={key: ns for key, ns in known.items() if key not in given})
 
     def max_age_ns(self, source: str) -> int | None:
         """How old a source's newest data may be before the gate closes; None if it is not configured."""
@@ -321,9 +332,8 @@ class Settings(BaseSettings):
         if item is None or item.max_age is not None:
             return None if item is None else item.max_age
         if isinstance(item, DerivedSourceConfig):
-            return item.tolerance + max(
-                self.max_age_ns(name) or LEAST_MAX_AGE for name in Deriver.inputs(item)
-            )
+            inputs = self.inputs_of(item.name)
+            return item.tolerance + max(self.max_age_ns(name) or LEAST_MAX_AGE for name in inputs)
         interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
         return max(LEAST_MAX_AGE, 3 * (interval or 60 * SECOND))
 

@@ -19,7 +19,9 @@ from observer_core.runtime.settings import (
 from observer_core.safety.breaker import BreakerConfig
 from observer_core.safety.pace import Pace
 from observer_core.shared.clock import SECOND
+from observer_core.snapshot_engine.sessions import sessions_of
 from observer_core.snapshot_engine.source import Source
+from observer_core.snapshot_engine.sources.market_exchange import check_exchange
 
 _BREAKER = BreakerConfig()
 
@@ -39,9 +41,19 @@ class LiveSource:
         return self.source.name
 
 
-def live_sources(settings: Settings) -> list[LiveSource]:
-    """The live sources in the order of the configuration."""
-    asked = [item for item in settings.source if isinstance(item, AskedSource)]
+def check_sources(settings: Settings) -> None:
+    """`ConfigError` for what a source names and this machine does not have: a calendar, an exchange."""
+    for item in settings.source:
+        config = settings.normaliser(item.name)
+        if config.session is not None:
+            sessions_of(config.session)
+        if isinstance(item, MarketSourceConfig):
+            check_exchange(item.exchange)
+
+
+def live_sources(settings: Settings, only: str | None = None) -> list[LiveSource]:
+    """The live sources in the order of the configuration, or one of them alone."""
+    asked = [item for item in settings.source if isinstance(item, AskedSource) and only in (None, item.name)]
     paces = _paces(asked)
     return [
         LiveSource(_source(item, paces.get(_host(item))), item.deadline, item.breaker, item.shards)

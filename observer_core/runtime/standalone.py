@@ -34,7 +34,7 @@ from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
 from observer_core.runtime.schedule import Collector
 from observer_core.runtime.settings import LIVE, RecordingSourceConfig, Settings
-from observer_core.runtime.sources import live_sources
+from observer_core.runtime.sources import check_sources, live_sources
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
 from observer_core.shared.records import Snapshot
@@ -93,6 +93,7 @@ class Standalone:
     """Everything that runs. `stop` may be called from any thread, and from a signal handler."""
 
     def __init__(self, settings: Settings) -> None:
+        check_sources(settings)
         self.settings = settings
         self.observer = Observer.open(settings)
         self.gate = Gate(self.observer.journals, settings, self.observer.clock)

@@ -89,7 +89,9 @@ def parse_time(text: str, zone: str | None = None) -> int:
         ) from None
     if moment.tzinfo is None:
         if zone is None:
-            raise InputError(f"{text!r} has no zone; say which one it is in (for example --zone UTC)")
+            raise InputError(
+                f"{text!r} has no zone; write one behind it (Z, +09:00), or say which zone such times are in"
+            )
         moment = moment.replace(tzinfo=zone_of(zone))
     delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * SECOND + fraction_ns

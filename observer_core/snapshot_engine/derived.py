@@ -37,7 +37,8 @@ Kind = Literal["ratio", "difference", "spread", "mid", "return", "premium", "imp
 Flags = tuple[str, ...]
 """Quality flags in the order of `QUALITY_FLAGS`."""
 
-_PASSED_ON = frozenset(("crossed_book", "outlier_print", "clock_skew", "closed_session", "partial_bar"))
+_CLOSED = "closed_session"
+_PASSED_ON = frozenset(("crossed_book", "outlier_print", "clock_skew", _CLOSED, "partial_bar"))
 _HEEDED = _PASSED_ON | {"stale", "non_positive"}
 _NOTHING_NEW = frozenset(("duplicate", "out_of_order"))
 
@@ -361,7 +362,7 @@ class Deriver:
         return Snapshot(
             source=self._source, event_ns=max(cell.event_ns for cell in cells), ingest_ns=state.time_ns,
             subjects=tuple(rows), fields=fields,
-            quality={subject: _in_order(found) for subject, found in flags.items() if found},
+            quality=_quality(flags),
             status="partial" if away else "ok", error=_error(away), origin=_origin(state, used.union(away)),
         )  # fmt: skip
 
@@ -392,6 +393,13 @@ def _error(away: Iterable[str]) -> str | None:
     if not names:
         return None
     return f"{'input' if len(names) == 1 else 'inputs'} unavailable: {', '.join(names)}"
+
+
+def _quality(flags: Mapping[str, set[str]]) -> dict[str, Flags]:
+    """A session that is over for every row is over for the whole snapshot."""
+    if flags and all(_CLOSED in found for found in flags.values()):
+        flags = {ALL: {_CLOSED}, **{subject: found - {_CLOSED} for subject, found in flags.items()}}
+    return {subject: _in_order(found) for subject, found in flags.items() if found}
 
 
 def _in_order(flags: set[str]) -> Flags:

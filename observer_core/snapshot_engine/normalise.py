@@ -29,7 +29,7 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.errors import RecordError
@@ -79,6 +79,12 @@ class NormaliserConfig(Config):
     session: SessionConfig | None = None
     max_subjects: int = Field(default=100_000, gt=0)
     max_fields: int = Field(default=256, gt=0)
+
+    @model_validator(mode="after")
+    def _a_bar_can_be_in_time(self) -> NormaliserConfig:
+        if self.bar is not None and self.max_delay is not None and self.max_delay <= self.bar:
+            raise ValueError("max_delay is not longer than bar: every bar would be stale when it is known")
+        return self
 
 
 class Normaliser:

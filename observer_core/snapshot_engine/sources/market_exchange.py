@@ -176,7 +176,12 @@ def make(name: str, symbols: Sequence[str], http: Http, timeout_ns: int) -> Any:
     return exchange
 
 
-def _class(name: str) -> Any:
+def check_exchange(name: str) -> None:
+    """`ConfigError` when ccxt is not installed or has no such exchange; imports nothing of it."""
+    _spec(name)
+
+
+def _spec(name: str) -> Any:
     spec = importlib.util.find_spec("ccxt")
     if spec is None or spec.submodule_search_locations is None:
         raise ConfigError("a market source needs ccxt, which is not installed; install qts-observer[market]")
@@ -185,6 +190,11 @@ def _class(name: str) -> Any:
     if name not in known:
         close = ", ".join(difflib.get_close_matches(name, known, 3)) or "see ccxt's list of exchanges"
         raise ConfigError(f"ccxt has no exchange {name!r}; did you mean: {close}")
+    return spec
+
+
+def _class(name: str) -> Any:
+    spec = _spec(name)
     with _importing:
         return getattr(_module(spec, name), name)
 

@@ -326,7 +326,7 @@ def test_an_outage_is_reported_once_with_its_end_and_silences_nothing_else():
     )
     feed_view = feed.recogniser.views(feed.state)["feed"]
     assert feed_view == {
-        "status": "unavailable", "since_ns": feed.now, "error": "HTTP 503", "closed": False, "stale": [],
+        "status": "unavailable", "since_ns": feed.now, "error": "HTTP 503", "closed": [], "stale": [],
     }  # fmt: skip
     assert [feed.unavailable("HTTP 503") for _ in range(30)] == [[]] * 30
     observed = feed.state.clock
@@ -341,7 +341,7 @@ def test_views_of_a_source_never_seen():
     feed = Feed()
     assert feed.recogniser.views(feed.state) == {
         "subjects": {"subjects": []},
-        "feed": {"status": "none", "since_ns": 0, "error": None, "closed": False, "stale": []},
+        "feed": {"status": "none", "since_ns": 0, "error": None, "closed": [], "stale": []},
     }
 
 

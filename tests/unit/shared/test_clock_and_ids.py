@@ -32,7 +32,7 @@ def test_a_time_is_read(text: str, expected: int) -> None:
 
 
 def test_a_time_without_a_zone_needs_one() -> None:
-    with pytest.raises(InputError, match="has no zone; say which one it is in"):
+    with pytest.raises(InputError, match="has no zone; write one behind it"):
         parse_time("2018-04-05T09:01:00")
     assert parse_time("2018-04-05T09:01:00", "Asia/Seoul") == T
     with pytest.raises(InputError, match="'Mars' is not an IANA time zone"):

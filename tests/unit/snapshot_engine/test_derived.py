@@ -245,7 +245,7 @@ def test_a_row_that_was_flagged_non_positive_gives_no_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "flag", ["stale", "crossed_book", "outlier_print", "clock_skew", "closed_session", "partial_bar"]
+    "flag", ["stale", "crossed_book", "outlier_print", "clock_skew", "partial_bar"]
 )
 def test_flags_that_are_passed_on_with_the_value_they_came_with(flag: str) -> None:
     run = Run()
@@ -259,9 +259,18 @@ def test_flags_of_all_rows_and_of_several_operands_come_in_one_order() -> None:
     run = Run()
     run.tick("a", 0, {"BTC": {"last": 6.0}}, {"*": ("closed_session",), "BTC": ("gap", "crossed_book")})
     assert flags(run.b(6, 2.0, "partial_bar")) == {
-        "BTC/ETH": ("stale", "crossed_book", "partial_bar", "closed_session")
-    }
+        "BTC/ETH": ("stale", "crossed_book", "partial_bar"), "*": ("closed_session",),
+    }  # fmt: skip
     assert run.tick("b", 7, {"ETH": {"last": 1.0}}, {"*": ("duplicate",)}) is None
+
+
+def test_what_is_closed_for_some_rows_only_is_said_of_these() -> None:
+    other = {"subject": "ETH/BTC", "kind": "ratio", "of": ["b", "XYZ", "last"], "against": BTC}
+    run = Run(RATIO, other)
+    run.a(0, 6.0)
+    both = {"ETH": {"last": 2.0}, "XYZ": {"last": 3.0}}
+    assert flags(run.tick("b", 0, both, {"XYZ": ("closed_session",)})) == {"ETH/BTC": ("closed_session",)}
+    assert flags(run.tick("b", 1, both, {"*": ("closed_session",)})) == {"*": ("closed_session",)}
 
 
 def test_quality_is_that_of_the_subject() -> None:

@@ -417,4 +417,4 @@ def test_only_errors_of_ours_leave_a_source(server: Server) -> None:
 def test_the_example_configuration_can_be_used() -> None:
     path = Path(runtime_sources.__file__).parent / "sources.example.toml"
     kinds = [item.kind for item in settings.load(path).source]
-    assert kinds == ["system", "http", "prometheus", "push", "recording"]
+    assert set(kinds) == {"system", "http", "prometheus", "market", "push", "recording", "derived"}

@@ -39,7 +39,7 @@ def error_of(path: Path, data: str | bytes, config: RecordingConfig = CONFIG) ->
          ", line 3: has 3 cells, expected 4 as in the header; a cell may be torn, or hold"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,X,1,2,3\n", ", line 3: has 5 cells, expected 4"),
         (HEADER + GOOD + "2018-04-05T00:01:00,X,1,2\n",
-         ", line 3, column 'ts': '2018-04-05T00:01:00' has no zone; say which one it is in"),
+         ", line 3, column 'ts': '2018-04-05T00:01:00' has no zone; write one behind it"),
         (HEADER + "yesterday,X,1,2\n", ", line 2, column 'ts': 'yesterday' is not a time"),
         (HEADER + "0001-01-01T00:00:00Z,X,1,2\n", ", line 2, column 'ts': '0001-01-01T00:00:00Z' is outside"),
         (HEADER + GOOD + "2018-04-05T00:01:00Z,,1,2\n",
