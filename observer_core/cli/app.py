@@ -23,6 +23,7 @@ from observer_core.cli import (
 from observer_core.cli.converting import convert
 from observer_core.cli.doctor import doctor
 from observer_core.cli.explaining import explain
+from observer_core.cli.feedback import feedback
 from observer_core.cli.ingesting import ingest
 from observer_core.cli.integrity import digest, replay, verify
 from observer_core.cli.invocation import FAILURE, Commands, Invocation
@@ -85,6 +86,7 @@ app.add_typer(sources.app, name="sources")
 records.add_groups(app)
 app.add_typer(gate.app, name="gate")
 app.command()(explain)
+app.command()(feedback)
 app.command()(verify)
 app.command()(digest)
 app.command()(replay)

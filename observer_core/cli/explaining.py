@@ -67,7 +67,7 @@ def explain(
 
 
 def _find(reader: Reader, text: str) -> Stored:
-    from observer_core.cli.stored import at
+    from observer_core.cli.stored import at, by_id
     from observer_core.shared.ids import parse_ref
 
     if "@" in text:
@@ -78,27 +78,7 @@ def _find(reader: Reader, text: str) -> Stored:
         if not name.startswith("decisions."):
             raise InputError(f"{text} is not a decision; expected an id or decisions.DOMAIN@N")
         return at(reader.journals.open(reader.named([name])[0]), position)
-    return _by_id(reader, text)
-
-
-def _by_id(reader: Reader, prefix: str) -> Stored:
-    from observer_core.cli.stored import at
-    from observer_core.shared.canonical import decode
-
-    mark = b'"id":"' + prefix.lower().encode()
-    found = [
-        (name, position, decode(line)["id"])
-        for name in reader.journals.names("decisions")
-        for row, lines in reader.journals.open(name).raw()
-        for position, line in enumerate(lines, row.first)
-        if mark in line and str(decode(line).get("id", "")).startswith(prefix.lower())
-    ]
-    if not found:
-        raise InputError(f"there is no decision whose id begins with {prefix!r}; see `observer decisions ls`")
-    if len({item[2] for item in found}) > 1:
-        some = ", ".join(item[2] for item in found[:5])
-        raise InputError(f"{len(found)} decisions begin with {prefix!r} ({some}, …); give more of the id")
-    name, position, _ = found[0]
+    name, position = by_id(reader.journals, text, ("decisions",))
     return at(reader.journals.open(name), position)
 
 
@@ -127,7 +107,7 @@ class Chain:
         step.causes.extend(self._cause(ref) for ref in record.causation)
         block = record.evidence.get("block")
         if record.verdict == "release" and block:
-            step.causes.append(self.decision(_by_id(self._reader, block)))
+            step.causes.append(self.decision(_find(self._reader, block)))
         return step
 
     def _cause(self, ref: str, series: set[tuple[str, str]] | None = None) -> Step:

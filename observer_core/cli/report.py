@@ -1,4 +1,4 @@
-"""`report cost`: what the Functions app would ask of a storage account, and what that costs."""
+"""`report`: what the Functions app would cost, and how often each detector was right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from observer_core.cli.invocation import Invocation
+from observer_core.cli.opened import reading
 from observer_core.cli.output import json_line, say, table
 
 if TYPE_CHECKING:
     from observer_core.runtime.cost import Measured, Prices
+    from observer_core.runtime.feedback import Precision
 
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 
@@ -55,6 +57,47 @@ def cost(
         return
     for run in runs:
         _tell(run, table_of_prices, BUDGET)
+
+
+@app.command()
+def detectors(
+    ctx: typer.Context,
+    domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One detector and pattern a line.")] = False,
+) -> None:
+    """Show how often each detector was right, by what `observer feedback` has recorded.
+
+    Of the patterns that somebody has judged, with the 95 % interval of the true share.
+    """
+    from observer_core.runtime.feedback import precision
+
+    with reading(ctx) as reader:
+        found = [(name, row) for name in reader.domains(domain) for row in precision(reader.journals, name)]
+    if as_json:
+        for name, row in found:
+            low, high = row.interval
+            json_line({
+                "domain": name, "detector": row.detector, "pattern": row.pattern, "found": row.found,
+                "right": row.right, "wrong": row.wrong, "low": round(low, 4), "high": round(high, 4),
+            })  # fmt: skip
+        return
+    if not found:
+        say("no pattern has been recognised yet")
+        return
+    table(
+        ("domain", "detector", "pattern", "found", "right", "wrong", "precision"),
+        [
+            (name, row.detector, row.pattern, str(row.found), str(row.right), str(row.wrong), _share(row))
+            for name, row in found
+        ],
+    )
+    if not any(row.judged for _, row in found):
+        say("nothing was judged yet: observer feedback PATTERN true|false --author WHO")
+
+
+def _share(row: Precision) -> str:
+    low, high = row.interval
+    return f"{row.right / row.judged:.0%} ({low:.0%} to {high:.0%})" if row.judged else "-"
 
 
 def _plain(run: Measured, prices: Prices) -> dict[str, Any]:

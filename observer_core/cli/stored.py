@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from observer_core.shared.errors import NotFound
+from observer_core.shared.canonical import decode
+from observer_core.shared.errors import InputError, NotFound
 from observer_core.shared.ids import ref
 from observer_core.shared.records import AnyRecord, decode_record
 from observer_core.storage.journal import Journal
+from observer_core.storage.journals import Journals
 
 _STEPS = (64, 512)
 POLL_SECONDS = 0.5
@@ -107,3 +109,23 @@ def follow(
         yield from oldest([r for r in ranges if r.first <= r.last], match)
         yield None
         time.sleep(POLL_SECONDS)
+
+
+def by_id(journals: Journals, prefix: str, kinds: Sequence[str]) -> tuple[str, int]:
+    """Journal and position of the one record of these kinds whose id begins so; `InputError` otherwise."""
+    mark = b'"id":"' + prefix.lower().encode()
+    found = [
+        (name, position, decode(line)["id"])
+        for kind in kinds
+        for name in journals.names(kind)
+        for row, lines in journals.open(name).raw()
+        for position, line in enumerate(lines, row.first)
+        if mark in line and str(decode(line).get("id", "")).startswith(prefix.lower())
+    ]
+    what = " or ".join(kind.removesuffix("s") for kind in kinds)
+    if not found:
+        raise InputError(f"there is no {what} whose id begins with {prefix!r}; see `observer {kinds[0]} ls`")
+    if len({item[2] for item in found}) > 1:
+        some = ", ".join(item[2] for item in found[:5])
+        raise InputError(f"{len(found)} {what}s begin with {prefix!r} ({some}, …); give more of the id")
+    return found[0][:2]

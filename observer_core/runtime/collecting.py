@@ -78,8 +78,12 @@ class Bulkhead:
             run = self._running
             if run is not None and not run.done.is_set():
                 return too_late(self._live.name, now_ns, now_ns - run.since_ns)
-            run = self._running = _Run(self._live.source, now_ns)
-        run.start()
+            run = _Run(self._live.source, now_ns)
+            try:
+                run.start()
+            except RuntimeError as error:  # the machine has no thread left
+                return unavailable(self._live.name, now_ns, error)
+            self._running = run
         if not run.done.wait(self._live.deadline_ns / SECOND) or run.collected is None:
             return too_late(self._live.name, now_ns, self._live.deadline_ns)
         return run.collected

@@ -74,6 +74,11 @@ class SnapshotWriter:
         """
         recorded: Sequence[Snapshot] = ()
 
+        def asked(newest: Snapshot | None) -> bool:
+            nonlocal recorded
+            recorded = ()  # what was tried before somebody else was faster is not recorded
+            return only_if is None or only_if(newest)
+
         def given() -> Sequence[Snapshot]:
             nonlocal recorded
             recorded = self._of(collection)
@@ -81,11 +86,11 @@ class SnapshotWriter:
 
         with self._lock:
             try:
-                self._commit(given, (), {}, None, only_if)
+                self._commit(given, (), {}, None, only_if and asked)
             except InputError as error:
-                failed = replace(collection, collected=unavailable(self.source, collection.now_ns, error))
-                recorded = self._of(failed)
-                self._commit(lambda: recorded, (), {}, None, only_if)
+                failure = unavailable(self.source, collection.now_ns, error)
+                collection = replace(collection, collected=failure)
+                self._commit(given, (), {}, None, only_if and asked)
         return recorded
 
     def _of(self, collection: Collection) -> Sequence[Snapshot]:

@@ -107,6 +107,15 @@ class MarketSourceConfig(_AskedSource, MarketConfig):
             return self.bar
         return int(self.timeframe[:-1]) * _TIMEFRAMES[self.timeframe[-1]] if self.data == "candles" else None
 
+    @model_validator(mode="after")
+    def _its_bars_can_be_in_time(self) -> MarketSourceConfig:
+        bar_ns, delay_ns = self.normalise.bar or self.bar_ns, self.normalise.max_delay
+        if bar_ns is not None and delay_ns is not None and delay_ns <= bar_ns:
+            raise ValueError(
+                "normalise.max_delay is not longer than a bar: every bar would be stale when it is known"
+            )
+        return self
+
 
 class RecordingSourceConfig(_AnySource):
     """Files replayed at `rate` snapshots a second, in a domain of their own."""
@@ -305,7 +314,7 @@ class Settings(BaseSettings):
         return names[shard_of(subject, len(names))]
 
     def retired_from(self, name: str) -> str | None:
-        """The configured source that `name` may have been a part or the whole of, before its shards changed."""
+        """The configured source that `name` may have been a part or the whole of, with other shards."""
         if self.source_of(name) is not None:
             return None
         base, _, number = name.rpartition("-")

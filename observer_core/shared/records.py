@@ -266,7 +266,7 @@ class Note:
     `kind` is one of: `epoch` (a configuration and version take effect), `quarantine` (an
     entry is set aside), `redrive`, `domain` (which time a domain keeps), `tick` (time has
     come this far), `command` (an operator asks), `dead_letter` (a message could not be worked, or
-    what became of it), `recovery` (bytes were lost and the index
+    what became of it), `feedback` (was a pattern right), `recovery` (bytes were lost and the index
     was cut), `lifecycle` (start and stop). `body` is the kind's own content.
     """
 
@@ -291,6 +291,7 @@ NOTE_KINDS = (
     "tick",
     "command",
     "dead_letter",
+    "feedback",
     "recovery",
     "lifecycle",
 )

@@ -102,7 +102,7 @@ class PushDoor:
         except PushError as error:
             raise Problem(400, str(error), rejected=_listed(error.rejected)) from None
         if pushed.rejected and push.atomic:
-            detail = f"{_rows(pushed.rejected)} cannot be used; nothing was taken, as atomic=true asks"
+            detail = f"rows cannot be used ({len(pushed.rejected)}); nothing was taken, as atomic=true asks"
             raise Problem(400, detail, rejected=_listed(pushed.rejected))
         try:
             if self._put_off is not None and len(body) > LARGE_BYTES and self._pushes.known(batch) is None:
@@ -125,12 +125,8 @@ def _answer(source: str, said: Mapping[str, Any], rejected: Sequence[Rejected]) 
     """202; 207 with a problem's details when some rows were not taken."""
     if not rejected:
         return Response(orjson.dumps({"source": source, **said}), 202, media_type="application/json")
-    detail = f"{_rows(rejected)} cannot be used and not taken; all others were"
+    detail = f"rows that cannot be used were left out ({len(rejected)}); all others were taken"
     return problem(207, detail, source=source, **said, rejected=_listed(rejected))
-
-
-def _rows(rejected: Sequence[Rejected]) -> str:
-    return "1 row" if len(rejected) == 1 else f"{len(rejected)} rows"
 
 
 def _listed(rejected: Sequence[Rejected]) -> list[dict[str, Any]]:

@@ -234,6 +234,19 @@ def test_a_collection_that_ends_its_thread_is_one_that_gave_nothing() -> None:
         assert str(error_of(bulkhead.collect(NOW))).startswith("TimeoutError: no answer")
 
 
+def test_a_machine_without_a_thread_left_gives_a_failure_and_the_next_one_asks_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    bulkhead = Bulkhead(live(deadline_ns=LONG))
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", none_left)
+        assert error_of(bulkhead.collect(NOW)) == "RuntimeError: can't start new thread"
+    assert error_of(bulkhead.collect(NOW + SECOND)) is None
+
+
 def test_whoever_waits_gives_up_at_the_deadline() -> None:
     it = Hanging()
     assert error_of(it.bulkhead(AT_ONCE).collect(NOW)) == "TimeoutError: no answer for 0s"
@@ -464,7 +477,10 @@ def test_only_if_is_asked_again_when_somebody_else_was_faster(storage: MemorySto
     one, two = writer(storage), writer(storage)
     one.record(gave(snapshot(NOW, 1.0)))
     two.record(gave(snapshot(NOW + 1, 2.0), 1))
-    one.record(gave(snapshot(NOW + 1, 3.0), 1), only_if=lambda it: it is None or it.ingest_ns < NOW + 1)
+    given = one.record(
+        gave(snapshot(NOW + 1, 3.0), 1), only_if=lambda it: it is None or it.ingest_ns < NOW + 1
+    )
+    assert given == (), "what was tried at first is not recorded"
     assert [values for _, values in rows(stored(storage))] == [{"s0": 1.0}, {"s0": 2.0}]
 
 

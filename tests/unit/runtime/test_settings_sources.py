@@ -79,6 +79,8 @@ def test_a_market_source_needs_an_exchange_and_symbols(configured: Configured) -
         ({"shards": 101}, "shards: Input should be less than or equal to 100"),
         ({"deadline": "0s"}, "deadline: Input should be greater than 0"),
         ({"breaker": {"pause": "2m"}}, "longest is shorter than pause"),
+        ({"data": "candles", "timeframe": "1h", "normalise": {"max_delay": "1h"}}, "max_delay is not longer"),
+        ({"data": "trades", "bar": "10s", "normalise": {"max_delay": "5s"}}, "max_delay is not longer"),
         ({"domain": "elsewhere"}, "cannot be in domain 'elsewhere'"),
         ({"apiKey": "x"}, "apiKey: unknown key"),
     ],
@@ -116,6 +118,12 @@ def test_everything_else_of_the_normaliser_stays(configured: Configured) -> None
     assert (found.units, found.max_clock_skew, found.expected_interval) == (
         {"change": "percent"}, SECOND, 2 * MINUTE,
     )  # fmt: skip
+
+
+def test_a_delay_that_is_longer_than_a_bar_or_of_no_bars_may_be_given(configured: Configured) -> None:
+    hourly = {**MARKET, "data": "candles", "timeframe": "1h", "normalise": {"max_delay": "61m"}}
+    assert configured(hourly).normaliser("ex").max_delay == 61 * MINUTE
+    assert configured({**MARKET, "normalise": {"max_delay": "1ms"}}).normaliser("ex").max_delay == 1_000_000
 
 
 def test_every_shard_has_the_bar(configured: Configured) -> None:
