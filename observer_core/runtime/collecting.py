@@ -39,14 +39,14 @@ class Circuit:
         snapshot = unavailable(self._live.name, now_ns, f"{_NOT_ASKED}{cause}")
         return Collection(self._live.name, now_ns, snapshot, {"breaker": breaker.to_json()})
 
-    def judge(self, collected: Collected, now_ns: int) -> Collection:
-        """What is recorded of a collection that was made."""
+    def judge(self, collected: Collected, now_ns: int, ended_ns: int | None = None) -> Collection:
+        """What is recorded of a collection that was made at `now_ns`; a pause begins when it had ended."""
         before = self._breaker.at(now_ns)
         collection = Collection(self._live.name, now_ns, collected, {})
         if collection.failed:
             assert isinstance(collected, Snapshot)
             self._error = collected.error or ""
-            self._breaker = before.failed(now_ns, self._live.breaker, self._live.jitter())
+            self._breaker = before.failed(ended_ns or now_ns, self._live.breaker, self._live.jitter())
         else:
             self._breaker = before.succeeded()
         if self._breaker == before:

@@ -66,17 +66,22 @@ class SnapshotWriter:
             return self._commit(lambda: snapshots, inputs, checkpoints or {}, extra, only_if)
 
     def record(
-        self, collection: Collection, *, only_if: Callable[[Snapshot | None], bool] | None = None
-    ) -> Sequence[Snapshot]:
+        self, collection: Collection, *, only_if: Callable[[Snapshot | None], bool] | None = None,
+        again: Callable[[Snapshot | None], Collection] | None = None,
+    ) -> Sequence[Snapshot]:  # fmt: skip
         """Commits what a collection gave, and gives it as it is recorded; of moments gone by, what is new.
 
         What cannot be a record (an infinity, a name that is none) is recorded as a collection that failed.
+        When somebody else has written meanwhile, `again` says what is to be recorded after the newest one.
         """
         recorded: Sequence[Snapshot] = ()
+        tries = 0
 
         def asked(newest: Snapshot | None) -> bool:
-            nonlocal recorded
-            recorded = ()  # what was tried before somebody else was faster is not recorded
+            nonlocal collection, recorded, tries
+            recorded, tries = (), tries + 1
+            if tries > 1 and again is not None:
+                collection = again(newest)
             return only_if is None or only_if(newest)
 
         def given() -> Sequence[Snapshot]:
@@ -86,11 +91,11 @@ class SnapshotWriter:
 
         with self._lock:
             try:
-                self._commit(given, (), {}, None, only_if and asked)
+                self._commit(given, (), {}, None, asked)
             except InputError as error:
                 failure = unavailable(self.source, collection.now_ns, error)
-                collection = replace(collection, collected=failure)
-                self._commit(given, (), {}, None, only_if and asked)
+                collection, tries = replace(collection, collected=failure), 0
+                self._commit(given, (), {}, None, asked)
         return recorded
 
     def _of(self, collection: Collection) -> Sequence[Snapshot]:
@@ -108,11 +113,16 @@ class SnapshotWriter:
         """Where the journal stands as far as this writer knows; None while it does not."""
         return self._head
 
-    def newest(self) -> Snapshot | None:
-        """The journal's last snapshot, as far as this writer knows while it seems to be the only one."""
+    def newest(self, since_ns: int = 0) -> Snapshot | None:
+        """The journal's last snapshot, as far as this writer knows while it seems to be the only one.
+
+        The storage is asked when what it knows was learnt before `since_ns`.
+        """
         with self._lock:
-            if self._head is not None and self._contended:
-                self._contended -= 1
+            known = self._newest
+            old = known is not None and known.ingest_ns < since_ns
+            if self._head is not None and (self._contended or old):
+                self._contended = max(0, self._contended - 1)
                 self._bring_forward(self.journal.head())
             return self._last(self._load())
 

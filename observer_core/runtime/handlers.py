@@ -10,10 +10,10 @@ its message to the host, which gives it again and puts it aside in the end.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import structlog
@@ -158,9 +158,6 @@ class Handlers:
         if live is None:
             known = ", ".join(sorted(self._sources)) or "none"
             raise InputError(f"a hint names source {name!r}, which is not configured; there are: {known}")
-        now = self.observer.clock.now_ns()
-        if now - due > max(_TOO_LATE_NS, live.source.interval_ns):
-            return  # a newer hint is under way
 
         def is_due(newest: Snapshot | None) -> bool:
             if newest is None:
@@ -168,18 +165,17 @@ class Handlers:
             covered = (newest.origin or {}).get("due_ns", newest.ingest_ns)
             return bool(covered < due)
 
-        with self._of_epoch("collect-source", values), self._alone(f"source {name}"):
-            names = shard_names(name, live.shards)
-            writers = {part: self.observer.writer(part, LIVE, "live", now) for part in names}
-            newest = {part: writer.newest() for part, writer in writers.items()}
-            if not any(is_due(snapshot) for snapshot in newest.values()):
-                return
-            collection = self._collect(name, newest[names[0]], now)
-            collection = replace(collection, origin={**collection.origin, "due_ns": due})
-            for part in split(collection, live.shards):
-                if is_due(newest[part.source]):
-                    writers[part.source].record(part, only_if=is_due)
-                    self._told_of(part.source)
+        lock = self._alone(f"source {name}")
+        if not lock.acquire(blocking=False):
+            return  # it is being asked: a hanging source keeps one thread, not one a hint
+        try:
+            now = self.observer.clock.now_ns()
+            if now - due > max(_TOO_LATE_NS, live.source.interval_ns):
+                return  # a newer hint is under way
+            with self._of_epoch("collect-source", values):
+                self._collect(live, due, now, is_due)
+        finally:
+            lock.release()
 
     def push(self, hint: bytes) -> None:
         """Commits a push that was kept as a blob; one that never can be is put aside, with an alert."""
@@ -336,11 +332,33 @@ class Handlers:
             return True
         return {str(journal)}
 
-    def _collect(self, name: str, newest: Snapshot | None, now_ns: int) -> Collection:
-        """What is to be recorded of a source now; the newest snapshot says how its circuit stands."""
-        circuit = self._circuits[name]
-        circuit.recall(newest)
-        return circuit.refused(now_ns) or circuit.judge(self._bulkheads[name].collect(now_ns), now_ns)
+    def _collect(
+        self, live: LiveSource, due_ns: int, now_ns: int, is_due: Callable[[Snapshot | None], bool]
+    ) -> None:
+        """Records one collection, shard by shard; the newest snapshot says how the circuit stands."""
+        names = shard_names(live.name, live.shards)
+        writers = {part: self.observer.writer(part, LIVE, "live", now_ns) for part in names}
+        since_ns = due_ns - live.source.interval_ns
+        newest = {part: writer.newest(since_ns) for part, writer in writers.items()}
+        if not any(map(is_due, newest.values())):
+            return
+        circuit = self._circuits[live.name]
+        circuit.recall(newest[names[0]])
+        refused = circuit.refused(now_ns)
+        collected = self._bulkheads[live.name].collect(now_ns) if refused is None else refused.collected
+        ended_ns = self.observer.clock.now_ns()
+
+        def judged(known: Snapshot | None) -> list[Collection]:
+            """Of each shard; another instance may have met the source meanwhile."""
+            circuit.recall(known)
+            found = refused or circuit.judge(collected, now_ns, ended_ns)
+            return split(replace(found, origin={**found.origin, "due_ns": due_ns}), live.shards)
+
+        for number, part in enumerate(judged(newest[names[0]])):
+            if is_due(newest[part.source]):
+                again = partial(_nth, judged, number)
+                writers[part.source].record(part, only_if=is_due, again=again)
+                self._told_of(part.source)
 
     def _told_of(self, source: str, *, itself: bool = True) -> None:
         """Hints who reads the snapshots of `source`: its recogniser, and the sources derived from it."""
@@ -392,6 +410,12 @@ class Handlers:
 
     def _send(self, stage: str, hint: Mapping[str, Any], *, delay_ns: int = 0) -> None:
         self.observer.storage.queues.send(self.queue(stage), encode(dict(hint)), delay_ns=delay_ns)
+
+
+def _nth(
+    of: Callable[[Snapshot | None], list[Collection]], number: int, known: Snapshot | None
+) -> Collection:
+    return of(known)[number]
 
 
 def _but_time(worker: Worker[Any]) -> set[str]:

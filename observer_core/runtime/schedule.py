@@ -76,7 +76,7 @@ class Collector:
             came = self._came.get(timeout=wait) if wait else self._came.get_nowait()
             while True:
                 if came is not None and came.since_ns != came.due.given_up_ns:
-                    found.append(came.due.circuit.judge(came.collected, came.now_ns))
+                    found.append(came.due.circuit.judge(came.collected, came.now_ns, self._clock.now_ns()))
                 came = self._came.get_nowait()
         except Empty:
             return found
@@ -107,7 +107,8 @@ class Collector:
             self._failed.append(refused)
         elif late:
             due.given_up_ns = since
-            self._failed.append(due.circuit.judge(too_late(due.live.name, moment, now - since), moment))
+            late_one = too_late(due.live.name, moment, now - since)
+            self._failed.append(due.circuit.judge(late_one, moment, moment))
         elif not since:
             due.running_since_ns = now
             due.wake.set()

@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 import observer_core
+from observer_core.runtime.collecting import Circuit
 from observer_core.runtime.console import Console
 from observer_core.runtime.handlers import Handlers
 from observer_core.runtime.replay import computed, replay
@@ -28,6 +30,7 @@ from observer_core.safety.breaker import BreakerConfig
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.records import PatternRecord, Snapshot
+from observer_core.snapshot_engine.source import unavailable
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
@@ -465,3 +468,60 @@ def check(instances: Two) -> None:
         assert verify(journals.open(name)).fault is None
     for name in computed(journals):
         assert replay(journals, name, "1.0").equal
+
+
+def test_an_instance_that_worked_alone_sees_the_circuit_that_another_opened(tmp_path: Path) -> None:
+    with two(tmp_path) as instances:
+        instances.seconds("sick", 0)
+        instances.probes[1]["sick"].error = OSError("gone")
+        instances.seconds("sick", 1, 1)
+        assert breakers(instances.snapshots("sick"))[-1]["state"] == "open"
+        instances.seconds("sick", 0)
+        assert instances.asked("sick") == [1, 2], "it is not to be asked"
+
+
+def test_a_recovery_is_recorded_by_an_instance_that_did_not_see_the_failures(tmp_path: Path) -> None:
+    with two(tmp_path) as instances:
+        instances.seconds("sick", 0)
+        instances.probes[1]["sick"].error = OSError("gone")
+        instances.seconds("sick", 1, 1)
+        instances.clock.advance(PAUSE // 2)
+        instances.seconds("sick", 0)
+        assert instances.snapshots("sick")[-1].status == "ok"
+        assert changes(instances.snapshots("sick")) == ["closed -> open", "half_open -> closed"]
+
+
+def test_failures_are_counted_over_all_instances(tmp_path: Path) -> None:
+    with two(tmp_path) as instances:
+        instances.seconds("sick", 0)
+        for probes in instances.probes:
+            probes["sick"].error = OSError("gone")
+        instances.seconds("sick", 1, 0)
+        assert [it["failures"] for it in breakers(instances.snapshots("sick"))] == [1, 2]
+
+
+def test_a_crowd_of_hints_for_a_hanging_source_takes_one_thread(tmp_path: Path) -> None:
+    """The host gives a process up to 12 messages of a queue at once."""
+    with two(tmp_path, 3600 * SECOND) as instances, ThreadPoolExecutor(12) as pool:
+        sick = instances.probes[0]["sick"]
+        sick.free.clear()
+        instances.clock.advance(SECOND)
+        first = pool.submit(instances.ask, "sick", by=0)
+        assert sick.begun.wait(30)
+        for _ in range(11):
+            instances.clock.advance(SECOND)
+            pool.submit(instances.ask, "sick", by=0).result(30)
+        pool.submit(instances.ask, "well", by=0).result(30)
+        assert [it.status for it in instances.snapshots("well")] == ["ok"]
+        assert sick.asked == 1
+        instances.release()
+        first.result(30)
+
+
+def test_a_pause_begins_when_the_failure_is_known() -> None:
+    live = LiveSource(Probe("p"), breaker=BreakerConfig(failures=2, pause=5 * SECOND), jitter=lambda: 0.999)
+    circuit = Circuit(live)
+    for begun in (0, 5 * SECOND):
+        circuit.judge(unavailable("p", begun, "no answer within 5 s"), begun, begun + 5 * SECOND)
+    assert circuit.refused(14 * SECOND) is not None
+    assert circuit.refused(16 * SECOND) is None

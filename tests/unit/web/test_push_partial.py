@@ -97,7 +97,7 @@ def lines(rows: list[Any]) -> bytes:
 def test_rows_that_can_be_used_are_taken_and_the_others_are_named(site: Site, kind: str) -> None:
     body = problem(site.push(lines(ROWS) if kind == NDJSON else ROWS, kind=kind), 207)
     assert body["title"] == "Multi-Status"
-    assert body["detail"].startswith("3 rows cannot be used")
+    assert "(3)" in body["detail"]
     assert (body["source"], body["position"], body["snapshots"], body["duplicate"]) == ("feed", 2, 1, False)
     assert [it["row"] for it in body["rejected"]] == REJECTED
     assert body["rejected"][1]["detail"] == "field 'price' is 'high', expected a number or null"
@@ -132,7 +132,7 @@ def test_a_body_without_rows_is_400_and_names_none(site: Site, content: bytes) -
 
 def test_of_many_rejected_rows_the_first_are_listed_and_all_are_counted(site: Site) -> None:
     body = problem(site.push([GOOD, *[{"price": 1}] * 250]), 207)
-    assert body["detail"].startswith("250 rows cannot be used")
+    assert "(250)" in body["detail"]
     assert [it["row"] for it in body["rejected"]] == list(range(2, 102))
 
 
