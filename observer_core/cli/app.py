@@ -22,6 +22,7 @@ from observer_core.cli import (
 )
 from observer_core.cli.converting import convert
 from observer_core.cli.doctor import doctor
+from observer_core.cli.evaluating import evaluate
 from observer_core.cli.explaining import explain
 from observer_core.cli.feedback import feedback
 from observer_core.cli.ingesting import ingest
@@ -87,6 +88,7 @@ records.add_groups(app)
 app.add_typer(gate.app, name="gate")
 app.command()(explain)
 app.command()(feedback)
+app.command()(evaluate)
 app.command()(verify)
 app.command()(digest)
 app.command()(replay)

@@ -32,7 +32,7 @@ class Circuit:
 
     def refused(self, now_ns: int) -> Collection | None:
         """What is recorded instead of asking; None when the source may be asked."""
-        breaker = self._breaker.at(now_ns)
+        breaker = self._breaker.at(now_ns, self._live.breaker)
         if breaker.state != "open":
             return None
         cause = self._error.removeprefix(_NOT_ASKED)
@@ -41,7 +41,7 @@ class Circuit:
 
     def judge(self, collected: Collected, now_ns: int, ended_ns: int | None = None) -> Collection:
         """What is recorded of a collection that was made at `now_ns`; a pause begins when it had ended."""
-        before = self._breaker.at(now_ns)
+        before = self._breaker.at(now_ns, self._live.breaker)
         collection = Collection(self._live.name, now_ns, collected, {})
         if collection.failed:
             assert isinstance(collected, Snapshot)

@@ -16,6 +16,7 @@ from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import PushSourceConfig
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, InputError, LimitExceeded, NotFound
+from observer_core.shared.ids import derive
 from observer_core.shared.records import Snapshot
 from observer_core.snapshot_engine.sources.push import Pushed, parse_push
 from observer_core.storage.journal import Journal
@@ -103,7 +104,8 @@ class Pushes:
         """Makes the batch durable as a blob, and gives its name."""
         key = batch.key or f"kept-{secrets.token_hex(16)}"
         head = {"key": key, "content_type": batch.content_type}
-        name = f"{KEPT}{batch.source}/{batch.came_ns:020d}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        identity = derive("push", key, hashlib.sha256(batch.body).hexdigest())
+        name = f"{KEPT}{batch.source}/{batch.came_ns:020d}-{identity}"
         self._observer.storage.blobs.put(name, encode(head) + b"\n" + batch.body)
         return name
 
@@ -129,8 +131,8 @@ class Pushes:
                 data = blobs.get(aside)
             except NotFound:
                 return None
-        batch = _kept_batch(name, data)
         try:
+            batch = _kept_batch(name, data)
             if batch.source not in self.sources:
                 raise InputError(f"no source {batch.source!r} of kind push is configured any more")
             taken = self.commit(batch, self.parse(batch).snapshots)
@@ -146,5 +148,8 @@ class Pushes:
 def _kept_batch(name: str, data: bytes) -> Batch:
     head, _, body = data.partition(b"\n")
     values = decode(head)
-    _, source, rest = name.split("/")
-    return Batch(source, body, values["content_type"], values["key"], int(rest.partition("-")[0]))
+    try:
+        _, source, rest = name.split("/")
+        return Batch(source, body, values["content_type"], values["key"], int(rest.partition("-")[0]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"is no kept push: {error!r}") from None

@@ -47,9 +47,14 @@ class Breaker(NamedTuple):
     trips: int = 0
     until_ns: int = 0
 
-    def at(self, now_ns: int) -> Breaker:
-        """As time alone makes it: an open circuit is half open once its pause is over."""
-        return self._replace(state="half_open") if self.state == "open" and now_ns >= self.until_ns else self
+    def at(self, now_ns: int, config: BreakerConfig) -> Breaker:
+        """As time alone makes it: an open circuit is half open once its pause is over.
+
+        A pause that would be longer than any was begun by a clock that was wrong: it is over, too.
+        """
+        if self.state != "open" or 0 < self.until_ns - now_ns <= config.longest:
+            return self
+        return self._replace(state="half_open")
 
     def succeeded(self) -> Breaker:
         return Breaker()

@@ -14,7 +14,7 @@
 | stale | happened more than `max_delay` before it was learnt |
 | clock_skew | happened more than `max_clock_skew` after it was learnt |
 | partial_bar | was learnt before the end of its `bar` |
-| closed_session | is of a moment outside the sessions: of a bar its start, else when it was learnt |
+| closed_session | is outside the sessions: a bar as a whole, all else when it was learnt |
 
 A row that is out of order leaves the subject's newest row as it is. After an outlier print the
 next price is held against the one before it too: when it is back there, or stays at the new place,
@@ -305,9 +305,10 @@ class Normaliser:
         """When the snapshot's session began; None: it is closed. Without sessions it always was open."""
         if self._sessions is None:
             return NEVER
-        return self._sessions.opened_ns(
-            snapshot.event_ns if self.config.bar is not None else snapshot.ingest_ns
-        )
+        bar = self.config.bar
+        if bar is None:
+            return self._sessions.opened_ns(snapshot.ingest_ns)
+        return self._sessions.opened_ns(snapshot.event_ns, snapshot.event_ns + bar)
 
     def _of_the_whole(self, snapshot: Snapshot, opened_ns: int | None) -> list[str]:
         config, delay_ns = self.config, snapshot.ingest_ns - snapshot.event_ns

@@ -7,7 +7,7 @@ Without one a source is open around the clock. Calendars come from the package `
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -61,8 +61,11 @@ class SessionConfig(Config):
 class Sessions(Protocol):
     """Half-open sessions: the moment of the close belongs to no session."""
 
-    def opened_ns(self, moment_ns: int) -> int | None:
-        """When the session that `moment_ns` lies in began; None while it is closed."""
+    def opened_ns(self, moment_ns: int, until_ns: int | None = None) -> int | None:
+        """When the session that `moment_ns` lies in began; None while it is closed.
+
+        With `until_ns`: the last session that the time from `moment_ns` up to it touches.
+        """
 
 
 def sessions_of(config: SessionConfig) -> Sessions:
@@ -78,10 +81,19 @@ class Weekly:
         self._config, self._zone = config, zone_of(config.zone)
         self._known: dict[date, list[tuple[int, int]]] = {}
 
-    def opened_ns(self, moment_ns: int) -> int | None:
-        today = datetime.fromtimestamp(moment_ns // SECOND, self._zone).date()
-        sessions = (session for day in (today - timedelta(days=1), today) for session in self._sessions(day))
-        return next((start for start, end in sessions if start <= moment_ns < end), None)
+    def opened_ns(self, moment_ns: int, until_ns: int | None = None) -> int | None:
+        until_ns = until_ns or moment_ns + 1
+        day, last = self._day(moment_ns) - timedelta(days=1), self._day(until_ns)
+        found = None
+        while day <= last:
+            for start, end in self._sessions(day):
+                if start < until_ns and moment_ns < end and (found is None or start > found):
+                    found = start
+            day += timedelta(days=1)
+        return found
+
+    def _day(self, moment_ns: int) -> date:
+        return datetime.fromtimestamp(moment_ns // SECOND, self._zone).date()
 
     def _sessions(self, day: date) -> list[tuple[int, int]]:
         found = self._known.get(day)
@@ -127,12 +139,14 @@ class Calendar:
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._from_ns = self._to_ns = 0
+        self._bounds = date.min, date.max
+        """What days the package knows of this exchange."""
         self._read(None)
 
-    def opened_ns(self, moment_ns: int) -> int | None:
+    def opened_ns(self, moment_ns: int, until_ns: int | None = None) -> int | None:
         if not self._from_ns <= moment_ns < self._to_ns:
             self._read(moment_ns)
-        place = bisect_right(self._starts, moment_ns) - 1
+        place = bisect_left(self._starts, until_ns or moment_ns + 1) - 1
         return self._starts[place] if place >= 0 and moment_ns < self._ends[place] else None
 
     def _read(self, moment_ns: int | None) -> None:
@@ -140,11 +154,18 @@ class Calendar:
         options: dict[str, Any] = {}
         if moment_ns is not None:
             around = datetime.fromtimestamp(moment_ns // SECOND, zone_of("UTC")).date()
-            options = {"start": around - timedelta(days=366), "end": around + timedelta(days=366)}
+            first, last = self._bounds
+            options = {
+                "start": max(around - timedelta(days=366), first),
+                "end": min(around + timedelta(days=366), last),
+            }
         try:
-            schedule = self._library.get_calendar(self._name, **options).schedule
+            calendar = self._library.get_calendar(self._name, **options)
         except (self._library.errors.InvalidCalendarName, ValueError) as error:
             raise ConfigError(f"session calendar {self._name!r}: {error}") from None
+        low, high = calendar.bound_min(), calendar.bound_max()
+        self._bounds = (low.date() if low else date.min, high.date() if high else date.max)
+        schedule = calendar.schedule
         columns = {
             name: schedule[name].dt.as_unit("ns") for name in ("open", "break_start", "break_end", "close")
         }

@@ -23,7 +23,7 @@ def failed(times: int, *, jitter: float = 0.0, config: BreakerConfig = CONFIG) -
     breaker, now = Breaker(), T0
     for _ in range(times):
         now = max(now, breaker.until_ns)
-        breaker = breaker.at(now).failed(now, config, jitter)
+        breaker = breaker.at(now, config).failed(now, config, jitter)
     return breaker
 
 
@@ -50,18 +50,24 @@ def test_a_success_between_failures_begins_the_count_anew() -> None:
 
 def test_it_is_half_open_from_the_end_of_its_pause_on_and_not_before() -> None:
     breaker = failed(3)
-    assert breaker.at(breaker.until_ns - 1) is breaker
-    assert breaker.at(breaker.until_ns) == breaker._replace(state="half_open")
-    assert breaker.at(breaker.until_ns + 10**18).state == "half_open"
+    assert breaker.at(breaker.until_ns - 1, CONFIG) is breaker
+    assert breaker.at(breaker.until_ns, CONFIG) == breaker._replace(state="half_open")
+    assert breaker.at(breaker.until_ns + 10**18, CONFIG).state == "half_open"
+
+
+def test_a_pause_that_a_wrong_clock_began_far_ahead_is_over() -> None:
+    breaker = failed(3)
+    assert breaker.at(breaker.until_ns - CONFIG.longest, CONFIG) is breaker
+    assert breaker.at(breaker.until_ns - CONFIG.longest - 1, CONFIG).state == "half_open"
 
 
 @pytest.mark.parametrize("breaker", [Breaker(), failed(2), failed(3)._replace(state="half_open")])
 def test_time_changes_nothing_but_an_open_circuit(breaker: Breaker) -> None:
-    assert breaker.at(T0 + 10**18) is breaker
+    assert breaker.at(T0 + 10**18, CONFIG) is breaker
 
 
 def test_what_is_tried_half_open_closes_it_or_opens_it_at_once() -> None:
-    half = failed(3).at(T0 + 5 * SECOND)
+    half = failed(3).at(T0 + 5 * SECOND, CONFIG)
     assert half.succeeded() == Breaker()
     again = half.failed(T0 + 5 * SECOND, CONFIG, 0.0)
     assert (again.state, again.failures, again.trips) == ("open", 4, 2)
@@ -81,7 +87,7 @@ def pauses(count: int, jitter: float, config: BreakerConfig = CONFIG) -> list[in
     """How long it is let be each time it opens."""
     breaker, now, found = Breaker(), T0, []
     while len(found) < count:
-        breaker = breaker.at(now).failed(now, config, jitter)
+        breaker = breaker.at(now, config).failed(now, config, jitter)
         if breaker.state == "open":
             found.append(breaker.until_ns - now)
             now = breaker.until_ns
@@ -107,7 +113,9 @@ def test_a_circuit_that_opened_a_thousand_times_waits_no_longer_than_the_longest
 # ---------------------------------------------------------------------- what is written down
 
 
-@pytest.mark.parametrize("breaker", [Breaker(), failed(2), failed(3), failed(3).at(2 * T0), failed(9)])
+@pytest.mark.parametrize(
+    "breaker", [Breaker(), failed(2), failed(3), failed(3).at(2 * T0, CONFIG), failed(9)]
+)
 def test_it_comes_back_from_json(breaker: Breaker) -> None:
     assert Breaker.of(decode(encode(breaker.to_json()))) == breaker
 
@@ -172,7 +180,7 @@ def test_it_never_asks_more_often_than_allowed_and_always_opens_a_way_back(
     not_before, trips = T0, 0
     for works, jitter, later in steps:
         now += later
-        breaker = Breaker.of(breaker.to_json()).at(now)
+        breaker = Breaker.of(breaker.to_json()).at(now, config)
         if breaker.state == "open":
             assert now < not_before
             assert breaker.until_ns == not_before
@@ -190,4 +198,4 @@ def test_it_never_asks_more_often_than_allowed_and_always_opens_a_way_back(
             trips += 1
             not_before = breaker.until_ns
             assert expected // 2 <= not_before - now <= expected
-            assert breaker.at(not_before).state == "half_open"
+            assert breaker.at(not_before, config).state == "half_open"

@@ -244,9 +244,7 @@ def test_a_row_that_was_flagged_non_positive_gives_no_value() -> None:
     assert value(run.a(1, 6.0)) == 4.0
 
 
-@pytest.mark.parametrize(
-    "flag", ["stale", "crossed_book", "outlier_print", "clock_skew", "partial_bar"]
-)
+@pytest.mark.parametrize("flag", ["stale", "crossed_book", "outlier_print", "clock_skew", "partial_bar"])
 def test_flags_that_are_passed_on_with_the_value_they_came_with(flag: str) -> None:
     run = Run()
     run.a(0, 6.0, flag)

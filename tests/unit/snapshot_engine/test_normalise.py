@@ -129,6 +129,12 @@ def test_a_bar_belongs_to_the_session_that_it_begins_in() -> None:
     assert flags(last, after, session=SEOUL, bar="1m") == [{}, {"*": ("closed_session",)}]
 
 
+def test_a_bar_of_a_day_is_open_when_any_session_lies_in_it() -> None:
+    midnight = MONDAY_9 - 9 * 3600
+    days = [snap(midnight + n * 86_400, ingest_s=midnight + (n + 1) * 86_400, close=[1 + n]) for n in (4, 5)]
+    assert flags(*days, session=SEOUL, bar="1d") == [{}, {"*": ("closed_session",)}]
+
+
 def test_nothing_is_missing_while_the_market_is_closed() -> None:
     given = [snap(MONDAY_9 + 3600 * hour, price=[1]) for hour in (6.4, 24.01, 24.2)]
     assert flags(*given, session=SEOUL, expected_interval="1m") == [{}, {}, {"A": ("gap",)}]
