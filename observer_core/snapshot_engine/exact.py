@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -18,7 +18,8 @@ import orjson
 from observer_core.shared.records import Column
 from observer_core.snapshot_engine.names import shown
 
-_ALWAYS_EXACT: Final = 15
+ALWAYS_EXACT: Final = 15
+"""A decimal text of so many characters comes back from its double as it was."""
 _LONGEST: Final = 80
 _NOT_IN_PLAIN_NUMBERS: Final = 'tfnuN[{"\\ \t\n\reE'
 _DECIMAL: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
@@ -57,7 +58,7 @@ def _texts(values: Sequence[str]) -> tuple[Column, list[int]] | None:
     lengths = np.diff(ends, prepend=-1) - 1
     if lengths.max() > _LONGEST:
         return None
-    return numbers, np.flatnonzero(lengths > _ALWAYS_EXACT).tolist()
+    return numbers, np.flatnonzero(lengths > ALWAYS_EXACT).tolist()
 
 
 def _numbers(values: Sequence[Any]) -> tuple[Column, list[int]] | None:
@@ -69,6 +70,15 @@ def _numbers(values: Sequence[Any]) -> tuple[Column, list[int]] | None:
         return None
     large = [place for place, value in enumerate(values) if type(value) is int and abs(value) >> 53]
     return (numbers, large) if np.isfinite(numbers).all() else None
+
+
+def inexact(texts: Sequence[str], numbers: Sequence[float]) -> Iterator[tuple[int, str]]:
+    """The decimal texts that their numbers are not, each with its place."""
+    for place, (text, number) in enumerate(zip(texts, numbers, strict=True)):
+        if ALWAYS_EXACT < len(text) <= _LONGEST:
+            plain = text.strip()
+            if _DECIMAL.fullmatch(plain) and _lost(plain, number):
+                yield place, plain
 
 
 def _lost(value: str | int, number: float) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 import orjson
 
 from observer_core.shared.errors import InputError
+from observer_core.snapshot_engine.exact import ALWAYS_EXACT, inexact
 from observer_core.snapshot_engine.names import shown
 from observer_core.snapshot_engine.recorded.content import Content, RecordingError
 from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
@@ -133,10 +134,20 @@ class CsvRows:
             stamps, subjects, values = self._all_at_once(rows)
         except (ValueError, InputError):
             stamps, subjects, values = self._one_by_one(rows, line)
+        self._keep_exact(rows, values)
         self._table.stamps.extend(stamps)
         self._table.subjects.extend(subjects)
         for column, more in zip(self._table.fields.values(), values, strict=True):
             column.extend(more)
+
+    def _keep_exact(self, rows: list[Row], values: list[array[float]]) -> None:
+        """Of cells with more digits than a double has, the text."""
+        before, full = len(self._table), [row for row in rows if row]
+        for name, place, column in zip(self.fields, self._values, values, strict=True):
+            cells = [row[place] for row in full]
+            if cells and max(map(len, cells)) > ALWAYS_EXACT:
+                kept = {before + number: text for number, text in inexact(cells, column)}
+                self._table.exact.setdefault(name, {}).update(kept)
 
     def _all_at_once(self, rows: list[Row]) -> tuple[array[int], array[int], list[array[float]]]:
         columns = list(zip(*rows, strict=True))

@@ -18,11 +18,15 @@ _MAX_REMEMBERED_TIMES = 200_000
 
 @dataclass(slots=True)
 class Table:
-    """Columns of equal length: stamps in ns, places of subjects in `Subjects`, values with NaN for none."""
+    """Columns of equal length: stamps in ns, places of subjects in `Subjects`, values with NaN for none.
+
+    `exact`: by field and row, the decimals that came as text and that their value is not.
+    """
 
     stamps: array[int] = field(default_factory=lambda: array("q"))
     subjects: array[int] = field(default_factory=lambda: array("i"))
     fields: dict[str, array[float]] = field(default_factory=dict)
+    exact: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.stamps)

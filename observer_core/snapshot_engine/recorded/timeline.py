@@ -46,6 +46,8 @@ class Timeline:
     ranks: Places
     columns: dict[str, Column]
     present: dict[str, NDArray[np.bool_]]
+    exact: dict[int, dict[str, str]]
+    """By slot and field: the decimals that came exactly and that the columns are not."""
 
     def __len__(self) -> int:
         return len(self.event_ns)
@@ -70,8 +72,16 @@ class Timeline:
                     for name, column in self.columns.items()
                     if self.present[name][number]
                 },
+                decimals=self._decimals(first, end, subjects) if self.exact else {},
                 origin={"load": load, "rows": rows},
             )  # fmt: skip
+
+    def _decimals(self, first: int, end: int, subjects: Sequence[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for slot in range(first, end):
+            for name, text in self.exact.get(slot, {}).items():
+                found.setdefault(name, {})[subjects[slot - first]] = text
+        return found
 
 
 def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Timeline:
@@ -93,12 +103,14 @@ def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Tim
     new_slot = new | _changes(ranks)
     row_starts = np.flatnonzero(new)
     slots = np.flatnonzero(new_slot)
-    columns, present = _columns(tables, counts, order, np.cumsum(new_slot) - 1, np.cumsum(new[slots]) - 1)
+    columns, present, exact = _columns(
+        tables, counts, order, np.cumsum(new_slot) - 1, np.cumsum(new[slots]) - 1
+    )
     return Timeline(
         names=sorted_names, event_ns=stamps[row_starts], knowable_ns=knowable[row_starts],
         row_starts=np.append(row_starts, len(order)),
         slot_starts=np.append(np.flatnonzero(new[slots]), len(slots)),
-        rows=order, ranks=ranks[slots], columns=columns, present=present,
+        rows=order, ranks=ranks[slots], columns=columns, present=present, exact=exact,
     )  # fmt: skip
 
 
@@ -142,24 +154,28 @@ def _lanes(tables: Sequence[Table]) -> list[int]:
 
 def _columns(
     tables: Sequence[Table], counts: Sequence[int], order: Ints, slot_of: Ints, snapshot_of_slot: Ints
-) -> tuple[dict[str, Column], dict[str, NDArray[np.bool_]]]:
+) -> tuple[dict[str, Column], dict[str, NDArray[np.bool_]], dict[int, dict[str, str]]]:
     slots = len(snapshot_of_slot)
     snapshots = int(snapshot_of_slot[-1]) + 1 if slots else 0
     slot_of_row = np.empty_like(slot_of)
     slot_of_row[order] = slot_of
     columns: dict[str, Column] = {}
+    exact: dict[int, dict[str, str]] = {}
     start = 0
     for table, count in zip(tables, counts, strict=True):
         for name in list(table.fields):
             column = columns.setdefault(name, np.full(slots, np.nan))
             column[slot_of_row[start : start + count]] = np.frombuffer(table.fields.pop(name), np.float64)
+        for name, texts in table.exact.items():
+            for row, text in texts.items():
+                exact.setdefault(int(slot_of_row[start + row]), {})[name] = text
         start += count
     present = {}
     for name, column in columns.items():
         column.flags.writeable = False
         present[name] = np.zeros(snapshots, np.bool_)
         present[name][snapshot_of_slot[~np.isnan(column)]] = True
-    return columns, present
+    return columns, present, exact
 
 
 def _changes(*keys: Ints | Places) -> NDArray[np.bool_]:

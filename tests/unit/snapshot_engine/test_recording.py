@@ -54,6 +54,23 @@ def test_a_bar_stamped_at_its_close_is_known_at_its_stamp(tmp_path: Path) -> Non
     assert only[:2] == (T0 + MINUTE, T0 + MINUTE)
 
 
+def test_cells_with_more_digits_than_a_double_are_kept_exactly(tmp_path: Path) -> None:
+    long = "0.12345678901234567891"
+    rows = [
+        f"{at(1)},Y,1.5,{long}",
+        f"{at(0)},X, 1.000000000000000,2",
+        "",
+        f"{at(1)},X,{long},0.1000000000000000",
+    ]
+    path = write(tmp_path / "a.csv", *rows, f"{at(2)},X,nothing_at_all_here,1")
+    mended = write(tmp_path / "b.csv", *rows)
+    with pytest.raises(RecordingError, match="line 6, column 'close'"):
+        rows_of(path)
+    first, second = plan([mended], "m", BARS).snapshots()
+    assert (first.decimals, second.decimals) == ({}, {"close": {"X": long}, "volume": {"Y": long}})
+    assert second.fields["close"].tolist() == [0.12345678901234568, 1.5]
+
+
 def test_a_row_says_where_it_came_from(tmp_path: Path) -> None:
     path = write(tmp_path / "a.csv", f"{at(0)},X,1,2", f"{at(1)},X,1,2", f"{at(0)},Y,3,4")
     load = plan([path], "m", BARS)
