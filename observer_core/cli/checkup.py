@@ -227,7 +227,7 @@ def account(settings: Settings) -> tuple[bool, str]:
 
 def _newest_live_ns(settings: Settings) -> int:
     """The time of the newest live record, 0 when there is none or it cannot be read."""
-    from observer_core.runtime.settings import LIVE
+    from observer_core.runtime.source_kinds import LIVE
     from observer_core.runtime.storages import open_storage
     from observer_core.storage.journals import Journals
 

@@ -120,7 +120,7 @@ def _numbered(bodies: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
 
 
 def _domain(settings: Settings, source: str, asked: str | None) -> str:
-    from observer_core.runtime.settings import LIVE, PushSourceConfig
+    from observer_core.runtime.source_kinds import LIVE, PushSourceConfig
 
     for item in settings.source:
         if item.name == source:

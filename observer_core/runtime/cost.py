@@ -19,7 +19,8 @@ from pydantic import Field, ValidationError
 
 from observer_core.runtime.handlers import STAGES, Handlers, options
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.settings import DerivedSourceConfig, RecordingSourceConfig, Settings
+from observer_core.runtime.settings import Settings
+from observer_core.runtime.source_kinds import DerivedSourceConfig, RecordingSourceConfig
 from observer_core.runtime.sources import LiveSource
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.config import Config, explain

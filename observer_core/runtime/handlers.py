@@ -29,7 +29,8 @@ from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes
-from observer_core.runtime.settings import LIVE, Settings, load
+from observer_core.runtime.settings import Settings, load
+from observer_core.runtime.source_kinds import LIVE
 from observer_core.runtime.sources import LiveSource, check_sources, live_sources
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND

@@ -33,7 +33,7 @@ from observer_core.logs.redaction import without_paths
 from observer_core.runtime.chain import RecentChain
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.settings import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
+from observer_core.runtime.source_kinds import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.storage.journal import Journal

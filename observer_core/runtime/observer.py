@@ -20,7 +20,8 @@ from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
 from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
-from observer_core.runtime.settings import LEAST_MAX_AGE, DerivedSourceConfig, Settings
+from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
+from observer_core.runtime.source_kinds import DerivedSourceConfig
 from observer_core.runtime.storages import open_storage
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError

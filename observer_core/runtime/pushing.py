@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.settings import PushSourceConfig
+from observer_core.runtime.source_kinds import PushSourceConfig
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, InputError, LimitExceeded, NotFound
 from observer_core.shared.ids import derive

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic import Field, PositiveInt, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -29,133 +29,25 @@ from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.runtime.paths import Paths
-from observer_core.safety.breaker import BreakerConfig
+from observer_core.runtime.source_kinds import (
+    LIVE,
+    AskedSource,
+    DerivedSourceConfig,
+    MarketSourceConfig,
+    RecordingSourceConfig,
+    SourceConfig,
+    parts_of,
+)
 from observer_core.shared.clock import SECOND
-from observer_core.shared.config import Config, DurationNs, Name, Zone, explain
+from observer_core.shared.config import Config, DurationNs, explain
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.ids import shard_of
-from observer_core.snapshot_engine.derived import DerivedConfig, Deriver, recorded_as
+from observer_core.snapshot_engine.derived import Deriver, recorded_as
 from observer_core.snapshot_engine.normalise import NormaliserConfig
-from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
-from observer_core.snapshot_engine.shards import shard_names
-from observer_core.snapshot_engine.sources.http_api import HttpApiConfig
-from observer_core.snapshot_engine.sources.market import MarketConfig
-from observer_core.snapshot_engine.sources.prometheus import PrometheusConfig
-from observer_core.snapshot_engine.sources.system import SystemConfig
 
-LIVE = "live"
 LEAST_MAX_AGE = 5 * SECOND
 """The gate closes for older data, or later, unless a source's `max_age` says otherwise."""
 _FROM_FILE = "_file"
-_DAY = 86_400 * SECOND
-_TIMEFRAMES = {
-    "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": _DAY, "w": 7 * _DAY, "M": 31 * _DAY,
-    "y": 366 * _DAY,
-}  # fmt: skip
-
-
-class _AnySource(Config):
-    name: Name
-    domain: Name = LIVE
-    normalise: NormaliserConfig = NormaliserConfig()
-    recognise: RecogniserConfig | None = None
-    """Instead of the general `[recognise]`."""
-    max_age: DurationNs | None = None
-    """Data older than this closes the gate; default: the larger of 5 s and 3 × the interval."""
-
-
-class _AskedSource(_AnySource):
-    """A source that is asked at its own cadence."""
-
-    deadline: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
-    """A collection that takes longer has failed; nobody waits for it."""
-    breaker: BreakerConfig = BreakerConfig()
-    shards: Annotated[int, Field(ge=1, le=100)] = 1
-    """In how many parts its subjects are worked: `<name>-0`, `<name>-1`, …, a journal each."""
-
-
-class SystemSourceConfig(_AskedSource, SystemConfig):
-    """This machine, through psutil."""
-
-    kind: Literal["system"]
-
-    def system(self) -> SystemConfig:
-        return SystemConfig(**{name: getattr(self, name) for name in SystemConfig.model_fields})
-
-
-class HttpSourceConfig(_AskedSource, HttpApiConfig):
-    """Any HTTP API that answers with JSON."""
-
-    kind: Literal["http"]
-
-
-class PrometheusSourceConfig(_AskedSource, PrometheusConfig):
-    """A Prometheus text endpoint."""
-
-    kind: Literal["prometheus"]
-
-
-class MarketSourceConfig(_AskedSource, MarketConfig):
-    """An exchange's public data, through ccxt."""
-
-    kind: Literal["market"]
-
-    @property
-    def bar_ns(self) -> int | None:
-        """The length of the bars that it gives (of a month, the longest); None: it gives moments."""
-        if self.data == "trades":
-            return self.bar
-        return int(self.timeframe[:-1]) * _TIMEFRAMES[self.timeframe[-1]] if self.data == "candles" else None
-
-    @model_validator(mode="after")
-    def _its_bars_can_be_in_time(self) -> MarketSourceConfig:
-        bar_ns, delay_ns = self.normalise.bar or self.bar_ns, self.normalise.max_delay
-        if bar_ns is not None and delay_ns is not None and delay_ns <= bar_ns:
-            raise ValueError(
-                "normalise.max_delay is not longer than a bar: every bar would be stale when it is known"
-            )
-        return self
-
-
-class RecordingSourceConfig(_AnySource):
-    """Files replayed at `rate` snapshots a second, in a domain of their own."""
-
-    kind: Literal["recording"]
-    paths: Annotated[tuple[Path, ...], Field(min_length=1)]
-    rate: PositiveFloat = 100.0
-    mapping: RecordingConfig
-
-
-class PushSourceConfig(_AnySource):
-    """Whatever is posted to `/v1/snapshots/<name>`, or piped into `observer push`."""
-
-    kind: Literal["push"]
-    interval: Annotated[DurationNs, Field(gt=0)] = 60 * SECOND
-    zone: Zone | None = None
-    """What times without a zone are in; without it they are refused."""
-
-
-class DerivedSourceConfig(_AnySource, DerivedConfig):
-    """Series computed from those of other sources."""
-
-    kind: Literal["derived"]
-
-    @model_validator(mode="after")
-    def _is_written_as_it_is_derived(self) -> DerivedSourceConfig:
-        if self.normalise != NormaliserConfig():
-            raise ValueError(
-                "a derived source has no normalise: its inputs are normalised already; remove it"
-            )
-        return self
-
-    def derived(self) -> DerivedConfig:
-        return DerivedConfig(series=self.series, tolerance=self.tolerance)
-
-
-AskedSource = SystemSourceConfig | HttpSourceConfig | PrometheusSourceConfig | MarketSourceConfig
-SourceConfig = Annotated[
-    AskedSource | RecordingSourceConfig | PushSourceConfig | DerivedSourceConfig, Field(discriminator="kind")
-]
 
 
 class WebConfig(Config):
@@ -239,7 +131,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _parts_and_inputs_fit(self) -> Settings:
         before: dict[str, str] = {}
-        parts = {name: item.name for item in self.source for name in _parts(item) if name != item.name}
+        parts = {name: item.name for item in self.source for name in parts_of(item) if name != item.name}
         for item in self.source:
             if item.name in parts:
                 raise ValueError(
@@ -286,14 +178,14 @@ class Settings(BaseSettings):
 
     def source_of(self, name: str) -> SourceConfig | None:
         """The configuration of a source, or of the source that `name` is a shard of."""
-        return next((item for item in self.source if name in _parts(item)), None)
+        return next((item for item in self.source if name in parts_of(item)), None)
 
     def shard(self, name: str) -> tuple[int, int] | None:
         """Which part of how many a source is; None when it is whole."""
         item = self.source_of(name)
         if item is None or item.name == name:
             return None
-        names = _parts(item)
+        names = parts_of(item)
         return names.index(name), len(names)
 
     def inputs_of(self, source: str) -> list[str]:
@@ -306,7 +198,7 @@ class Settings(BaseSettings):
     def parts_of(self, source: str) -> tuple[str, ...]:
         """The names under which a source is recorded: its shards', or its own."""
         item = next((item for item in self.source if item.name == source), None)
-        return (source,) if item is None else _parts(item)
+        return (source,) if item is None else parts_of(item)
 
     def part_of(self, source: str, subject: str) -> str:
         """The name under which a source's subject is recorded."""
@@ -318,7 +210,7 @@ class Settings(BaseSettings):
         if self.source_of(name) is not None:
             return None
         base, _, number = name.rpartition("-")
-        asked = {item.name for item in self.source if isinstance(item, _AskedSource)}
+        asked = {item.name for item in self.source if isinstance(item, AskedSource)}
         return name if name in asked else base if number.isdecimal() and base in asked else None
 
     def recogniser(self, source: str) -> RecogniserConfig:
@@ -345,10 +237,6 @@ class Settings(BaseSettings):
             return item.tolerance + max(self.max_age_ns(name) or LEAST_MAX_AGE for name in inputs)
         interval = item.mapping.bar if isinstance(item, RecordingSourceConfig) else item.interval
         return max(LEAST_MAX_AGE, 3 * (interval or 60 * SECOND))
-
-
-def _parts(item: SourceConfig) -> tuple[str, ...]:
-    return shard_names(item.name, item.shards) if isinstance(item, _AskedSource) else (item.name,)
 
 
 def load(config: Path | None = None, **overrides: Any) -> Settings:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from observer_core.runtime.settings import (
+from observer_core.runtime.settings import Settings, secret
+from observer_core.runtime.source_kinds import (
     AskedSource,
     HttpSourceConfig,
     MarketSourceConfig,
     PrometheusSourceConfig,
-    Settings,
     SystemSourceConfig,
-    secret,
 )
 from observer_core.safety.breaker import BreakerConfig
 from observer_core.safety.pace import Pace

@@ -33,7 +33,8 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
 from observer_core.runtime.schedule import Collector
-from observer_core.runtime.settings import LIVE, RecordingSourceConfig, Settings
+from observer_core.runtime.settings import Settings
+from observer_core.runtime.source_kinds import LIVE, RecordingSourceConfig
 from observer_core.runtime.sources import check_sources, live_sources
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable

@@ -17,7 +17,7 @@ from observer_core.logs.redaction import without_paths
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.pushing import Batch, KeyReused, Pushes
-from observer_core.runtime.settings import PushSourceConfig
+from observer_core.runtime.source_kinds import PushSourceConfig
 from observer_core.snapshot_engine.sources.push import CONTENT_TYPES, MAX_BODY_BYTES, PushError, Rejected
 from observer_core.web.problems import Problem, problem
 

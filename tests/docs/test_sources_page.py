@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 from observer_core.runtime import settings
-from observer_core.runtime.settings import Settings, SourceConfig
+from observer_core.runtime.settings import Settings
+from observer_core.runtime.source_kinds import SourceConfig
 from observer_core.shared.records import QUALITY_FLAGS
 from observer_core.snapshot_engine.derived import Kind
 from observer_core.snapshot_engine.normalise import Normaliser

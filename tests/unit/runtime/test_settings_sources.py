@@ -9,13 +9,8 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime.settings import (
-    LEAST_MAX_AGE,
-    DerivedSourceConfig,
-    MarketSourceConfig,
-    Settings,
-    load,
-)
+from observer_core.runtime.settings import LEAST_MAX_AGE, Settings, load
+from observer_core.runtime.source_kinds import DerivedSourceConfig, MarketSourceConfig
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.ids import shard_of
