@@ -21,6 +21,7 @@ from observer_core.cli import (
     subscriptions,
 )
 from observer_core.cli.converting import convert
+from observer_core.cli.detecting import detect
 from observer_core.cli.doctor import doctor
 from observer_core.cli.evaluating import evaluate
 from observer_core.cli.explaining import explain
@@ -79,6 +80,7 @@ def _root(
 
 
 app.command()(run)
+app.command()(detect)
 app.command()(ingest)
 app.command()(convert)
 app.command()(push)

@@ -76,9 +76,9 @@ def ingest(
     """
     from observer_core.runtime.ingest import ingest as run
 
-    mapping = _mapping(
-        time=time_column, zone=zone, subject=subject, subject_name=subject_name, bar=bar, stamp=stamp,
-        fields=None if fields is None else [name.strip() for name in fields.split(",")],
+    mapping = mapping_of(
+        "ingest", time=time_column, zone=zone, subject=subject, subject_name=subject_name, bar=bar,
+        stamp=stamp, fields=None if fields is None else [name.strip() for name in fields.split(",")],
         delimiter=delimiter,
     )  # fmt: skip
     settings = Invocation.of(ctx).settings(durability=durability)
@@ -138,7 +138,8 @@ class _Interruptible:
         self._asked = True
 
 
-def _mapping(**values: Any) -> RecordingConfig:
+def mapping_of(command: str, **values: Any) -> RecordingConfig:
+    """What options of `command` say about a file; `ConfigError` names the option that cannot be used."""
     from pydantic import ValidationError
 
     from observer_core.shared.config import explain
@@ -147,7 +148,7 @@ def _mapping(**values: Any) -> RecordingConfig:
     try:
         return RecordingConfig.model_validate(values)
     except ValidationError as error:
-        raise explain(error, "options of ingest") from None
+        raise explain(error, f"options of {command}") from None
 
 
 def _heads(observer: Observer, domain: str) -> Mapping[str, int]:

@@ -14,22 +14,23 @@ For a channel c with the range [low, high] of **all its earlier values**, R = hi
     growth = growth · (1 − 1/window) + excess / (R · (1 + silence · h))
     h      = h + g · (record − h)                     record: 1 where excess > 0; at first h = 1
     total  = Σ min(growth, cap)
-    score  = total / (total + threshold · (1 + rise · alarms))
+    score  = total / (total + threshold · (1 + rise · alarms + youth / observations))
 
 h is the channel's own rate of records, g = max(1/memory, 1/(observations + 50)). A channel
 that trends, or is young, makes records all the time and so silences itself; one that has
 been quiet for long is believed at once. Growth adds up what the range gained of late: a slow
 channel leaves its range in many small steps, a fast one in a jump, and both count alike. The
 sum, and not the largest, because a real change shows in several aspects and a freak in one.
-`alarms` counts the series' own alarms, forgotten with `memory`: the next one must say more.
-An alarm is a score of 0.5 or more. After it the score is a tenth for `refractory` points.
+`alarms` counts the series' own alarms, forgotten with `alarm_memory`: the next must say more.
+An alarm is a score of 0.5 or more. For `refractory` observations after it the score is a tenth, and
+growth stays zero: what has been told is not told again.
 
-Guarantee, bad prints: what the means learn from is clipped to the range widened by three times
-itself, and a value further out than R starts an episode. The `settle` points from there on are
-left out of a second range; `forget` points after the last such value the second range takes the
-place of the first. So exactly `forget` observations after a single bad print of any size no
-range remembers it (unless it came again). Nothing before the third observation, whose ranges
-begin at the median of the first three, and nothing of the first `settle` outlives `forget` either.
+Guarantee, bad prints: what is learnt from is clipped to 3·R beyond the range, and a value more
+than 3·R beyond it begins an episode, as the start of a series does. The `settle` observations
+from there on are left out of a second range; `forget` observations after the last such value
+the second takes the place of the first. So `forget` observations after a single bad print of any
+size no range remembers it, unless it came again; a print that is less far out widens R to
+4·R at most. Ranges begin at the median of the first three observations.
 
 Guarantee, units: a·x + b (a > 0) gives equal alarms, up to rounding: every R is measured by the
 series itself, and is at least 1 % of the value's own R (0.01 for the two ratios).
@@ -57,7 +58,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from observer_core.pattern_record.window import Floats, constant
 from observer_core.shared.config import Config
@@ -72,7 +73,8 @@ _K = len(CHANNELS)
 _VALUE, _DEVIATION, _SEASON, _RATIOS = 0, 9, 13, 14
 _SPANS = (6.0, 24.0, 96.0, 288.0, 24.0, 12.0, 48.0, 48.0, 192.0)
 _MEANS, _LEVELS = 5, len(_SPANS)
-HIGH, LOW, SILENCE, GROWTH, SEEN_HIGH, SEEN_LOW = (slice(start, start + _K) for start in range(0, 6 * _K, _K))
+HIGH, LOW, SEEN_HIGH, SEEN_LOW, SILENCE, GROWTH = (slice(start, start + _K) for start in range(0, 6 * _K, _K))
+RANGES, SEEN = slice(0, 2 * _K), slice(2 * _K, 4 * _K)
 LEVEL = slice(6 * _K, 6 * _K + _LEVELS)
 BOUNDS = slice(LEVEL.stop, LEVEL.stop + 2)
 RECENT = slice(BOUNDS.stop, BOUNDS.stop + 2)
@@ -91,12 +93,14 @@ _FAR, _NONE = 8e300, -8e300
 class Anomaly(Config):
     """Windows are in observations of a series.
 
-    `threshold`: total growth, in ranges, that is an alarm. `rise`: how much more of it each
-    alarm of late demands. `window`: over which growth adds up. `memory`: of records and alarms.
+    `threshold`: total growth, in ranges, that is an alarm; by the share `rise` more for each alarm
+    of late (`alarm_memory`), and by youth / observations more in a young series. `window`: over
+    which growth adds up; `cap`: what one channel can add. `silence`: k, of channels with records;
+    `memory`: of these. `settle`, `forget`: see the guarantee on bad prints.
     """
 
     threshold: Annotated[float, Field(gt=0.0, le=100.0)] = 0.02
-    refractory: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    refractory: Annotated[int, Field(ge=0, le=1_000_000)] = 30
     warm_up: Annotated[int, Field(ge=3, le=1_000_000)] = 100
     window: Annotated[int, Field(ge=1, le=1_000_000)] = 24
     memory: Annotated[int, Field(ge=50, le=10_000_000)] = 1000
@@ -104,8 +108,18 @@ class Anomaly(Config):
     silence: Annotated[float, Field(ge=0.0, le=1e6)] = 60.0
     rise: Annotated[float, Field(ge=0.0, le=1e3)] = 0.5
     cap: Annotated[float, Field(gt=0.0, le=1e3)] = 0.1
+    youth: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     settle: Annotated[int, Field(ge=1, le=1_000_000)] = 100
-    forget: Annotated[int, Field(ge=2, le=10_000_000)] = 1000
+    forget: Annotated[int, Field(ge=2, le=10_000_000)] = 2000
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Anomaly:
+        if self.forget <= self.settle:
+            raise ValueError(
+                f"forget ({self.forget}) must be above settle ({self.settle}): "
+                "the second range would have seen nothing"
+            )
+        return self
 
 
 class _Numbers:
@@ -115,6 +129,7 @@ class _Numbers:
         self.threshold, self.rise = constant(c.threshold), constant(c.threshold * c.rise)
         self.keep, self.keep_alarms = constant(1.0 - 1.0 / c.window), constant(1.0 - 1.0 / c.alarm_memory)
         self.gain, self.k, self.cap = constant(1.0 / c.memory), constant(c.silence), constant(c.cap)
+        self.youth = constant(c.threshold * c.youth)
         self.refractory, self.warm_up = constant(c.refractory), constant(c.warm_up)
         self.settle, self.forget = constant(c.settle), constant(c.forget)
         self.mature = max(float(c.warm_up), 24.0, _YOUNG)
@@ -140,6 +155,7 @@ class _Block:
             values[AGE],
         )
         self.quiet, self.alarms = values[QUIET], values[ALARMS]
+        self.seen_high, self.seen_low = values[SEEN_HIGH], values[SEEN_LOW]
         self.channels, self.excess, self.span, self.work = np.empty((4, _K, m))
         self.delta, self.level_gain = np.empty((2, _LEVELS, m))
         self.target, self.step = np.empty((2, 2, m))
@@ -322,16 +338,20 @@ class AnomalyScore:
         np.multiply(s.alarms, c.keep_alarms, out=s.alarms)
         np.multiply(s.alarms, c.rise, out=s.a)
         np.add(s.a, c.threshold, out=s.a)
+        np.divide(c.youth, s.count, out=s.b)
+        np.add(s.a, s.b, out=s.a)
         np.add(s.a, total, out=s.a)
         np.divide(total, s.a, out=s.score)
         if not s.old:
             np.copyto(s.score, _ZERO, where=s.count <= c.warm_up)
-        # A tenth while quiet: 1 − 0.9·min(quiet, 1), and the count goes down by one to zero.
+        # Where quiet: a tenth of the score, and growth begins anew.
         np.minimum(s.quiet, _ONE, out=s.a)
         np.subtract(s.quiet, s.a, out=s.quiet)
-        np.multiply(s.a, _MUTE, out=s.a)
+        np.multiply(s.a, _MUTE, out=s.b)
+        np.subtract(_ONE, s.b, out=s.b)
+        np.multiply(s.score, s.b, out=s.score)
         np.subtract(_ONE, s.a, out=s.a)
-        np.multiply(s.score, s.a, out=s.score)
+        np.multiply(s.growth, s.a, out=s.growth)
         np.greater_equal(s.score, _HALF, out=s.flag)
         if np.count_nonzero(s.flag):
             np.add(s.alarms, s.flag, out=s.alarms)
@@ -352,37 +372,24 @@ class AnomalyScore:
         np.subtract(s.channels[_VALUE], s.high[_VALUE], out=s.a)
         np.subtract(s.low[_VALUE], s.channels[_VALUE], out=s.b)
         np.maximum(s.a, s.b, out=s.a)
-        np.greater(s.a, s.range, out=s.flag)
-        self._remember(s)
+        np.multiply(s.range, _THREE, out=s.b)
+        np.greater(s.a, s.b, out=s.flag)
+        np.add(s.age, _ONE, out=s.age)
+        np.copyto(s.age, _ZERO, where=s.flag)
         np.maximum(s.high, s.channels, out=s.high)
         np.minimum(s.low, s.channels, out=s.low)
-        np.less_equal(s.age, c.forget, out=s.flag)
-        if np.count_nonzero(s.flag):
-            self._forget(s)
-
-    def _remember(self, s: _Block) -> None:
-        """Where a value is further out than its range (`flag`), an episode begins."""
-        c = self._c
-        np.add(s.age, _ONE, out=s.age)
-        if np.count_nonzero(s.flag):
-            at = np.flatnonzero(s.flag)
-            again = s.age[at] <= c.forget
-            calm = at[~again]
-            s.values[SEEN_HIGH, calm], s.values[SEEN_LOW, calm] = s.high[:, calm], s.low[:, calm]
-            s.age[at] = 0.0
-
-    def _forget(self, s: _Block) -> None:
-        """Second ranges of series in an episode: learn once it has settled, take over when it is over."""
-        c = self._c
-        at = np.flatnonzero((s.age > c.settle) & (s.age <= c.forget))
-        if not len(at):
-            return
-        now, values = s.channels[:, at], s.values
-        high, low = np.maximum(values[SEEN_HIGH, at], now), np.minimum(values[SEEN_LOW, at], now)
-        values[SEEN_HIGH, at], values[SEEN_LOW, at] = high, low
-        due = s.age[at] == c.forget
-        if due.any():
-            values[HIGH, at[due]], values[LOW, at[due]] = high[:, due], low[:, due]
+        np.less_equal(s.age, c.settle, out=s.flag)
+        settling = int(np.count_nonzero(s.flag))
+        if settling < len(s.flag):
+            seen = s.values[SEEN]
+            kept = seen[:, s.flag] if settling else None
+            np.maximum(s.seen_high, s.channels, out=s.seen_high)
+            np.minimum(s.seen_low, s.channels, out=s.seen_low)
+            if kept is not None:
+                seen[:, s.flag] = kept
+            np.equal(s.age, c.forget, out=s.flag)
+            if np.count_nonzero(s.flag):
+                s.values[RANGES][:, s.flag] = seen[:, s.flag]
 
 
 def _seed(s: _Block, young: Any) -> None:

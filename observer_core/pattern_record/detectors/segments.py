@@ -13,7 +13,8 @@ So for all p at once, with two cumulative counts:
 
 A *shape* change is declared when, in `confirmations` looks (a quarter of w apart) running, some
 split has evidence ≥ `evidence` and its score ≥ `score`; the onset is the best such split plus
-half a subsequence, for those that straddle the change are told to be right. What came before the
+half a subsequence, for those that straddle the change are told to be right. A split a third of
+the shorter side away must be worse by 0.03: where a shape drifts, none is. What came before the
 onset is then forgotten.
 
 The length is learnt from the signal (`learn_period`): half its period, but no less than 20 points or
@@ -22,7 +23,7 @@ and memory have a bound.
 
 False alarms: neighbours of a stationary signal lie anywhere, the best split of n of them reaches
 a score of about ½ by chance; n/w subsequences that do not overlap are counted as independent, so
-`evidence` 12 is a chi square of 12 in favour of the very split that also reaches `score`. None
+`evidence` 15 is a chi square of 15 in favour of the very split that also reaches `score`. None
 in white noise, autoregressions and noisy sines of 2,000 points (see the tests). A signal whose
 repetitions drift, or whose regimes are made of several shapes by turns, gets more segments than
 a person would draw.
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,13 +47,17 @@ from observer_core.pattern_record.window import Floats, Ints
 from observer_core.shared.errors import RecordError
 
 LEARN_AT = (100, 150, 225, 340, 510, 760, 1000)
-"""After so many points a period is looked for; after the last, a length is settled without one."""
+"""After so many points a period is looked for; after the last, a hint will do, or all begins anew."""
 
-_FALLBACK = 50
 _SHORTEST_PERIOD = 8
 _TARGET = 24
 _CLIP = 50.0
-_NO_MATCH = -9.0
+_LEAST_HEIGHT = 0.2
+_PEAK = 0.03
+"""By so much the score falls to both sides of a change; of a drift, every split is as good."""
+_STEPS = float(1 << 24)
+"""Correlations are whole numbers of so-manieths: equal shapes are equal in spite of rounding."""
+_NO_MATCH = -2.0 * _STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,12 @@ class ShapeConfig:
 
     window: int = 2048
     score: float = 0.70
-    evidence: float = 12.0
+    evidence: float = 15.0
     confirmations: int = 2
+
+    def __post_init__(self) -> None:
+        if not 256 <= self.window <= 32_767:
+            raise ValueError(f"window ({self.window}) must be between 256 and 32767 samples")
 
 
 def learn_period(values: Floats) -> tuple[int, float]:
@@ -70,7 +80,7 @@ def learn_period(values: Floats) -> tuple[int, float]:
     Peaks count after the autocorrelation has fallen below 0.2, with the series' line taken off.
 
     >>> learn_period(np.tile(np.array([0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 0.0, -1.0, -1.0]), 12))
-    (9, 1.0)
+    (9, 0.999572858)
     """
     n = len(values)
     x = values - np.add.reduce(values) / n
@@ -93,6 +103,68 @@ def learn_period(values: Floats) -> tuple[int, float]:
         return 0, 0.0
     period = next(lag for lag in peaks if r[lag] >= 0.85 * highest)
     return period, min(round(r[period], 9), 1.0)
+
+
+class ShapeTest:
+    """Learns a series' period, and then has it segmented. `period`: 0 where there is none (yet)."""
+
+    def __init__(self, config: ShapeConfig) -> None:
+        self._config = config
+        self.period = self._first = 0
+        self._learning: list[float] = []
+        self._segments: ShapeSegments | None = None
+
+    def observe(self, value: float) -> list[tuple[int, float]]:
+        """(onset, statistic) of the segments that are known to have begun; onsets count points."""
+        if self._segments is None:
+            self._learning.append(value)
+            if len(self._learning) not in LEARN_AT or not self._settle(np.array(self._learning)):
+                return []
+            known, self._learning = self._learning, []
+        else:
+            known = [value]
+        assert self._segments
+        found = [self._segments.observe(value) for value in known]
+        return [(self._first + change[0], change[1]) for change in found if change]
+
+    def _settle(self, values: Floats) -> bool:
+        """Whether a length could be learnt from the points so far."""
+        period, height = learn_period(values)
+        if height > 0.4 and len(values) >= (3 if height > 0.7 else 4) * period:
+            self.period = period
+        elif len(values) < LEARN_AT[-1]:
+            return False
+        elif height < _LEAST_HEIGHT:
+            self._first += len(values)
+            self._learning = []
+            return False
+        centre = float(np.add.reduce(values / len(values)))
+        scale = float(np.add.reduce(np.abs(values - centre) / len(values)))
+        if not (scale > 0.0 and math.isfinite(1.0 / scale)):
+            scale = 1.0
+        self._segments = ShapeSegments(period, centre, scale, self._config)
+        return True
+
+    def header(self) -> list[Any]:
+        """What, with `body`, is the state."""
+        segments = self._segments.header() if self._segments else None
+        return [self.period, self._first, len(self._learning), segments]
+
+    def body(self) -> bytes:
+        return self._segments.body() if self._segments else np.array(self._learning, "<f8").tobytes()
+
+    @staticmethod
+    def load(header: list[Any], body: bytes, config: ShapeConfig) -> ShapeTest:
+        """The inverse of `header` and `body`; `RecordError` for other bytes."""
+        found = ShapeTest(config)
+        found.period, found._first, learning, segments = header
+        if segments is not None:
+            found._segments = ShapeSegments.load(segments, body, config)
+        elif len(body) != 8 * learning:
+            raise RecordError(f"shape state: expected {8 * learning} bytes, found {len(body)}")
+        else:
+            found._learning = np.frombuffer(body, "<f8").tolist()
+        return found
 
 
 class ShapeSegments:
@@ -179,7 +251,8 @@ class ShapeSegments:
         r = dots[:earlier] / w
         r -= self._mean[:earlier] * mean
         r *= self._inverse[:earlier]
-        r *= inverse
+        r *= inverse * _STEPS
+        np.rint(r, out=r)
         self._improve(r, i)
         near, where = self._near[:, i], self._where[:, i]
         for rank in range(min(3, earlier)):
@@ -238,9 +311,12 @@ class ShapeSegments:
         product = left * right * all_left * (n - all_left)
         excess = told_left * told_right - (left - told_left) * (right - told_right)
         evidence = np.maximum(excess, 0.0) * excess / np.maximum(product, 1.0) * (n / w)
-        score[evidence < self._config.evidence] = 0.0
-        best = int(score.argmax())
-        if score[best] < self._config.score:
+        best = int(np.where(evidence < self._config.evidence, 0.0, score).argmax())
+        if score[best] < self._config.score or evidence[best] < self._config.evidence:
+            return None
+        away = max(w, min(low + best, n - low - best) // 3)
+        beside = [score[at] for at in (best - away, best + away) if 0 <= at < len(score)]
+        if score[best] - max(beside, default=0.0) < _PEAK:
             return None
         return low + best, float(evidence[best])
 
@@ -271,23 +347,6 @@ class ShapeSegments:
         found._rows[:, :m] = np.frombuffer(body, "<f8", 6 * m, 8 * n).reshape(6, m)
         found._where[:, :m] = np.frombuffer(body, "<i2", 3 * m, 8 * n + 48 * m).reshape(3, m)
         return found
-
-    @staticmethod
-    def settle(values: Floats, config: ShapeConfig) -> tuple[ShapeSegments | None, bool]:
-        """A segmentation for the series that begins with these values, and if they are periodic.
-
-        None: it is too early. The values are for the caller to give to it, from the first one on.
-        """
-        period, height = learn_period(values)
-        periodic = height > 0.4 and len(values) >= 4 * period
-        if not periodic and len(values) < LEARN_AT[-1]:
-            return None, False
-        centre = float(np.add.reduce(values / len(values)))
-        off = np.abs(values - centre)
-        scale = float(np.add.reduce(off / len(values)))
-        if not (scale > 0.0 and math.isfinite(1.0 / scale)):
-            scale = 1.0
-        return ShapeSegments(period or _FALLBACK, centre, scale, config), periodic
 
 
 def _counts(values: Ints, n: int) -> Ints:
