@@ -17,9 +17,9 @@ half a subsequence, for those that straddle the change are told to be right. A s
 the shorter side away must be worse by 0.03: where a shape drifts, none is. What came before the
 onset is then forgotten.
 
-The length is learnt from the signal (`learn_period`): half its period, but no less than 20 points or
-the period. Longer subsequences than 36 points are taken from means of q points, so that work
-and memory have a bound.
+The length is learnt from the signal (`learn_period`): half its period, but no less than the smaller
+of 20 points and the period. Subsequences longer than 36 points are taken from means of q points,
+so that work and memory have a bound.
 
 False alarms: neighbours of a stationary signal lie anywhere, the best split of n of them reaches
 a score of about ½ by chance; n/w subsequences that do not overlap are counted as independent, so
@@ -29,7 +29,8 @@ repetitions drift, or whose regimes are made of several shapes by turns, gets mo
 a person would draw.
 
 Cost: O(window) elementwise operations a sample; dot products by recurrence. State: at most
-`window` samples of 9 numbers.
+`window` samples of 62 bytes (127 KB by default). The point by which a length is learnt costs as
+much as all before it together; so does one at which a change is declared, for those since its onset.
 
 Source: Schäfer, Ermshaus & Leser, "ClaSP – Time Series Segmentation", CIKM 2021, and "ClaSS",
 VLDB 2024, for the score and its online form; Gharghabi et al., "FLOSS", ICDM 2017, for arcs.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observer_core.pattern_record.detectors import change_point
+from observer_core.pattern_record.detectors import shifts
 from observer_core.pattern_record.detectors.change_point import Change, ChangeConfig, ChangePoints
 from observer_core.pattern_record.detectors.segments import ShapeConfig, learn_period
 from observer_core.shared.errors import RecordError
@@ -205,7 +205,7 @@ def test_no_input_breaks_it(pattern: list[float], times: int) -> None:
 
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_the_logarithm_is_one(x: float) -> None:
-    assert change_point.ln(x) == pytest.approx(math.log(x), rel=1e-14, abs=1e-14)
+    assert shifts.ln(x) == pytest.approx(math.log(x), rel=1e-14, abs=1e-14)
 
 
 def test_a_period_is_learnt_under_a_trend() -> None:
@@ -213,3 +213,16 @@ def test_a_period_is_learnt_under_a_trend() -> None:
 
     assert learn_period(season)[0] == 12
     assert learn_period(np.zeros(100)) == (0, 0.0)
+
+
+def test_the_period_is_told() -> None:
+    points = ChangePoints()
+    for value in beats(10, 0).tolist():
+        points.observe(value)
+
+    assert points.period == 25
+
+
+def test_a_window_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 256 and 32767"):
+        ShapeConfig(window=10)
