@@ -103,7 +103,10 @@ class SnapshotWriter:
         if isinstance(collected, History):
             found = self._normaliser.newer(self._state, collected.snapshots)
             # Nothing new, but it answered: time has come this far.
-            found = found or [_nothing(self.source, collection.now_ns, collected)]
+            found = found or [_nothing(self.source, collection.now_ns)]
+            newest = collected.snapshots[-1] if collected.snapshots else found[-1]
+            # What the answer had a fault with stands in its newest moment, which may be recorded already.
+            found[-1] = replace(found[-1], status=newest.status, error=newest.error)
         else:
             found = [collected]
         return [replace(it, origin={**(it.origin or {}), **origin}) if origin else it for it in found]
@@ -260,10 +263,8 @@ class SnapshotWriter:
         )
 
 
-def _nothing(source: str, now_ns: int, history: History) -> Snapshot:
-    """An answer without anything new; what it found fault with stands in its newest moment."""
-    newest = history.snapshots[-1] if history.snapshots else None
+def _nothing(source: str, now_ns: int) -> Snapshot:
+    """An answer without anything new."""
     return Snapshot(
-        source=source, event_ns=now_ns, ingest_ns=now_ns, subjects=(), fields={},
-        status="ok" if newest is None else newest.status, error=None if newest is None else newest.error,
+        source=source, event_ns=now_ns, ingest_ns=now_ns, subjects=(), fields={}
     )  # fmt: skip

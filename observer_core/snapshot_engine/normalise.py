@@ -119,8 +119,8 @@ class Normaliser:
         snapshot, values = self._in_schema(snapshot)
         if snapshot.ingest_ns < state.ingest_ns:
             snapshot = replace(snapshot, ingest_ns=state.ingest_ns)
-        index, layout = self._fold_in(state, snapshot)
         opened_ns = self._opened_ns(snapshot)
+        index, layout = self._fold_in(state, snapshot)
         masks = self._masks(state, snapshot, values, index, layout, opened_ns)
         _remember(state, snapshot, values, index, layout)
         whole = self._of_the_whole(snapshot, opened_ns)
