@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from observer_core.pattern_record.detectors.anomaly import Anomaly
 from observer_core.shared.config import Config
 
 Transform = Literal["value", "return"]
@@ -138,6 +139,16 @@ class Availability(Config):
     severity: Severity = Severity()
 
 
+class AnomalyPattern(Anomaly):
+    """The general score (see `detectors.anomaly`); scored only where this is given."""
+
+    severity: Severity = Severity(warning=0.65, critical=0.8)
+
+    def detector(self) -> Anomaly:
+        """What the detector itself is told."""
+        return Anomaly(**{name: getattr(self, name) for name in Anomaly.model_fields})
+
+
 class TagMatch(Config):
     """Globs (`*`, `?`, `[…]`, case matters); all three must match."""
 
@@ -168,6 +179,7 @@ class RecogniserConfig(Config):
     stale: Stale = Stale()
     flat: Flat = Flat()
     availability: Availability = Availability()
+    anomaly: AnomalyPattern | None = None
     transforms: dict[str, Transform] = Field(default_factory=dict)
     ignore_fields: tuple[str, ...] = ()
     tags: tuple[TagRule, ...] = ()

@@ -14,7 +14,7 @@ from observer_core.shared.records import Direction, PatternRecord, Series, Sever
 DETECTORS: Mapping[str, str] = {
     "spike": "ewma_spike/1", "level_shift": "cusum/1", "variance_shift": "variance_shift/1",
     "feed_flat": "flat/1", "feed_stale": "stale/1", "feed_resumed": "stale/1",
-    "feed_unavailable": "availability/1", "feed_available": "availability/1",
+    "feed_unavailable": "availability/1", "feed_available": "availability/1", "anomaly": "anomaly/1",
 }  # fmt: skip
 """Every pattern with its detector and the detector's version, in the order of the records."""
 
@@ -55,6 +55,7 @@ class Reporter:
             "feed_stale": config.stale.severity, "feed_resumed": config.stale.severity,
             "feed_unavailable": config.availability.severity,
             "feed_available": config.availability.severity,
+            **({} if config.anomaly is None else {"anomaly": config.anomaly.severity}),
         }  # fmt: skip
 
     def records(

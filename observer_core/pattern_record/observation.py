@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observer_core.pattern_record.alarms import alarms
+from observer_core.pattern_record.anomalies import Anomalies
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.detectors import stale, variance_shift
 from observer_core.pattern_record.detectors.cusum import Cusum
@@ -41,25 +42,33 @@ Columns = NDArray[np.intp]
 class Observation:
     """The arithmetic of all detectors over the series of one source."""
 
-    __slots__ = ("_cusum", "_limits", "_source", "_spike", "_warm_up")
+    __slots__ = ("_anomalies", "_cusum", "_limits", "_source", "_spike", "_warm_up")
 
     def __init__(self, source: str, config: RecogniserConfig) -> None:
         self._source, self._warm_up = source, config.baseline.warm_up
         self._limits = LimitRule(config)
         self._spike, self._cusum = EwmaSpike(config.baseline), Cusum(config.level_shift)
+        self._anomalies = None if config.anomaly is None else Anomalies(source, config.anomaly)
 
     def observe(
         self, state: RecogniserState, plan: Plan, snapshot: Snapshot
     ) -> tuple[list[Finding], Flags | None]:
         """What was found, and which cells arrived (None: all, and they lie side by side)."""
+        w = plan.window if plan.span is not None else Window.fresh(plan.size)
+        found, fresh = self._detect(state, plan, snapshot, w)
+        if self._anomalies is not None:
+            found += self._anomalies.observe(state, plan, w.x, fresh, snapshot.ingest_ns)
+        return found, fresh
+
+    def _detect(
+        self, state: RecogniserState, plan: Plan, snapshot: Snapshot, w: Window
+    ) -> tuple[list[Finding], Flags | None]:
         now = float(snapshot.ingest_ns - (state.origin_ns or 0))
         if state.tick >= state.next_release:
             state.next_release = self._limits.lower(*_limit_arrays(state), state.tick)
         if plan.span is None:
-            w = Window.fresh(plan.size)
             _judge(plan, snapshot, state.values[PREVIOUS, plan.columns], w)
         else:
-            w = plan.window
             _judge(plan, snapshot, w.previous, w)
             if np.count_nonzero(w.valid) == plan.size and _all_count(snapshot.quality):
                 return self._all(state, plan, w, now), None

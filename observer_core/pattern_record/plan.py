@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class Plan:
 
     __slots__ = (
         "_allocations", "columns", "familiar", "field_names", "fields", "returns", "row_of", "rows",
-        "size", "span", "subjects", "window",
+        "scores", "size", "span", "subjects", "window",
     )  # fmt: skip
 
     def __init__(self, state: RecogniserState, config: RecogniserConfig, snapshot: Snapshot) -> None:
@@ -48,6 +49,8 @@ class Plan:
         if self.size and (self.columns == np.arange(self.columns[0], self.columns[0] + self.size)).all():
             self.span = slice(int(self.columns[0]), int(self.columns[0]) + self.size)
         self.familiar = False
+        self.scores: tuple[Any, Any] | None = None
+        """Where `anomalies` keeps its view of the state, and of which state."""
         self._allocations = -1
         self.window = Window.fresh(0)
         self.see(state)

@@ -29,7 +29,7 @@ _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
 )
 _SCALARS = (
     "tick", "clock", "cadence", "intervals", "last_ingest", "origin_ns", "floor_ns", "next_silence",
-    "next_release", "status", "since_ns", "error", "reachable", "closed", "views_version",
+    "next_release", "status", "since_ns", "error", "reachable", "closed", "period", "views_version",
 )  # fmt: skip
 
 
@@ -38,7 +38,8 @@ class RecogniserState:
 
     `tick`: snapshots that had rows to give. `clock`: observed time in ns (see `detectors.stale`);
     like all times in the arrays a float, exact for 104 days, then to a few ns.
-    `owner`: each series' subject, as an index into `subjects`. `plans` and `allocations`
+    `owner`: each series' subject, as an index into `subjects`. `anomaly`, `season`, `period`: see
+    `anomalies`; empty where that is not asked for. `plans` and `allocations`
     are a cache and its key (see `plan`), no part of the state.
     """
 
@@ -51,6 +52,9 @@ class RecogniserState:
         self.status, self.since_ns, self.reachable, self.closed = "none", 0, False, False
         self.error: str | None = None
         self.views_version = 0
+        self.period = 0
+        self.anomaly: window.Floats = np.empty((0, 0))
+        self.season: window.Floats = np.empty((0, 0))
         self.size = 0
         self.subjects: dict[str, int] = {}
         self.fields: list[str] = []
@@ -131,6 +135,7 @@ class RecogniserState:
         self.release[:, columns] = limits.NEVER
         for array in (self.times, self.raised, self.stale):
             array[:, columns] = 0
+        # Scores hold no alarm that stands: they may remember what they have learnt.
         self.find_stale_subjects()
         self.silent_series = int(np.count_nonzero(self.stale[0, : self.size]))
 
@@ -140,7 +145,11 @@ class RecogniserState:
         header["closed_subjects"] = list(self.closed_subjects)
         header["blocks"] = self._blocks()
         arrays = [np.ascontiguousarray(getattr(self, name)[:, : self.size]) for name, _, _ in _ARRAYS]
-        return b"".join((encode(header), b"\n", *(array.tobytes() for array in arrays)))
+        scores = [np.ascontiguousarray(part[:, : self.size]) for part in (self.anomaly, self.season)]
+        header["scores"] = [len(part) for part in scores] if self.anomaly.size else [0, 0]
+        if not self.anomaly.size:
+            scores = []
+        return b"".join((encode(header), b"\n", *(array.tobytes() for array in (*arrays, *scores))))
 
     def _blocks(self) -> list[list[Any]]:
         """Fields and subjects (as numbers) of each block; null: the subjects of the block before."""
@@ -168,7 +177,9 @@ class RecogniserState:
             if numbers is not None:
                 subjects = tuple(names[number] for number in numbers)
             state.append(tuple(fields), subjects)
+        scores = header["scores"]
         expected = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
+        expected += 8 * sum(scores) * state.size
         if len(body) != expected or state.size != header["size"]:
             raise RecordError(
                 f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}"
@@ -179,6 +190,11 @@ class RecogniserState:
             stored = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
             getattr(state, name)[:, : state.size] = stored
             offset += count * np.dtype(dtype).itemsize
+        if scores[0]:
+            for name, rows in zip(("anomaly", "season"), scores, strict=True):
+                stored = np.frombuffer(body, "<f8", rows * state.size, offset).reshape(rows, state.size)
+                setattr(state, name, stored.astype(np.float64))
+                offset += 8 * rows * state.size
         state.closed_subjects = tuple(header["closed_subjects"])
         state.find_stale_subjects()
         state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))
