@@ -140,8 +140,13 @@ class Availability(Config):
 
 
 class AnomalyPattern(Anomaly):
-    """The general score (see `detectors.anomaly`); scored only where this is given."""
+    """The general score (see `detectors.anomaly`); scored only where this is given.
 
+    `threshold` is ten times the detector's own, which is for somebody who looks at one file: normal
+    noise gives at most one alarm in 4,000 observations.
+    """
+
+    threshold: Annotated[float, Field(gt=0.0, le=100.0)] = 0.2
     severity: Severity = Severity(warning=0.65, critical=0.8)
 
     def detector(self) -> Anomaly:

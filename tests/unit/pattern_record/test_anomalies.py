@@ -20,7 +20,7 @@ from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 
 STEP = 300 * SECOND
 START = 1_700_000_000 * SECOND
-CONFIG = RecogniserConfig(anomaly=AnomalyPattern())
+CONFIG = RecogniserConfig(anomaly=AnomalyPattern(threshold=0.02))
 JUMP = 500
 
 
@@ -61,6 +61,13 @@ def test_nothing_is_scored_unless_it_is_asked_for() -> None:
         run.give(n)
     assert run.anomalies() == []
     assert (run.state.anomaly.size, run.state.season.size, run.state.period) == (0, 0, 0)
+
+
+def test_by_default_only_what_is_plain_is_an_anomaly() -> None:
+    run = Run(RecogniserConfig(anomaly=AnomalyPattern()))
+    for n in range(600):
+        run.give(n)
+    assert run.anomalies() == [("a", JUMP), ("b", JUMP + 1), ("c", JUMP + 2)]
 
 
 def test_a_jump_is_an_anomaly_of_its_series_with_what_grew() -> None:
