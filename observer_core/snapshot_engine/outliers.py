@@ -21,25 +21,42 @@ def outlier_prints(
     far = (prices > before * jump) | (prices * jump < before)
     if not state.doubted and not np.logical_or.reduce(far, axis=None):
         return None
-    places = as_array(columns)
-    current = state.newest_ns[places] <= event_ns
+    current = state.newest_ns[columns] <= event_ns
     far &= (prices > 0) & (before > 0) & current
-    found = np.zeros(len(places), np.bool_)
-    at = {int(row): number for number, row in enumerate(as_array(rows))}
-    of = {int(column): number for number, column in enumerate(places)}
-    cells_far = {(int(row), int(column)) for row, column in zip(*np.nonzero(far), strict=True)}
-    cells_known = {(at[row], of[column]) for row, column in state.doubted if row in at and column in of}
-    rows_at, columns_of = list(at), list(of)
-    for row, column in sorted(cells_far | cells_known):
-        price = float(prices[row, column])
-        if not (price > 0 and current[column]):
+    rows_at = as_array(rows)
+    cells_far = set(zip(*(part.tolist() for part in np.nonzero(far)), strict=True))
+    found = np.zeros(prices.shape[1], np.bool_)
+    for row, at in sorted(cells_far | _doubted(state, rows_at, columns)):
+        price = float(prices[row, at])
+        if not (price > 0 and current[at]):
             continue
-        cell = rows_at[row], columns_of[column]
+        cell = int(rows_at[row]), _column(columns, at)
         believed = state.doubted.pop(cell, None)
-        if (row, column) not in cells_far:
+        if (row, at) not in cells_far:
             continue  # it stays there: it was no outlier
         if believed is not None and believed <= price * jump and price <= believed * jump:
             continue  # back where it was
-        state.doubted[cell] = float(before[row, column]) if believed is None else believed
-        found[column] = True
+        state.doubted[cell] = float(before[row, at]) if believed is None else believed
+        found[at] = True
     return found
+
+
+def _doubted(state: State, rows: NDArray[np.intp], columns: Index) -> set[tuple[int, int]]:
+    """Where the cells that are in doubt stand in a snapshot; without those that are not in it."""
+    found: set[tuple[int, int]] = set()
+    for row, column in state.doubted:
+        at = _place(columns, column)
+        if at is not None:
+            found.update((number, at) for number in np.flatnonzero(rows == row).tolist())
+    return found
+
+
+def _place(columns: Index, column: int) -> int | None:
+    if isinstance(columns, slice):
+        return column - columns.start if columns.start <= column < columns.stop else None
+    found = np.flatnonzero(columns == column)
+    return int(found[0]) if len(found) else None
+
+
+def _column(columns: Index, at: int) -> int:
+    return columns.start + at if isinstance(columns, slice) else int(columns[at])
