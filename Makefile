@@ -2,10 +2,11 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run func test test313 venv313 lint bench soak lock clean
+.PHONY: help setup run func test test313 venv313 lint bench bench-detect soak lock clean
 
 PYTHON ?=
 ARGS ?=
+DATA ?= ../shared/data
 UV := uv==0.13.9
 AZURITE := tests/azurite/node_modules/.installed
 ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
@@ -14,7 +15,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 	--custom-compile-command "make lock" $(ARGS)
 
 help:  ## say what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.installed $(AZURITE)  ## .venv with the observer command and all that running and testing needs
 
@@ -67,6 +68,10 @@ bench: setup  ## measure against the budgets
 	@.venv/bin/python -m benchmarks.tickers
 	@$(MAKE) --no-print-directory venv313
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m benchmarks.functions; fi
+
+bench-detect: setup  ## what the detectors find on labelled recordings (DATA=../shared/data)
+	@.venv/bin/python -m benchmarks.detect_nab --nab $(DATA)/nab-dev
+	@.venv/bin/python -m benchmarks.detect_changes --data $(DATA)/change-points-dev
 
 soak: setup venv313  ## ten minutes of the Functions app: 4 workers, 8 sources a second (ARGS="--minutes N")
 	@.venv313/bin/python -m benchmarks.soak $(ARGS)
