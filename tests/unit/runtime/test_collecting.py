@@ -225,6 +225,7 @@ def test_what_goes_wrong_is_an_unavailable_snapshot() -> None:
     assert error_of(Bulkhead(live(act, deadline_ns=LONG)).collect(NOW)) == "ConnectionError: refused"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_collection_that_ends_its_thread_is_one_that_gave_nothing() -> None:
     def act(_: int) -> Collected:
         raise SystemExit
