@@ -33,6 +33,9 @@ NOW = 1_700_000_000 * SECOND
 LONG, AT_ONCE = 60 * SECOND, 1
 BREAKER = BreakerConfig(failures=3, pause=10 * SECOND, longest=60 * SECOND)
 
+# Of a thread that ends on purpose pytest tells in the test after it.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+
 
 def snapshot(time: int = NOW, *values: float, event: int | None = None, **more: Any) -> Snapshot:
     subjects = tuple(f"s{place}" for place in range(len(values)))
@@ -225,7 +228,6 @@ def test_what_goes_wrong_is_an_unavailable_snapshot() -> None:
     assert error_of(Bulkhead(live(act, deadline_ns=LONG)).collect(NOW)) == "ConnectionError: refused"
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_collection_that_ends_its_thread_is_one_that_gave_nothing() -> None:
     def act(_: int) -> Collected:
         raise SystemExit
