@@ -1,7 +1,8 @@
 """How a source is asked: not at all while its circuit is open, and never for longer than its deadline.
 
-Both runtimes use it. What comes is always something to record: a collection that failed, took too
-long or was not made is an `unavailable` snapshot with its reason.
+What comes is always something to record: a collection that failed, took too long or was not made is an
+`unavailable` snapshot with its reason. `Circuit` is for both runtimes. `Bulkhead` is for callers that
+wait for their answer (the Functions app, `sources test`); `schedule.Collector` never waits for one.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
-from observer_core.runtime.pushing import KEPT, Pushes
+from observer_core.runtime.pushing import KEPT, Pushes, source_of
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.source_kinds import LIVE
 from observer_core.runtime.sources import LiveSource, check_sources, live_sources
@@ -191,7 +191,7 @@ class Handlers:
                 self.poison("push", hint, message_id=name, dequeue_count=1)
                 return
             if taken is not None:
-                self._told_of(name.split("/")[1])
+                self._told_of(source_of(name))
 
     def recognise(self, hint: bytes) -> None:
         """Patterns of what the source's journal holds; a derived source's journal is first written on."""
@@ -355,10 +355,12 @@ class Handlers:
             found = refused or circuit.judge(collected, now_ns, ended_ns)
             return split(replace(found, origin={**found.origin, "due_ns": due_ns}), live.shards)
 
+        def again(known: Snapshot | None, number: int) -> Collection:
+            return judged(known)[number]
+
         for number, part in enumerate(judged(newest[names[0]])):
             if is_due(newest[part.source]):
-                again = partial(_nth, judged, number)
-                writers[part.source].record(part, only_if=is_due, again=again)
+                writers[part.source].record(part, only_if=is_due, again=partial(again, number=number))
                 self._told_of(part.source)
 
     def _told_of(self, source: str, *, itself: bool = True) -> None:
@@ -411,12 +413,6 @@ class Handlers:
 
     def _send(self, stage: str, hint: Mapping[str, Any], *, delay_ns: int = 0) -> None:
         self.observer.storage.queues.send(self.queue(stage), encode(dict(hint)), delay_ns=delay_ns)
-
-
-def _nth(
-    of: Callable[[Snapshot | None], list[Collection]], number: int, known: Snapshot | None
-) -> Collection:
-    return of(known)[number]
 
 
 def _but_time(worker: Worker[Any]) -> set[str]:

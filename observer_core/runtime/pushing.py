@@ -145,6 +145,11 @@ class Pushes:
         return taken
 
 
+def source_of(name: str) -> str:
+    """The source of a kept push, by the blob's name."""
+    return name.split("/")[1]
+
+
 def _kept_batch(name: str, data: bytes) -> Batch:
     head, _, body = data.partition(b"\n")
     values = decode(head)
