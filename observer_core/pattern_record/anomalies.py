@@ -1,93 +1,130 @@
 """The anomaly score of every series of a source, where it is asked for (`anomaly` in the configuration).
 
-The score of a series is the one that `observer detect` gives for the same values. Its state stands
-beside that of the other detectors: `state.anomaly` (ROWS, n), and `state.season` (slots, n) once
-the source's cadence is known, which is when a day has a length in observations.
+The score of a series is the one that `observer detect` gives for the same values.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
 import numpy as np
 
 from observer_core.pattern_record.config import AnomalyPattern
-from observer_core.pattern_record.detectors.anomaly import CHANNELS, GROWTH, LEVEL, AnomalyScore, reset
+from observer_core.pattern_record.detectors.anomaly import CHANNELS, GROWTH, LEVEL, ROWS, AnomalyScore, reset
+from observer_core.pattern_record.families import Seen
 from observer_core.pattern_record.findings import Finding, number
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.pattern_record.window import Flags, Floats
+from observer_core.pattern_record.window import Floats
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.errors import RecordError
 
 _DAY_NS = 86_400_000_000_000
 _CADENCE_AFTER = 16
 ALARM = 0.5
 
 
+@dataclass(slots=True, eq=False)
+class AnomalyState:
+    """Columns are the recogniser's: `values` (ROWS, n) and `season` (slots, n), for `size` of them.
+
+    `period` is the length of a day in observations, 0 until the cadence is known; 1: too short to
+    have a season.
+    """
+
+    period: int = 0
+    size: int = 0
+    values: Floats = field(default_factory=lambda: np.empty((ROWS, 0)))
+    season: Floats = field(default_factory=lambda: np.empty((0, 0)))
+
+
 class Anomalies:
-    """Scores all series of a snapshot; what reaches 0.5 is a finding."""
+    """Scores all series of a snapshot; what reaches 0.5 is a finding. A `families.Family`."""
 
-    def __init__(self, source: str, config: AnomalyPattern) -> None:
-        self._source, self._config = source, config.detector()
+    name = "anomaly"
+    detectors = {"anomaly": "anomaly/1"}  # noqa: RUF012
 
-    def observe(
-        self, state: RecogniserState, plan: Plan, x: Floats, fresh: Flags | None, ingest_ns: int
-    ) -> list[Finding]:
-        """`x` are the plan's cells; only those that are `fresh` (None: all) are observations."""
-        self._fit(state)
-        if not state.period and state.intervals >= _CADENCE_AFTER and state.cadence > 0:
-            self._learn_period(state)
-        values = x if fresh is None else np.where(fresh, x, np.nan)
-        at = ingest_ns % _DAY_NS * state.period // _DAY_NS if state.period > 1 else 0
+    def __init__(self, config: AnomalyPattern) -> None:
+        self._config = config.detector()
+        self.severities = {"anomaly": config.severity}
+
+    def initial(self) -> AnomalyState:
+        return AnomalyState()
+
+    def observe(self, own: AnomalyState, seen: Seen) -> list[Finding]:
+        state, plan = seen.state, seen.plan
+        self._fit(own, state)
+        if not own.period and state.intervals >= _CADENCE_AFTER and state.cadence > 0:
+            self._learn_period(own, state.cadence)
+        values = seen.values()
+        at = seen.snapshot.ingest_ns % _DAY_NS * own.period // _DAY_NS if own.period > 1 else 0
         if plan.span is not None:
-            scores = self._in_place(state, plan)
+            scores = self._in_place(own, plan)
             score = scores.observe(values, at)
             block = scores.values
         else:
-            block, season = state.anomaly[:, plan.columns], state.season[:, plan.columns]
-            score = AnomalyScore(block, season, self._config, _period(state)).observe(values, at)
-            state.anomaly[:, plan.columns], state.season[:, plan.columns] = block, season
+            block, season = own.values[:, plan.columns], own.season[:, plan.columns]
+            score = AnomalyScore(block, season, self._config, _period(own)).observe(values, at)
+            own.values[:, plan.columns], own.season[:, plan.columns] = block, season
         found = np.flatnonzero(score >= ALARM).tolist()
-        return [
-            self._finding(state, plan, block[:, cell], float(score[cell]), values, cell) for cell in found
-        ]
+        return [self._finding(seen, block[:, cell], float(score[cell]), values, cell) for cell in found]
 
-    def _in_place(self, state: RecogniserState, plan: Plan) -> AnomalyScore:
-        key = (state.allocations, state.anomaly.shape, state.season.shape)
-        if plan.scores is None or plan.scores[0] != key:
-            values, season = state.anomaly[:, plan.span], state.season[:, plan.span]
-            plan.scores = key, AnomalyScore(values, season, self._config, _period(state))
-        scores: AnomalyScore = plan.scores[1]
+    def forget(self, own: AnomalyState, subjects: Collection[str]) -> None:
+        """Nothing: scores hold no alarm that stands."""
+
+    def dump(self, own: AnomalyState) -> bytes:
+        header = {"period": own.period, "size": own.size, "rows": [len(own.values), len(own.season)]}
+        parts = [np.ascontiguousarray(part[:, : own.size]).tobytes() for part in (own.values, own.season)]
+        return b"".join((encode(header), b"\n", *parts))
+
+    def load(self, blob: bytes) -> AnomalyState:
+        head, _, body = blob.partition(b"\n")
+        header = decode(head)
+        size, (rows, slots) = header["size"], header["rows"]
+        if rows != ROWS or len(body) != 8 * (rows + slots) * size:
+            found = f"{head[:60]!r} and {len(body)} bytes"
+            raise RecordError(f"expected anomaly scores of {ROWS} rows, found {found}")
+        cut = rows * size
+        numbers = np.frombuffer(body, "<f8").astype(np.float64)
+        values, season = numbers[:cut].reshape(rows, size), numbers[cut:].reshape(slots, size)
+        return AnomalyState(header["period"], size, values, season)
+
+    def _in_place(self, own: AnomalyState, plan: Plan) -> AnomalyScore:
+        known: Any = plan.caches.get(self.name)
+        if known is None or known[0] is not own.values or known[1] is not own.season:
+            values, season = own.values[:, plan.span], own.season[:, plan.span]
+            known = own.values, own.season, AnomalyScore(values, season, self._config, _period(own))
+            plan.caches[self.name] = known
+        scores: AnomalyScore = known[2]
         return scores
 
-    def _fit(self, state: RecogniserState) -> None:
+    def _fit(self, own: AnomalyState, state: RecogniserState) -> None:
         """Room for series that are new, which begin without a past."""
-        known, size = state.anomaly.shape[1], state.capacity
-        if known >= state.size:
+        if own.size == state.size:
             return
-        values, season = np.empty((len(state.anomaly) or _ROWS, size)), np.empty((len(state.season), size))
-        reset(values, season, self._config)
-        if known:
-            values[:, :known], season[:, :known] = state.anomaly, state.season
-        state.anomaly, state.season = values, season
+        if own.values.shape[1] < state.size:
+            values, season = np.empty((ROWS, state.capacity)), np.empty((len(own.season), state.capacity))
+            reset(values, season, self._config)
+            values[:, : own.size] = own.values[:, : own.size]
+            season[:, : own.size] = own.season[:, : own.size]
+            own.values, own.season = values, season
+        own.size = state.size
 
-    def _learn_period(self, state: RecogniserState) -> None:
-        """How many observations a day has, from here on and for good; 1: too few to have a season."""
-        state.period = max(1, round(_DAY_NS / state.cadence))
-        fresh = AnomalyScore.fresh(state.anomaly.shape[1], self._config, _period(state))
-        state.season = fresh.season
+    def _learn_period(self, own: AnomalyState, cadence: float) -> None:
+        """How many observations a day has, from here on and for good."""
+        own.period = max(1, round(_DAY_NS / cadence))
+        own.season = AnomalyScore.fresh(own.values.shape[1], self._config, _period(own)).season
 
-    def _finding(
-        self, state: RecogniserState, plan: Plan, column: Floats, score: float, values: Floats, cell: int
-    ) -> Finding:
+    def _finding(self, seen: Seen, column: Floats, score: float, values: Floats, cell: int) -> Finding:
         level, value = number(column[LEVEL][1]), number(values[cell])
-        series = (self._source, *state.name(int(plan.columns[cell])))
         growth = {
             f"growth_{name}": number(grown) for name, grown in zip(CHANNELS, column[GROWTH], strict=True)
         }
         evidence = {"value": value, "expected": level, "score": number(score), **growth}
-        return Finding("anomaly", "up" if value >= level else "down", series, score, evidence)
+        return Finding("anomaly", "up" if value >= level else "down", seen.series(cell), score, evidence)
 
 
-def _period(state: RecogniserState) -> int:
-    return state.period if state.period > 1 else 0
-
-
-_ROWS = AnomalyScore.fresh(1, AnomalyPattern().detector()).values.shape[0]
+def _period(own: AnomalyState) -> int:
+    return own.period if own.period > 1 else 0

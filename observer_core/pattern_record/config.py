@@ -193,3 +193,7 @@ class RecogniserConfig(Config):
     def transform(self, field: str) -> Transform:
         """How `field` is judged: by its value, or by its return on the value before."""
         return self.transforms.get(field) or ("return" if field in PRICE_FIELDS else "value")
+
+    def covered(self, field: str) -> bool:
+        """Whether a family of detectors judges `field`, instead of spikes, level and variance shifts."""
+        return False

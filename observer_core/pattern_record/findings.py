@@ -14,9 +14,12 @@ from observer_core.shared.records import Direction, PatternRecord, Series, Sever
 DETECTORS: Mapping[str, str] = {
     "spike": "ewma_spike/1", "level_shift": "cusum/1", "variance_shift": "variance_shift/1",
     "feed_flat": "flat/1", "feed_stale": "stale/1", "feed_resumed": "stale/1",
-    "feed_unavailable": "availability/1", "feed_available": "availability/1", "anomaly": "anomaly/1",
+    "feed_unavailable": "availability/1", "feed_available": "availability/1",
 }  # fmt: skip
-"""Every pattern with its detector and the detector's version, in the order of the records."""
+"""The patterns that every series can have, each with its detector and the detector's version.
+
+In the order of the records; those of the families follow.
+"""
 
 _LARGEST = 1.7e308
 
@@ -45,9 +48,15 @@ class Reporter:
     evidence holds lists in the order of its series.
     """
 
-    __slots__ = ("_group_over", "_severity", "_tagger")
+    __slots__ = ("_detectors", "_group_over", "_order", "_severity", "_tagger")
 
-    def __init__(self, config: settings.RecogniserConfig) -> None:
+    def __init__(
+        self,
+        config: settings.RecogniserConfig,
+        families: Iterable[tuple[Mapping[str, str], Mapping[str, settings.Severity]]] = (),
+    ) -> None:
+        """`families`: the patterns of each, with their detectors and severities."""
+        self._detectors = dict(DETECTORS)
         self._tagger, self._group_over = Tagger(config.tags), config.group_over
         self._severity = {
             "spike": config.spike.severity, "level_shift": config.level_shift.severity,
@@ -55,8 +64,11 @@ class Reporter:
             "feed_stale": config.stale.severity, "feed_resumed": config.stale.severity,
             "feed_unavailable": config.availability.severity,
             "feed_available": config.availability.severity,
-            **({} if config.anomaly is None else {"anomaly": config.anomaly.severity}),
         }  # fmt: skip
+        for detectors, severities in families:
+            self._detectors |= detectors
+            self._severity |= severities
+        self._order = {pattern: place for place, pattern in enumerate(self._detectors)}
 
     def records(
         self, findings: Iterable[Finding], ref: str, snapshot: Snapshot, cadence_ns: int
@@ -65,7 +77,7 @@ class Reporter:
         for finding in findings:
             groups.setdefault((finding.pattern, finding.direction), []).append(finding)
         records = []
-        for key in sorted(groups, key=lambda key: (_ORDER[key[0]], key[1])):
+        for key in sorted(groups, key=lambda key: (self._order[key[0]], key[1])):
             found = sorted(groups[key], key=lambda finding: (-finding.score, finding.series))
             together = [found] if len(found) > self._group_over else [[one] for one in found]
             records += [self._record(group, ref, snapshot, cadence_ns) for group in together]
@@ -73,7 +85,7 @@ class Reporter:
 
     def _record(self, found: list[Finding], ref: str, snapshot: Snapshot, cadence_ns: int) -> PatternRecord:
         first = found[0]
-        pattern, detector = first.pattern, DETECTORS[first.pattern]
+        pattern, detector = first.pattern, self._detectors[first.pattern]
         series = tuple(finding.series for finding in found)
         evidence: Mapping[str, Any] = first.evidence
         if len(found) > 1:
@@ -90,6 +102,3 @@ class Reporter:
     def severity(self, pattern: str, score: float) -> Severity:
         cuts = self._severity[pattern]
         return "critical" if score >= cuts.critical else "warning" if score >= cuts.warning else "info"
-
-
-_ORDER = {pattern: place for place, pattern in enumerate(DETECTORS)}

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from observer_core.pattern_record.alarms import alarms
-from observer_core.pattern_record.anomalies import Anomalies
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.detectors import stale, variance_shift
 from observer_core.pattern_record.detectors.cusum import Cusum
@@ -22,7 +21,17 @@ from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.limits import LimitRule
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.pattern_record.window import LIMIT, PREVIOUS, Bytes, Flags, Floats, Ints, Window, constant
+from observer_core.pattern_record.window import (
+    FLAT,
+    LIMIT,
+    PREVIOUS,
+    Bytes,
+    Flags,
+    Floats,
+    Ints,
+    Window,
+    constant,
+)
 from observer_core.shared.records import ALL, Snapshot
 
 CLOSED = "closed_session"
@@ -42,27 +51,18 @@ Columns = NDArray[np.intp]
 class Observation:
     """The arithmetic of all detectors over the series of one source."""
 
-    __slots__ = ("_anomalies", "_cusum", "_limits", "_source", "_spike", "_warm_up")
+    __slots__ = ("_cusum", "_limits", "_source", "_spike", "_warm_up")
 
     def __init__(self, source: str, config: RecogniserConfig) -> None:
         self._source, self._warm_up = source, config.baseline.warm_up
         self._limits = LimitRule(config)
         self._spike, self._cusum = EwmaSpike(config.baseline), Cusum(config.level_shift)
-        self._anomalies = None if config.anomaly is None else Anomalies(source, config.anomaly)
 
     def observe(
         self, state: RecogniserState, plan: Plan, snapshot: Snapshot
-    ) -> tuple[list[Finding], Flags | None]:
-        """What was found, and which cells arrived (None: all, and they lie side by side)."""
+    ) -> tuple[list[Finding], Floats, Flags | None]:
+        """What was found, the cells, and which of them arrived (None: all, and they lie side by side)."""
         w = plan.window if plan.span is not None else Window.fresh(plan.size)
-        found, fresh = self._detect(state, plan, snapshot, w)
-        if self._anomalies is not None:
-            found += self._anomalies.observe(state, plan, w.x, fresh, snapshot.ingest_ns)
-        return found, fresh
-
-    def _detect(
-        self, state: RecogniserState, plan: Plan, snapshot: Snapshot, w: Window
-    ) -> tuple[list[Finding], Flags | None]:
         now = float(snapshot.ingest_ns - (state.origin_ns or 0))
         if state.tick >= state.next_release:
             state.next_release = self._limits.lower(*_limit_arrays(state), state.tick)
@@ -71,7 +71,7 @@ class Observation:
         else:
             _judge(plan, snapshot, w.previous, w)
             if np.count_nonzero(w.valid) == plan.size and _all_count(snapshot.quality):
-                return self._all(state, plan, w, now), None
+                return self._all(state, plan, w, now), w.x, None
         fresh = _use(plan, snapshot, w)
         unjudged = np.flatnonzero(fresh & ~w.valid & np.isfinite(w.x))
         state.values[PREVIOUS, plan.columns[unjudged]] = w.x[unjudged]
@@ -82,10 +82,10 @@ class Observation:
             found = self._only(state, plan, w, now)
         else:
             found = []
-        return found, fresh
+        return found, w.x, fresh
 
     def _all(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
-        self._step(w, now)
+        self._step(w, now, plan.covered)
         if not np.count_nonzero(w.fire):
             return []
         found, rows, at = self._alarms(state, plan, w, None)
@@ -95,7 +95,7 @@ class Observation:
     def _all_but(self, state: RecogniserState, plan: Plan, w: Window, now: float) -> list[Finding]:
         missing = np.flatnonzero(~w.valid)
         values = w.values[:, missing]
-        self._step(w, now)
+        self._step(w, now, plan.covered)
         w.values[:, missing] = values
         w.fire[:, missing] = False
         if not np.count_nonzero(w.fire):
@@ -109,17 +109,20 @@ class Observation:
         columns = plan.columns[cells]
         part = Window(state.values[:, columns])
         part.x[:], part.u[:] = w.x[cells], w.u[cells]
-        self._step(part, now)
+        self._step(part, now, None if plan.covered is None else plan.covered[cells])
         found, rows, at = self._alarms(state, plan, part, cells)
         state.values[:, columns] = part.values
         self._mute(state, rows, columns[at])
         return found
 
-    def _step(self, w: Window, now: float) -> None:
+    def _step(self, w: Window, now: float, covered: Flags | None) -> None:
         w.mature = w.mature or bool(w.count.min() >= self._spike.maturity)
         self._spike.begin(w)
         if not w.mature:
-            w.limits[:, w.count == self._warm_up] = self._limits.thresholds
+            begun = w.count == self._warm_up
+            w.limits[:, begun] = self._limits.thresholds
+            if covered is not None:
+                w.limits[:FLAT, begun & covered] = np.inf
         stale.observe_run(w)
         self._spike.observe(w)
         self._cusum.observe(w, now)

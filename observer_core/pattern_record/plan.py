@@ -22,12 +22,13 @@ class Plan:
     Cells run field by field: `fields` (judged by return first, then by value), each with the
     rows `rows` (None: all of them; a subject that is named twice counts once). `columns[c]` is
     the series of cell c, `span` their range where they lie side by side, and `window` then
-    shows them in place. The first `returns` cells are judged by their return.
+    shows them in place. The first `returns` cells are judged by their return. `covered` (None: none):
+    cells that a family of detectors judges instead of spikes, level and variance shifts.
     """
 
     __slots__ = (
-        "_allocations", "columns", "familiar", "field_names", "fields", "returns", "row_of", "rows",
-        "scores", "size", "span", "subjects", "window",
+        "_allocations", "caches", "columns", "covered", "familiar", "field_names", "fields", "returns",
+        "row_of", "rows", "size", "span", "subjects", "window",
     )  # fmt: skip
 
     def __init__(self, state: RecogniserState, config: RecogniserConfig, snapshot: Snapshot) -> None:
@@ -49,8 +50,10 @@ class Plan:
         if self.size and (self.columns == np.arange(self.columns[0], self.columns[0] + self.size)).all():
             self.span = slice(int(self.columns[0]), int(self.columns[0]) + self.size)
         self.familiar = False
-        self.scores: tuple[Any, Any] | None = None
-        """Where `anomalies` keeps its view of the state, and of which state."""
+        self.caches: dict[str, Any] = {}
+        """What a family of detectors keeps for snapshots of this shape, by its name; no part of the state."""
+        covered = np.repeat([config.covered(field) for field in self.fields], len(unique))
+        self.covered: NDArray[np.bool_] | None = covered if covered.any() else None
         self._allocations = -1
         self.window = Window.fresh(0)
         self.see(state)

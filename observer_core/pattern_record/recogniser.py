@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from observer_core.pattern_record import observed_time, silence
+from observer_core.pattern_record.anomalies import Anomalies
 from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.pattern_record.families import Family, Seen
 from observer_core.pattern_record.findings import Finding, Reporter
 from observer_core.pattern_record.observation import CLOSED, Observation
 from observer_core.pattern_record.plan import plan_of
@@ -32,14 +34,17 @@ class Recogniser:
     def __init__(self, source: str, config: RecogniserConfig, shard: tuple[int, int] | None = None) -> None:
         """`shard`: which part of how many the source is; subjects of another part are forgotten."""
         self._source, self._config, self._shard = source, config, shard
-        self._observation, self._reporter = Observation(source, config), Reporter(config)
+        self._observation, self._families = Observation(source, config), _families(config)
+        self._reporter = Reporter(config, [(f.detectors, f.severities) for f in self._families])
 
     def config(self) -> Mapping[str, Any]:
         shard = {} if self._shard is None else {"shard": list(self._shard)}
         return {"source": self._source, **shard, **self._config.canonical()}
 
     def initial(self) -> RecogniserState:
-        return RecogniserState()
+        state = RecogniserState()
+        state.families = {family.name: family.initial() for family in self._families}
+        return state
 
     def transition(self, state: RecogniserState, entry: Entry) -> Sequence[PatternRecord]:
         snapshot = entry.record
@@ -88,12 +93,18 @@ class Recogniser:
         return state.views_version
 
     def dump(self, state: RecogniserState) -> bytes:
-        return state.dump()
+        return state.dump({f.name: f.dump(state.families[f.name]) for f in self._families})
 
     def load(self, blob: bytes) -> RecogniserState:
-        state = RecogniserState.load(blob)
+        """Families that the configuration no longer asks for are left out; new ones begin without a past."""
+        state, parts = RecogniserState.load(blob)
+        for family in self._families:
+            known = parts.get(family.name)
+            state.families[family.name] = family.initial() if known is None else family.load(known)
         if foreign := self._foreign(state):
             state.forget(foreign)
+            for family in self._families:
+                family.forget(state.families[family.name], foreign)
         return state
 
     def _foreign(self, state: RecogniserState) -> set[str]:
@@ -109,7 +120,11 @@ class Recogniser:
             return []
         if snapshot.quality or state.closed_subjects:
             silence.excuse(state, plan, snapshot)
-        found, fresh = self._observation.observe(state, plan, snapshot)
+        found, x, fresh = self._observation.observe(state, plan, snapshot)
+        if self._families:
+            seen = Seen(self._source, snapshot, plan, state, x, fresh)
+            for family in self._families:
+                found += family.observe(state.families[family.name], seen)
         return found + silence.arrive(state, self._source, self._config.stale, plan, fresh)
 
     def _availability(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
@@ -128,3 +143,11 @@ class Recogniser:
             evidence = {"since_ns": since, "outage_ns": max(0, snapshot.ingest_ns - since)}
             return [Finding("feed_available", "none", series, 0.0, evidence)]
         return []
+
+
+def _families(config: RecogniserConfig) -> list[Family]:
+    """What the configuration asks for beyond the detectors that every series has."""
+    families: list[Family] = []
+    if config.anomaly is not None:
+        families.append(Anomalies(config.anomaly))
+    return families

@@ -7,7 +7,7 @@ so the cells of a source that always reports the same lie side by side, field by
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from observer_core.pattern_record.detectors import stale
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import RecordError
 
-_FORMAT = 2
+_FORMAT = 3
 _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
     ("values", window.FLOAT_ROWS, "<f8"),
     ("times", stale.TIME_ROWS, "<f8"),
@@ -29,7 +29,7 @@ _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
 )
 _SCALARS = (
     "tick", "clock", "cadence", "intervals", "last_ingest", "origin_ns", "floor_ns", "next_silence",
-    "next_release", "status", "since_ns", "error", "reachable", "closed", "period", "views_version",
+    "next_release", "status", "since_ns", "error", "reachable", "closed", "views_version",
 )  # fmt: skip
 
 
@@ -38,9 +38,9 @@ class RecogniserState:
 
     `tick`: snapshots that had rows to give. `clock`: observed time in ns (see `detectors.stale`);
     like all times in the arrays a float, exact for 104 days, then to a few ns.
-    `owner`: each series' subject, as an index into `subjects`. `anomaly`, `season`, `period`: see
-    `anomalies`; empty where that is not asked for. `plans` and `allocations`
-    are a cache and its key (see `plan`), no part of the state.
+    `owner`: each series' subject, as an index into `subjects`. `families`: the state of each family
+    of detectors (see `families`), by its name. `plans` and `allocations` are a cache and its key
+    (see `plan`), no part of the state.
     """
 
     def __init__(self) -> None:
@@ -52,9 +52,7 @@ class RecogniserState:
         self.status, self.since_ns, self.reachable, self.closed = "none", 0, False, False
         self.error: str | None = None
         self.views_version = 0
-        self.period = 0
-        self.anomaly: window.Floats = np.empty((0, 0))
-        self.season: window.Floats = np.empty((0, 0))
+        self.families: dict[str, Any] = {}
         self.size = 0
         self.subjects: dict[str, int] = {}
         self.fields: list[str] = []
@@ -135,21 +133,19 @@ class RecogniserState:
         self.release[:, columns] = limits.NEVER
         for array in (self.times, self.raised, self.stale):
             array[:, columns] = 0
-        # Scores hold no alarm that stands: they may remember what they have learnt.
         self.find_stale_subjects()
         self.silent_series = int(np.count_nonzero(self.stale[0, : self.size]))
 
-    def dump(self) -> bytes:
+    def dump(self, families: Mapping[str, bytes]) -> bytes:
+        """`families`: the bytes of each family's state."""
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         header |= {"format": _FORMAT, "size": self.size, "subjects": list(self.subjects)}
         header["closed_subjects"] = list(self.closed_subjects)
         header["blocks"] = self._blocks()
+        header["families"] = [[name, len(blob)] for name, blob in families.items()]
         arrays = [np.ascontiguousarray(getattr(self, name)[:, : self.size]) for name, _, _ in _ARRAYS]
-        scores = [np.ascontiguousarray(part[:, : self.size]) for part in (self.anomaly, self.season)]
-        header["scores"] = [len(part) for part in scores] if self.anomaly.size else [0, 0]
-        if not self.anomaly.size:
-            scores = []
-        return b"".join((encode(header), b"\n", *(array.tobytes() for array in (*arrays, *scores))))
+        parts = (*(array.tobytes() for array in arrays), *families.values())
+        return b"".join((encode(header), b"\n", *parts))
 
     def _blocks(self) -> list[list[Any]]:
         """Fields and subjects (as numbers) of each block; null: the subjects of the block before."""
@@ -162,8 +158,8 @@ class RecogniserState:
         return blocks
 
     @staticmethod
-    def load(blob: bytes) -> RecogniserState:
-        """The inverse of `dump`; `RecordError` for other bytes."""
+    def load(blob: bytes) -> tuple[RecogniserState, dict[str, bytes]]:
+        """The inverse of `dump`: the state without its families, and their bytes; `RecordError` otherwise."""
         head, _, body = blob.partition(b"\n")
         header = decode(head)
         if not isinstance(header, dict) or header.get("format") != _FORMAT:
@@ -177,9 +173,8 @@ class RecogniserState:
             if numbers is not None:
                 subjects = tuple(names[number] for number in numbers)
             state.append(tuple(fields), subjects)
-        scores = header["scores"]
-        expected = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
-        expected += 8 * sum(scores) * state.size
+        own = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
+        expected = own + sum(length for _, length in header["families"])
         if len(body) != expected or state.size != header["size"]:
             raise RecordError(
                 f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}"
@@ -190,14 +185,13 @@ class RecogniserState:
             stored = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
             getattr(state, name)[:, : state.size] = stored
             offset += count * np.dtype(dtype).itemsize
-        if scores[0]:
-            for name, rows in zip(("anomaly", "season"), scores, strict=True):
-                stored = np.frombuffer(body, "<f8", rows * state.size, offset).reshape(rows, state.size)
-                setattr(state, name, stored.astype(np.float64))
-                offset += 8 * rows * state.size
+        families = {}
+        for name, length in header["families"]:
+            families[name] = body[offset : offset + length]
+            offset += length
         state.closed_subjects = tuple(header["closed_subjects"])
         state.find_stale_subjects()
         state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))
         for name in _SCALARS:
             setattr(state, name, header[name])
-        return state
+        return state, families

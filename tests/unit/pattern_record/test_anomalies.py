@@ -60,7 +60,7 @@ def test_nothing_is_scored_unless_it_is_asked_for() -> None:
     for n in range(600):
         run.give(n)
     assert run.anomalies() == []
-    assert (run.state.anomaly.size, run.state.season.size, run.state.period) == (0, 0, 0)
+    assert run.state.families == {}
 
 
 def test_by_default_only_what_is_plain_is_an_anomaly() -> None:
@@ -79,7 +79,7 @@ def test_a_jump_is_an_anomaly_of_its_series_with_what_grew() -> None:
     assert (found.detector, found.direction) == ("anomaly/1", "up")
     assert found.evidence["growth_value"] > 0
     assert found.score == found.evidence["score"]
-    assert run.state.period == 288
+    assert run.state.families["anomaly"].period == 288
 
 
 def test_the_scores_are_those_of_detect_on_the_same_values(tmp_path: Path) -> None:
@@ -119,20 +119,20 @@ def test_rows_that_are_no_news_are_not_learnt() -> None:
     run = Run()
     for n in range(JUMP):
         run.give(n)
-    before = run.state.anomaly.copy()
+    before = run.state.families["anomaly"].values.copy()
     run.give(JUMP, a=("duplicate",), b=("stale",), c=("partial_bar",))
     assert run.anomalies() == [found for found in run.anomalies() if found[1] < JUMP]
-    assert (run.state.anomaly == before).all()
+    assert (run.state.families["anomaly"].values == before).all()
 
 
-def test_a_configuration_that_asks_no_more_leaves_the_scores_alone() -> None:
-    run = Run()
+def test_a_configuration_that_asks_no_more_forgets_the_scores_and_nothing_else() -> None:
+    run, plain = Run(), Run(RecogniserConfig())
     for n in range(50):
         run.give(n)
-    other = Recogniser("host", RecogniserConfig())
-    state = other.load(run.recogniser.dump(run.state))
+        plain.give(n)
+    state = plain.recogniser.load(run.recogniser.dump(run.state))
     assert isinstance(state, RecogniserState)
-    assert other.dump(state) == run.recogniser.dump(run.state)
+    assert plain.recogniser.dump(state) == plain.recogniser.dump(plain.state)
 
 
 def test_bytes_that_are_cut_are_no_state() -> None:
