@@ -37,6 +37,14 @@ QUALITY_FLAGS = (
 )  # fmt: skip
 
 
+RECOVERIES: Mapping[str, str] = {
+    "feed_stale": "feed_resumed", "feed_unavailable": "feed_available", "venue_halt": "venue_resumed",
+    "relation_break": "relation_restored", "correlation_break": "correlation_restored",
+    "spread_blowout": "spread_normal", "crossed_book": "book_uncrossed", "drawdown": "drawdown_over",
+}  # fmt: skip
+"""Conditions: patterns that hold from their record on until that of their recovery, series by series."""
+
+
 class Record(Protocol):
     """Anything that a journal can hold."""
 
