@@ -43,7 +43,7 @@ class DecisionPipeline:
     """
 
     name = "decide"
-    version = "1"
+    version = "2"
 
     def __init__(self, domain: str, config: DecisionConfig | None = None) -> None:
         self.domain = domain

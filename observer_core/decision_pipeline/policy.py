@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, PositiveInt, ValidationError, model_validator
 
 from observer_core.decision_pipeline.scopes import Level
-from observer_core.decision_pipeline.signals import Signal
+from observer_core.decision_pipeline.signals import ENDINGS, Signal
 from observer_core.shared.clock import format_duration, parse_duration
 from observer_core.shared.config import Config, DurationNs, Name, explain
 from observer_core.shared.errors import ConfigError, InputError
@@ -53,8 +53,10 @@ class PolicyMatch(Config):
     """Which events a policy looks at; everything given must hold.
 
     Globs are shell patterns (`BTC/*`); `types` match in full or without
-    `io.qts.observer.`. `subjects` and `fields` match when one of the event's series
-    does. An event without a score (an incident's end) counts as one of score 1.
+    `io.qts.observer.`; what says that something is over (feed.resumed, pattern.relation_restored,
+    incident.resolved) matches where it is named in full, never by a glob. `subjects` and
+    `fields` match when one of the event's series does. An event without a score (an
+    incident's end) counts as one of score 1.
     """
 
     types: Globs
@@ -151,14 +153,17 @@ _Test = Callable[[str], Any]
 class Matcher:
     """A policy's `match`, compiled once."""
 
-    __slots__ = ("_fields", "_rank", "_score", "_sources", "_subjects", "_types")
+    __slots__ = ("_fields", "_named", "_rank", "_score", "_sources", "_subjects", "_types")
 
     def __init__(self, match: PolicyMatch) -> None:
+        self._named = frozenset(match.types)
         self._types, self._sources = _compile(match.types), _compile(match.sources)
         self._subjects, self._fields = _compile(match.subjects), _compile(match.fields)
         self._rank, self._score = _RANK[match.min_severity], match.min_score
 
     def takes_type(self, full: str, short: str) -> bool:
+        if short in ENDINGS:
+            return not self._named.isdisjoint((full, short))
         return self._types is None or bool(self._types(full) or self._types(short))
 
     def takes(self, signal: Signal) -> bool:

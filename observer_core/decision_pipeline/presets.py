@@ -21,6 +21,31 @@ DEFAULT_POLICIES: tuple[Policy, ...] = (
         match=PolicyMatch(types=("feed.unavailable",)), severity="critical",
     ),
     Policy(
+        name="venue-halt", version=1, owner=_OWNER, verdict="block", scope="source", until=RESUMED,
+        description="A venue whose feed has stopped as a whole is closed until it is heard again.",
+        match=PolicyMatch(types=("feed.halted",)), severity="critical",
+    ),
+    Policy(
+        name="price-shock", version=1, owner=_OWNER, verdict="block", scope="subject", until=15 * _MINUTE,
+        description="A price far outside its own recent moves halts its subject until it is understood.",
+        match=PolicyMatch(types=("pattern.price_shock",), min_severity="warning"), cooldown=5 * _MINUTE,
+    ),
+    Policy(
+        name="relation-break", version=1, owner=_OWNER, verdict="block", scope="subject", until=RESUMED,
+        description="A peg or a relation between venues that does not hold closes its subject until it does.",
+        match=PolicyMatch(types=("pattern.relation_break",), min_severity="warning"),
+    ),
+    Policy(
+        name="crossed-book", version=1, owner=_OWNER, verdict="block", scope="subject", until=RESUMED,
+        description="A book whose bid stays above its ask is wrong; nothing is traded on it.",
+        match=PolicyMatch(types=("pattern.crossed_book",)),
+    ),
+    Policy(
+        name="spread-blowout", version=1, owner=_OWNER, verdict="block", scope="subject", until=RESUMED,
+        description="A spread far above its usual one makes every order dear: wait until it is back.",
+        match=PolicyMatch(types=("pattern.spread_blowout",), min_severity="warning"),
+    ),
+    Policy(
         name="price-spike", version=1, owner=_OWNER, verdict="block", scope="subject", until=15 * _MINUTE,
         description="A critical price spike halts its subject while the print is confirmed or withdrawn.",
         match=PolicyMatch(types=("pattern.*spike*",), fields=_PRICES, min_severity="critical"),
@@ -36,6 +61,15 @@ DEFAULT_POLICIES: tuple[Policy, ...] = (
         name="variance-shift", version=1, owner=_OWNER, verdict="judgment", scope="subject",
         description="A change of variance is assessed and recorded; it does not halt anything by itself.",
         match=PolicyMatch(types=("pattern.*variance*",), min_severity="warning"), cooldown=15 * _MINUTE,
+    ),
+    Policy(
+        name="market-state", version=1, owner=_OWNER, verdict="judgment", scope="subject",
+        description="Volatility, drawdown and volume are assessed and recorded; they halt nothing alone.",
+        match=PolicyMatch(
+            types=("pattern.volatility_regime", "pattern.drawdown", "pattern.volume_surge"),
+            min_severity="warning",
+        ),
+        cooldown=15 * _MINUTE,
     ),
     Policy(
         name="flat-feed", version=1, owner=_OWNER, verdict="judgment", scope="subject",

@@ -8,11 +8,21 @@ from typing import Any
 
 from observer_core.decision_pipeline.scopes import DOMAIN, Level, is_scope, source_scope, subject_scope
 from observer_core.shared.canonical import encode
-from observer_core.shared.records import Event, Json, Note, Severity
+from observer_core.shared.records import RECOVERIES, Event, Json, Note, Severity
 
 TYPE_PREFIX = "io.qts.observer."
 _ABOUT_THE_SOURCE = frozenset(("feed.unavailable", "feed.available"))
+_FEED_PATTERNS = {
+    "feed.stale": "feed_stale", "feed.resumed": "feed_resumed",
+    "feed.halted": "venue_halt", "feed.reopened": "venue_resumed",
+}  # fmt: skip
+_CONDITION_OF = {recovery: condition for condition, recovery in RECOVERIES.items()}
 _NOTE_KINDS = {"quarantine": "quarantined", "redrive": "redriven"}
+
+ENDINGS = frozenset(("feed.available", "feed.resumed", "feed.reopened", "incident.resolved", "redriven")) | {
+    f"pattern.{recovery}" for recovery in _CONDITION_OF
+}
+"""Kinds that say that something is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +106,8 @@ def _scopes(body: Mapping[str, Any]) -> tuple[str, ...]:
 def _conditions(
     kind: str, source: str, series: tuple[tuple[str, str, str], ...], incident: str, data: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(begun, ended). A pattern that has no recovery event of its own stands as long as its incident."""
+    """(begun, ended). A pattern that has no recovery of its own stands as long as its incident."""
     match kind:
-        case "feed.stale":
-            return _series_keys(series), ()
-        case "feed.resumed":
-            return (), _series_keys(series)
         case "feed.unavailable":
             return (f"source:{source}",), ()
         case "feed.available":
@@ -112,11 +118,16 @@ def _conditions(
             return (), (f"entry:{data.get('input')}@{data.get('position')}",)
         case "incident.resolved":
             return (), (f"incident:{incident}",)
+    pattern = _FEED_PATTERNS.get(kind) or kind.removeprefix("pattern.")
+    if pattern in RECOVERIES:
+        return _series_keys(pattern, series), ()
+    if pattern in _CONDITION_OF:
+        return (), _series_keys(_CONDITION_OF[pattern], series)
     return ((f"incident:{incident}",) if incident else ()), ()
 
 
-def _series_keys(series: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
-    return tuple("series:" + encode(key).decode() for key in series)
+def _series_keys(condition: str, series: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:
+    return tuple(f"{condition}:{encode(key).decode()}" for key in series)
 
 
 def _text(kind: str, event: Event, data: Mapping[str, Any], score: float) -> str:

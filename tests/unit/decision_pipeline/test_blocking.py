@@ -1,5 +1,6 @@
 """Blocks by policies: set, repeated, ended; the verdict and the record together."""
 
+import pytest
 from desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
 from observer_core.decision_pipeline.views import BlockRows
@@ -124,6 +125,27 @@ def test_a_block_waits_for_every_condition_that_joined_it() -> None:
     assert said(desk.take(event("feed.resumed", severity="info", data=volume))) == [
         ("release", "stale", BTC, "recovered")
     ]
+
+
+@pytest.mark.parametrize(
+    ("condition", "recovery"),
+    [
+        ("pattern.relation_break", "pattern.relation_restored"),
+        ("pattern.crossed_book", "pattern.book_uncrossed"),
+        ("pattern.spread_blowout", "pattern.spread_normal"),
+        ("pattern.correlation_break", "pattern.correlation_restored"),
+        ("pattern.drawdown", "pattern.drawdown_over"),
+        ("feed.halted", "feed.reopened"),
+    ],
+)
+def test_a_condition_is_ended_by_its_own_recovery_and_no_other(condition: str, recovery: str) -> None:
+    desk = Desk(policy(match={"types": ["pattern.*", "feed.*"]}, until="resumed"))
+    desk.take(event(condition))
+    assert desk.take(event("incident.resolved", T0 + 1, severity="info", data={"id": "i1"})) == []
+    desk.take(event("feed.resumed", T0 + 2, severity="info"))
+    assert desk.blocked() == {"subject:BTC/USDT": ["halt"]}
+    desk.take(event(recovery, T0 + 3, severity="info"))
+    assert desk.blocked() == {}
 
 
 def test_an_unavailable_source_is_held_until_it_is_available() -> None:

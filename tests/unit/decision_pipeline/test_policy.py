@@ -124,8 +124,14 @@ def test_the_presets_close_what_must_not_be_traded() -> None:
     cases: list[tuple[dict[str, Any], dict[str, list[str]]]] = [
         ({"kind": "feed.stale", "severity": "warning", "subject": "A"}, {"subject:A": ["stale-feed"]}),
         ({"kind": "feed.unavailable", "source": "kraken"}, {"source:kraken": ["source-unavailable"]}),
+        ({"kind": "feed.halted", "source": "upbit"}, {"source:upbit": ["venue-halt"]}),
         ({"kind": "pattern.spike", "subject": "B"}, {"subject:B": ["price-spike"]}),
         ({"kind": "pattern.level_shift", "subject": "C"}, {"subject:C": ["level-shift"]}),
+        ({"kind": "pattern.price_shock", "subject": "F"}, {"subject:F": ["price-shock"]}),
+        ({"kind": "pattern.relation_break", "subject": "H"}, {"subject:H": ["relation-break"]}),
+        ({"kind": "pattern.crossed_book", "subject": "I"}, {"subject:I": ["crossed-book"]}),
+        ({"kind": "pattern.spread_blowout", "subject": "J"}, {"subject:J": ["spread-blowout"]}),
+        ({"kind": "pattern.drawdown", "subject": "K"}, {}),
         ({"kind": "pattern.variance_shift", "subject": "D"}, {}),
         ({"kind": "feed.flat", "subject": "E"}, {}),
     ]
@@ -134,3 +140,12 @@ def test_the_presets_close_what_must_not_be_traded() -> None:
         assert desk.take(event(**given))
         expected.update(blocks)
         assert desk.blocked() == expected
+
+
+def test_a_glob_never_takes_what_says_that_something_is_over() -> None:
+    from desk import Desk, event
+
+    for kind in ("feed.resumed", "feed.reopened", "pattern.relation_restored", "incident.resolved"):
+        assert Desk(policy(match={"types": ["*", kind[:-1] + "?"]})).take(event(kind)) == []
+        (block,) = Desk(policy(match={"types": [kind]})).take(event(kind))
+        assert block.verdict == "block"
