@@ -69,6 +69,11 @@ def decide(message: func.QueueMessage) -> None:
     _handlers().decide(message.get_body())
 
 
+@app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-route", connection=ACCOUNT)
+def route(message: func.QueueMessage) -> None:
+    _handlers().route(message.get_body())
+
+
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-deliver", connection=ACCOUNT)
 def deliver(message: func.QueueMessage) -> None:
     _handlers().deliver(message.get_body())
@@ -106,6 +111,11 @@ def publish_poison(message: func.QueueMessage) -> None:
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-decide-poison", connection=ACCOUNT)
 def decide_poison(message: func.QueueMessage) -> None:
     _bury("decide", message)
+
+
+@app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-route-poison", connection=ACCOUNT)
+def route_poison(message: func.QueueMessage) -> None:
+    _bury("route", message)
 
 
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-deliver-poison", connection=ACCOUNT)

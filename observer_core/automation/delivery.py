@@ -1,8 +1,11 @@
 """Delivery: one subscriber's records, in order, at least once, each attempt recorded.
 
-The cursor is the checkpoint of `results.<domain>-<subscription>` and moves in the
+The cursor is a checkpoint of `results.<domain>-<subscription>` and moves in the
 transaction that records the results. A crash between sending and committing sends
 again with the same record id. A failing sink holds up its own stream and nothing else.
+
+What a subscriber is given stands in `routes.<domain>`, from where on it was routed; what came before
+that (it subscribed from the beginning, say) is taken from the stream itself, by its filters alone.
 """
 
 from __future__ import annotations
@@ -10,18 +13,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from observer_core.automation.sinks.backoff import delay_ns
 from observer_core.automation.sinks.sink import Sink
-from observer_core.event_bus.subscriptions import Position, Subscription, Time
+from observer_core.event_bus.subscriptions import Position, Subscription, SubscriptionConfig, Time
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import Clock, format_time
 from observer_core.shared.errors import Conflict, DeliveryError
-from observer_core.shared.records import Decision, DeliveryResult, Event, Record
+from observer_core.shared.records import Decision, DeliveryResult, Event, Notification, Record, Route
 from observer_core.shared.stage import Entry
 from observer_core.storage.epochs import Build, Epoch
-from observer_core.storage.journal import Commit
+from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import InputRange
@@ -29,12 +33,15 @@ from observer_core.storage.rows import InputRange
 CONTENT_TYPE = "application/cloudevents+json"
 _BATCH = 500
 _SENDS_PER_COMMIT = 20
+_TOLD = 50
+"""As many records of a notification are told; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """Everything up to `position` is done; the next record has failed `attempt` times, wait until then."""
+    """Everything in `journal` up to `position` is done; the next record failed `attempt` times: wait."""
 
+    journal: str
     position: int
     attempt: int = 0
     not_before_ns: int = 0
@@ -48,44 +55,47 @@ class _Cursor:
 
 
 class Deliverer:
-    """Brings one subscription of one domain up to date."""
+    """Brings one subscription of one domain up to date. Without `routes` by its own filters alone."""
 
     def __init__(
         self,
         journals: Journals,
-        subscription: Subscription,
+        config: SubscriptionConfig,
         domain: str,
         sink: Sink,
         clock: Clock,
         build: Build,
         *,
+        routed: bool = False,
         max_attempts: int = 12,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        config = subscription.config
         self.name = config.name
         self.domain = domain
         self.stream = journals.open(f"{config.stream}.{domain}")
+        self.routes = journals.open(f"routes.{domain}", domain) if routed else None
         self.journal = journals.open(f"results.{domain}-{config.name}", domain)
-        self._subscription = subscription
+        self._config, self._subscription = config, Subscription(config)
         self._sink = sink
         self._clock = clock
-        self._mine = Epoch("deliver", "1", config.canonical(), build)
+        self._mine = Epoch("deliver", "2", config.canonical(), build)
         self._max_attempts = max_attempts
         self._stopped = stopped
+        self._begun = 0
+        """Records of the stream up to here are not taken from what is routed."""
 
     def pump(self) -> int:
         """Delivers what is due; gives the number of attempts made. Returns at the first failure."""
         attempts = 0
         while not self._stopped():
-            cursor = self._cursor()
+            cursor, journal, last = self._next()
             if self._clock.now_ns() < cursor.not_before_ns:
                 return attempts
-            behind = self.stream.head().position - cursor.position
+            behind = last - cursor.position
             if behind <= 0:
                 return attempts
             # No further than is stored: what this process knows beyond it may never be committed.
-            entries = self.stream.read(cursor.position, min(_BATCH, behind))
+            entries = journal.read(cursor.position, min(_BATCH, behind))
             cursor, results = self._deliver(cursor, entries)
             attempts += len(results)
             self._commit(cursor, results)
@@ -95,18 +105,23 @@ class Deliverer:
 
     def retry_ns(self) -> int | None:
         """When the record that a sink has refused is due again; None when nothing waits for that."""
-        return self._cursor().not_before_ns or None
+        return self._next()[0].not_before_ns or None
 
     def lag(self) -> int:
-        """Records of the stream that this subscriber has not got past yet."""
-        return max(0, self.stream.head().position - self._cursor().position)
+        """Records that this subscriber has not got past yet: of its stream, or of what is routed."""
+        cursor, _, last = self._next()
+        waiting = max(0, last - cursor.position)
+        if self.routes is None:
+            return waiting
+        known = self.routes.checkpoint(self.stream.name)
+        return waiting + max(0, self.stream.head().position - (known["position"] if known else 0))
 
     def replay(self, first: int, last: int) -> int:
         """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
         results = []
         for entry in self.stream.scan(first, last):
             record = entry.record
-            if isinstance(record, Event | Decision) and self._subscription.matches(record):
+            if isinstance(record, Event | Decision) and not self._subscription.refusal(record):
                 results.append(self._attempt(entry, 1, replay=True))
         if results:
             self._commit(None, results)
@@ -118,20 +133,36 @@ class Deliverer:
     def _deliver(self, cursor: _Cursor, entries: list[Entry]) -> tuple[_Cursor, list[DeliveryResult]]:
         results: list[DeliveryResult] = []
         for entry in entries:
-            record = entry.record
-            if isinstance(record, Event | Decision) and self._subscription.matches(record):
-                result = self._attempt(entry, cursor.attempt + 1)
+            given = self._given(entry, cursor.journal)
+            if given is not None:
+                result = self._attempt(given, cursor.attempt + 1)
                 results.append(result)
                 if result.outcome == "failed":
                     wait = delay_ns(result.record, result.attempt)
-                    return _Cursor(cursor.position, result.attempt, self._clock.now_ns() + wait), results
-            cursor = _Cursor(entry.position)
+                    retry_ns = self._clock.now_ns() + wait
+                    return replace(cursor, attempt=result.attempt, not_before_ns=retry_ns), results
+            cursor = _Cursor(cursor.journal, entry.position)
             if len(results) >= _SENDS_PER_COMMIT or self._stopped():
                 break
         return cursor, results
 
+    def _given(self, entry: Entry, journal: str) -> Entry | None:
+        """What the subscriber is given for an entry of its stream or of what is routed, if anything."""
+        record = entry.record
+        if journal == self.stream.name:
+            mine = isinstance(record, Event | Decision) and not self._subscription.refusal(record)
+            return entry if mine else None
+        if isinstance(record, Notification):
+            return entry if record.subscription == self.name else None
+        if not isinstance(record, Route) or self.name not in record.to:
+            return None
+        name, _, position = record.ref.rpartition("@")
+        if name != self.stream.name or int(position) <= self._begun:
+            return None
+        return self.stream.entry(int(position))
+
     def _attempt(self, entry: Entry, attempt: int, *, replay: bool = False) -> DeliveryResult:
-        record_id, body = cloudevent(entry, self.domain)
+        record_id, body = self._body(entry)
         started = time.perf_counter_ns()
         code, detail, outcome = None, None, "delivered"
         try:
@@ -149,24 +180,51 @@ class Deliverer:
             code=code, detail=detail, replay=replay,
         )  # fmt: skip
 
-    def _cursor(self) -> _Cursor:
-        known = self.journal.checkpoint(self.stream.name)
-        return _Cursor(**known) if known is not None else _Cursor(self._start())
+    def _body(self, entry: Entry) -> tuple[str, bytes]:
+        if not isinstance(entry.record, Notification):
+            return cloudevent(entry, self.domain)
+        refs = (ref.rpartition("@")[2] for ref in entry.record.refs)
+        told = [self.stream.entry(int(position)) for position in islice(refs, _TOLD)]
+        return notification(entry.record, told, self.domain)
+
+    def _next(self) -> tuple[_Cursor, Journal, int]:
+        """Where to go on, in which journal, and up to where."""
+        own = self._cursor(self.stream, self._start)
+        if self.routes is None:
+            return own, self.stream, self.stream.head().position
+        view = self.routes.views().get("subscriptions", {}).get(self.name)
+        if view is None or view["paused"]:
+            return own, self.stream, own.position  # it is not routed yet, or is not to be told
+        since = view["since"].get(self.stream.name.partition(".")[0], 0)
+        if own.position < since:
+            return own, self.stream, min(since, self.stream.head().position)
+        self._begun = own.position
+        at_ns = view["since"].get("time_ns", 0)
+        routed = self._cursor(self.routes, lambda: self._routed_from(at_ns))
+        return routed, self.routes, self.routes.head().position
+
+    def _routed_from(self, time_ns: int) -> int:
+        assert self.routes is not None
+        return self.routes.position_at(time_ns - 1)
+
+    def _cursor(self, journal: Journal, start: Callable[[], int]) -> _Cursor:
+        known = self.journal.checkpoint(journal.name)
+        return _Cursor(journal.name, **known) if known is not None else _Cursor(journal.name, start())
 
     def _start(self) -> int:
-        start = self._subscription.config.start
+        start = self._config.start
         if isinstance(start, Position):
             return start.position - 1
         if isinstance(start, Time):
             return self.stream.position_at(start.time - 1)
         position = 0 if start == "beginning" else self.stream.head().position
-        self._commit(_Cursor(position), [])
+        self._commit(_Cursor(self.stream.name, position), [])
         return position
 
     def _commit(self, cursor: _Cursor | None, results: list[DeliveryResult]) -> None:
         while True:
             head = self.journal.head()
-            before = self.journal.checkpoint(self.stream.name)
+            before = None if cursor is None else self.journal.checkpoint(cursor.journal)
             epoch = self._mine.number(self.journal, head)
             records: list[Record] = []
             rows: list[Op] = []
@@ -182,13 +240,13 @@ class Deliverer:
                 if cursor.position < before["position"]:
                     cursor = None  # a twin is ahead: it does not go back
                 elif cursor.position > before["position"]:
-                    moved = [InputRange(self.stream.name, before["position"] + 1, cursor.position)]
+                    moved = [InputRange(cursor.journal, before["position"] + 1, cursor.position)]
             try:
                 self.journal.commit(
                     head,
                     Commit(
                         records=records, inputs=moved, through_ns=now, epoch=epoch or head.epoch + 1,
-                        checkpoints={} if cursor is None else {self.stream.name: cursor.to_json()},
+                        checkpoints={} if cursor is None else {cursor.journal: cursor.to_json()},
                         extra=rows,
                     ),
                 )  # fmt: skip
@@ -212,4 +270,28 @@ def cloudevent(entry: Entry, domain: str) -> tuple[str, bytes]:
          "partitionkey": record.scope, "sequence": f"{entry.position:020d}",
          "causationid": record.causation[0] if record.causation else "",
          "severitytext": record.severity, "epoch": record.epoch}
+    )  # fmt: skip
+
+
+def notification(record: Notification, told: list[Entry], domain: str) -> tuple[str, bytes]:
+    """The id and CloudEvents 1.0 JSON of records that are told together; `told` are the first of them."""
+    shown = []
+    for entry in told:
+        one: Any = entry.record
+        event = isinstance(one, Event)
+        shown.append({
+            "id": one.id, "ref": entry.ref, "time": format_time(one.time_ns),
+            "type": one.type if event else f"io.qts.observer.decision.{one.verdict}",
+            "subject": one.subject if event else one.scope,
+            "severitytext": one.severitytext if event else one.severity,
+        })  # fmt: skip
+    data = {
+        "group": dict(record.group), "count": record.count, "first": format_time(record.first_ns),
+        "severity": record.severity, "records": shown,
+    }  # fmt: skip
+    return record.id, encode(
+        {"specversion": "1.0", "id": record.id, "source": f"/qts/observer/{domain}",
+         "type": "io.qts.observer.notification", "subject": "/".join(record.group.values()) or domain,
+         "time": format_time(record.time_ns), "datacontenttype": "application/json", "data": data,
+         "partitionkey": record.subscription, "severitytext": record.severity, "epoch": record.epoch}
     )  # fmt: skip

@@ -87,7 +87,7 @@ def _subscribed(wanted: Filter, **stream: Any) -> Match:
     )  # fmt: skip
 
     def match(record: AnyRecord) -> bool:
-        return bool(test.matches(record)) if isinstance(record, Event | Decision) else wanted.notes
+        return test.refusal(record) is None if isinstance(record, Event | Decision) else wanted.notes
 
     return match
 

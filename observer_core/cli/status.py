@@ -87,6 +87,9 @@ def _stages(reader: Reader, domain: str, sources: list[str], now_ns: int) -> lis
             wired.append((f"derive {item.name}", f"snapshots.{item.name}", inputs))
     wired.append(("publish", events, [f"patterns.{name}" for name in sources]))
     wired.append(("decide", f"decisions.{domain}", [events, f"commands.{domain}"]))
+    if reader.journals.names("routes", domain):
+        inputs = [events, f"decisions.{domain}", f"commands.{domain}"]
+        wired.append(("route", f"routes.{domain}", inputs))
     return [
         _stage(reader, stage, reader.journals.open(output), inputs, now_ns) for stage, output, inputs in wired
     ]

@@ -14,10 +14,10 @@ from typing import Any
 
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope
-from observer_core.decision_pipeline.timers import Timers
 from observer_core.decision_pipeline.views import BlockRows, block_entry
 from observer_core.shared.clock import format_time
 from observer_core.shared.records import Decision, Json, Severity
+from observer_core.shared.timers import Timers
 
 OPERATOR = "operator"
 

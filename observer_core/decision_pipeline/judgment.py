@@ -17,11 +17,11 @@ from pydantic import Field, model_validator
 
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.signals import Signal
-from observer_core.decision_pipeline.timers import Timers
 from observer_core.decision_pipeline.views import RISK_LEVELS, RiskLevel
 from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.records import Decision, Json, Severity
+from observer_core.shared.timers import Timers
 
 LEAK_CADENCES = 5
 """A point takes at least this many cadences of the data to leak."""

@@ -15,11 +15,11 @@ from observer_core.decision_pipeline.policy import RESUMED, Matcher, Policy, spa
 from observer_core.decision_pipeline.presets import QUARANTINE
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.signals import Signal, read_event, read_note
-from observer_core.decision_pipeline.timers import Timers
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Decision, Event, Note
 from observer_core.shared.stage import Entry
+from observer_core.shared.timers import Timers
 
 _KINDS = ("tick", "command", "quarantine", "redrive")
 _MAX_KNOWN_TYPES = 1024

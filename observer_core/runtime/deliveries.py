@@ -13,7 +13,6 @@ from observer_core.event_bus.subscriptions import (
     FileSink,
     LogSink,
     QueueSink,
-    Subscription,
     SubscriptionConfig,
 )
 from observer_core.runtime.observer import Observer
@@ -24,15 +23,26 @@ _log = structlog.get_logger("observer.delivery")
 _IDLE_SECONDS = 1.0
 
 
+def subscriptions(observer: Observer, domain: str) -> dict[str, SubscriptionConfig]:
+    """The subscriptions of a domain by name: the configured ones, and those that operators have added."""
+    found = {item.name: item for item in observer.settings.subscription if domain in item.domains}
+    view = observer.journals.open(f"routes.{domain}", domain).views().get("subscriptions", {})
+    for name, known in view.items():
+        if known["config"] is not None:
+            found[name] = SubscriptionConfig(**known["config"])
+    return found
+
+
 def deliverer(
     observer: Observer, subscription: str, domain: str, *, stopped: Callable[[], bool] = lambda: False
 ) -> Deliverer:
-    """The deliverer of a configured subscription in one of its domains."""
-    for config in observer.settings.subscription:
-        if config.name == subscription:
-            return _deliverer(observer, config, domain, stopped)
-    known = ", ".join(item.name for item in observer.settings.subscription) or "none"
-    raise InputError(f"there is no subscription {subscription!r}; configured are: {known}")
+    """The deliverer of a subscription in one of its domains."""
+    known = subscriptions(observer, domain)
+    config = known.get(subscription)
+    if config is None:
+        names = ", ".join(sorted(known)) or "none"
+        raise InputError(f"domain {domain} has no subscription {subscription!r}; there are: {names}")
+    return _deliverer(observer, config, domain, stopped)
 
 
 def _deliverer(
@@ -40,11 +50,12 @@ def _deliverer(
 ) -> Deliverer:
     return Deliverer(
         observer.journals,
-        Subscription(config),
+        config,
         domain,
         _sink(observer, config),
         observer.clock,
         observer.build,
+        routed=True,
         stopped=stopped,
     )
 
@@ -77,52 +88,85 @@ def _sink(observer: Observer, config: SubscriptionConfig) -> Sink:
 
 
 class Deliveries:
-    """One thread a subscription and domain: a slow sink holds up nobody else."""
+    """One thread a subscription and domain: a slow sink holds up nobody else.
+
+    Subscriptions that operators add are taken up within a second, those that they remove let go.
+    """
 
     def __init__(self, observer: Observer, domains: list[str]) -> None:
-        self._observer = observer
+        self._observer, self._domains = observer, sorted(set(domains))
         self._stop = threading.Event()
-        self._wakes: list[threading.Event] = []
-        self._threads: list[threading.Thread] = []
-        self._deliverers: list[Deliverer] = []
-        for config in observer.settings.subscription:
-            for domain in sorted(set(config.domains) & set(domains)):
-                self._add(_deliverer(observer, config, domain, self._stop.is_set))
+        self._threads: dict[tuple[str, str], _Thread] = {}
+        self._lock = threading.Lock()
+        self._started = False
+        self.look()
 
     def start(self) -> None:
-        for thread in self._threads:
+        self._started = True
+        for thread in self._threads.values():
             thread.start()
+
+    def look(self) -> None:
+        """Takes up subscriptions that are new, and lets go of those that are no more."""
+        with self._lock:
+            wanted = {
+                (domain, name): config
+                for domain in self._domains
+                for name, config in subscriptions(self._observer, domain).items()
+            }
+            for key in [key for key, thread in self._threads.items() if wanted.get(key) != thread.config]:
+                self._threads.pop(key).stop()
+            for (domain, name), config in wanted.items():
+                if (domain, name) not in self._threads and not self._stop.is_set():
+                    thread = self._threads[domain, name] = _Thread(self._observer, config, domain)
+                    if self._started:
+                        thread.start()
 
     def wake(self) -> None:
         """There is something new."""
-        for wake in self._wakes:
-            wake.set()
+        for thread in list(self._threads.values()):
+            thread.wake.set()
 
     def stop(self) -> None:
         """Lets every deliverer finish the record it is at, and no more."""
         self._stop.set()
-        self.wake()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(timeout=15.0)
-        for item in self._deliverers:
-            item.close()
+        with self._lock:
+            for thread in self._threads.values():
+                thread.tell()
+            for thread in self._threads.values():
+                thread.stop()
 
-    def _add(self, item: Deliverer) -> None:
-        wake = threading.Event()
-        self._deliverers.append(item)
-        self._wakes.append(wake)
-        name = f"deliver {item.domain}/{item.name}"
-        self._threads.append(threading.Thread(target=self._serve, args=(item, wake), name=name, daemon=True))
 
-    def _serve(self, item: Deliverer, wake: threading.Event) -> None:
+class _Thread:
+    def __init__(self, observer: Observer, config: SubscriptionConfig, domain: str) -> None:
+        self.config, self.wake = config, threading.Event()
+        self._stop = threading.Event()
+        self._item = _deliverer(observer, config, domain, self._stop.is_set)
+        self._thread = threading.Thread(
+            target=self._serve, name=f"deliver {domain}/{config.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def tell(self) -> None:
+        self._stop.set()
+        self.wake.set()
+
+    def stop(self) -> None:
+        self.tell()
+        if self._thread.is_alive():
+            self._thread.join(timeout=15.0)
+        self._item.close()
+
+    def _serve(self) -> None:
         while not self._stop.is_set():
             try:
-                item.pump()
+                self._item.pump()
             except ObserverError as error:
-                _log.error("delivery stopped for now", subscription=item.name, error=str(error))
+                _log.error("delivery stopped for now", subscription=self.config.name, error=str(error))
             except Exception:
                 # A defect of one sink; the thread goes on, for nobody would miss it.
-                _log.exception("delivery failed", subscription=item.name)
-            wake.wait(_IDLE_SECONDS)
-            wake.clear()
+                _log.exception("delivery failed", subscription=self.config.name)
+            self.wake.wait(_IDLE_SECONDS)
+            self.wake.clear()

@@ -22,7 +22,7 @@ from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.logs.configure import configure_for_host
 from observer_core.runtime.collecting import Bulkhead, Circuit
-from observer_core.runtime.deliveries import deliverer
+from observer_core.runtime.deliveries import deliverer, subscriptions
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
@@ -35,11 +35,11 @@ from observer_core.runtime.sources import LiveSource, check_sources, live_source
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
-from observer_core.shared.records import Snapshot
+from observer_core.shared.records import Notification, Route, Snapshot
 from observer_core.snapshot_engine.shards import shard_names, split
 from observer_core.snapshot_engine.source import Collection
 
-STAGES: Final = ("collect-source", "push", "recognise", "publish", "decide", "deliver")
+STAGES: Final = ("collect-source", "push", "recognise", "publish", "decide", "route", "deliver")
 _LEASE_NS: Final = 60 * SECOND
 """Of one delivery: half of it is worked, the other half is for a clock that is wrong."""
 _PUT_OFF_NS: Final = 5 * SECOND
@@ -137,6 +137,8 @@ class Handlers:
             current = {events.name} if committed else set()
             decided = self._pump(domain.decider, _but_time(domain.decider), current=current, flush=True)
             self._told(domain, "decisions", decided)
+            if domain.is_routed():
+                self._route(domain, _but_time(domain.router), flush=True)
 
     def sweep(self) -> None:
         """Hints again whatever lags (heads against their readers' checkpoints), and what was put off."""
@@ -222,6 +224,13 @@ class Handlers:
         with self._of_epoch("decide", values):
             found = self._pump(worker, self._changed(domain, worker, values))
             self._told(domain, "decisions", found)
+
+    def route(self, hint: bytes) -> None:
+        """Who is told of the domain's new events and decisions; each of them is hinted."""
+        values = _read(hint, domain=str)
+        domain = self.observer.domain(values["domain"])
+        with self._of_epoch("route", values):
+            self._route(domain, self._changed(domain, domain.router, values))
 
     def deliver(self, hint: bytes) -> None:
         """Brings one subscription up to date; what its sink has refused is tried again when that is due."""
@@ -375,9 +384,23 @@ class Handlers:
             return
         if stream == "events":
             self._send("decide", {"domain": domain.name, "journal": f"events.{domain.name}"})
-        for item in self.observer.settings.subscription:
-            if item.stream == stream and domain.name in item.domains:
-                self._send("deliver", {"domain": domain.name, "subscription": item.name})
+        if domain.is_routed():
+            self._send("route", {"domain": domain.name, "journal": f"{stream}.{domain.name}"})
+
+    def _route(self, domain: Domain, refresh: Refresh, *, flush: bool = False) -> None:
+        routes = domain.router.journal
+        before = routes.head(refresh=False).position
+        if not self._pump(domain.router, refresh, flush=flush):
+            return
+        told: set[str] = set()
+        for entry in routes.read(before):
+            record = entry.record
+            if isinstance(record, Route):
+                told.update(record.to)
+            elif isinstance(record, Notification):
+                told.add(record.subscription)
+        for name in sorted(told):
+            self._send("deliver", {"domain": domain.name, "subscription": name})
 
     def _lagging(self, domain: Domain) -> Iterator[tuple[str, dict[str, Any]]]:
         domain.refresh()
@@ -390,12 +413,13 @@ class Handlers:
             yield "publish", {"domain": name}
         if self._behind(domain.decider):
             yield "decide", {"domain": name}
-        for item in self.observer.settings.subscription:
-            if name in item.domains:
-                with self._delivery(name, item.name) as delivery:
-                    lags = delivery is not None and delivery.lag() > 0
-                if lags:
-                    yield "deliver", {"domain": name, "subscription": item.name}
+        if domain.is_routed() and self._behind(domain.router):
+            yield "route", {"domain": name}
+        for subscription in subscriptions(self.observer, name):
+            with self._delivery(name, subscription) as delivery:
+                lags = delivery is not None and delivery.lag() > 0
+            if lags:
+                yield "deliver", {"domain": name, "subscription": subscription}
 
     def _behind(self, worker: Worker[Any]) -> bool:
         """Does an input hold what the stage has not committed, for longer than a lazy commit explains?

@@ -195,6 +195,7 @@ class Metrics:
                 "recognise": self._observer.journals.names("patterns", domain),
                 "publish": [f"events.{domain}"],
                 "decide": [f"decisions.{domain}"],
+                **({"route": routed} if (routed := self._observer.journals.names("routes", domain)) else {}),
             }
             for stage, names in stages.items():
                 family.add_metric(

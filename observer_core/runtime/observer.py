@@ -15,6 +15,9 @@ import observer_core
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.pipeline import DecisionPipeline
 from observer_core.event_bus.publisher import Publisher, PublisherConfig
+from observer_core.event_bus.router import Router
+from observer_core.event_bus.routing import RoutingConfig
+from observer_core.event_bus.subscriptions import Subscriber
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
@@ -105,6 +108,10 @@ class Observer:
         domain = self._domains.get(name)
         return self._domains.setdefault(name, Domain(self, name)) if domain is None else domain
 
+    def subscribers(self, domain: str) -> list[Subscriber]:
+        """Who is configured to be told of what a domain records."""
+        return [item.subscriber() for item in self.settings.subscription if domain in item.domains]
+
     def workers(self) -> list[Worker[Any]]:
         """All that work in this process, of every domain."""
         return [worker for domain in list(self._domains.values()) for worker in domain.workers()]
@@ -157,7 +164,7 @@ class Domain:
         self._clock_journal = f"clock.{name}"
         self._commands = f"commands.{name}"
         self.publisher = self._worker(
-            Publisher(name, observer.settings.publish), f"events.{name}",
+            Publisher(name, observer.settings.publisher(name)), f"events.{name}",
             lambda: [*self._sources("patterns"), *self._dead_letters(), *self._ticks()],
             lambda: self._ticks() or self._sources("patterns"),
             rebuild_publisher,
@@ -172,6 +179,12 @@ class Domain:
             lambda: [f"events.{name}", self._commands, *self._ticks()],
             lambda: self._ticks() or [f"events.{name}"],
             rebuild_pipeline,
+        )  # fmt: skip
+        self.router = self._worker(
+            Router(name, observer.subscribers(name), observer.settings.routing()), f"routes.{name}",
+            lambda: [f"events.{name}", f"decisions.{name}", self._commands, *self._ticks()],
+            lambda: self._ticks() or [f"events.{name}", f"decisions.{name}"],
+            rebuild_router,
         )  # fmt: skip
         self._known: dict[str, list[str]] = {}
 
@@ -229,7 +242,9 @@ class Domain:
         if source is not None and not found and not flush:
             return 0
         self._timed("publish", self.publisher, refresh=refresh, flush=flush)
-        return self._timed("decide", self.decider, refresh=refresh, flush=flush)
+        decided = self._timed("decide", self.decider, refresh=refresh, flush=flush)
+        self.route(refresh=refresh, flush=flush)
+        return decided
 
     def _timed(self, stage: str, worker: Worker[Any], *, refresh: bool, flush: bool) -> int:
         tell = self._observer.on_stage
@@ -286,7 +301,20 @@ class Domain:
             worker.close()
 
     def workers(self) -> list[Worker[Any]]:
-        return [*self._derivers.values(), *self._recognisers.values(), self.publisher, self.decider]
+        shared = [self.publisher, self.decider, *([self.router] if self.is_routed() else [])]
+        return [*self._derivers.values(), *self._recognisers.values(), *shared]
+
+    def is_routed(self) -> bool:
+        """Whether there may be somebody to tell: a subscription is configured, or an operator has asked."""
+        if self._observer.subscribers(self.name):
+            return True
+        return bool(self._journals.open(self._commands).head(refresh=False).position)
+
+    def route(self, *, refresh: bool = False, flush: bool = False) -> int:
+        """Says who is told of what the domain has recorded; nothing where nobody is."""
+        if not self.is_routed():
+            return 0
+        return self._timed("route", self.router, refresh=refresh, flush=flush)
 
     # ------------------------------------------------------------------ wiring
 
@@ -341,6 +369,11 @@ def rebuild_recogniser(config: Mapping[str, Any]) -> Recogniser:
 def rebuild_publisher(config: Mapping[str, Any]) -> Publisher:
     values = dict(config)
     return Publisher(values.pop("domain"), PublisherConfig(**values))
+
+
+def rebuild_router(config: Mapping[str, Any]) -> Router:
+    subscribers = [Subscriber(**item) for item in config["subscribers"]]
+    return Router(config["domain"], subscribers, RoutingConfig(**config["routing"]))
 
 
 def rebuild_pipeline(config: Mapping[str, Any]) -> DecisionPipeline:

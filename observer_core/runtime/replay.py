@@ -18,6 +18,7 @@ from observer_core.runtime.observer import (
     rebuild_pipeline,
     rebuild_publisher,
     rebuild_recogniser,
+    rebuild_router,
 )
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
@@ -33,9 +34,10 @@ REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
     "recognise": rebuild_recogniser,
     "publish": rebuild_publisher,
     "decide": rebuild_pipeline,
+    "route": rebuild_router,
 }
 """By the stage that an epoch names."""
-COMPUTED = ("snapshots", "patterns", "events", "decisions")
+COMPUTED = ("snapshots", "patterns", "events", "decisions", "routes")
 _SHOWN = 400
 _NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in NOTE_KINDS)
 

@@ -26,6 +26,7 @@ from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.judgment import JudgmentConfig
 from observer_core.decision_pipeline.policy import load_policies
 from observer_core.event_bus.publisher import PublisherConfig
+from observer_core.event_bus.routing import InhibitConfig, RouteConfig, RoutingConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.runtime.paths import Paths
@@ -109,6 +110,8 @@ class Settings(BaseSettings):
     policies: Path | None = None
     """A TOML file of policies; without it the presets apply."""
     subscription: tuple[SubscriptionConfig, ...] = ()
+    route: RouteConfig = RouteConfig()
+    inhibit: tuple[InhibitConfig, ...] = ()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:
@@ -126,6 +129,17 @@ class Settings(BaseSettings):
                     f"source {item.name!r} of kind {item.kind} cannot be in domain {item.domain!r}: "
                     f"recordings need a domain of their own, everything else is in {LIVE!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _routes_lead_somewhere(self) -> Settings:
+        known = {item.name for item in self.subscription}
+        unknown = sorted(self.routing().named() - known)
+        if unknown:
+            raise ValueError(
+                f"a route leads to subscription {unknown[0]!r}, which is not configured; "
+                f"there are: {', '.join(sorted(known)) or 'none'}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -169,6 +183,19 @@ class Settings(BaseSettings):
     @property
     def paths(self) -> Paths:
         return Paths.resolve(self.root, self.data_dir, self.log_dir, self.config_dir)
+
+    def routing(self) -> RoutingConfig:
+        """Where records go."""
+        return RoutingConfig(route=self.route, inhibit=self.inhibit)
+
+    def publisher(self, domain: str) -> PublisherConfig:
+        """With the venues of the domain's sources, as they are recorded; those of one source go unsaid."""
+        parts: dict[str, list[str]] = {}
+        for item in self.source:
+            if item.domain == domain:
+                parts.setdefault(item.venue or item.name, []).extend(parts_of(item))
+        venues = {name: venue for venue, names in parts.items() if names != [venue] for name in names}
+        return self.publish.model_copy(update={"venues": {**venues, **self.publish.venues}})
 
     def decisions(self) -> DecisionConfig:
         """The policies in force."""

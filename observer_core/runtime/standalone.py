@@ -181,6 +181,7 @@ class Standalone:
                     if now >= next_tick:
                         next_tick = max(next_tick + tick_every, now)
                         moved += self._tick()
+                        deliveries.look()
                     if self._recordings and now >= next_step:
                         next_step = now + _RECORDING_STEP_SECONDS
                         moved += self._replay()
@@ -268,6 +269,7 @@ class Standalone:
             for name in self._domains():
                 if name != LIVE:  # an operator may have asked something of a recording that has ended
                     moved += self.observer.domain(name).decider.pump()
+                    self.observer.domain(name).route()
             return moved
 
     def _replay(self) -> int:

@@ -242,6 +242,62 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where one event or decision (`ref`) goes, and what keeps it from whom.
+
+    `to` are the subscriptions that are given it now, `grouped` those that are told of it later, with
+    others. `stopped` names the rest of its stream's, by what stopped them: `filter:<name>`, `route:<path>`,
+    `silence:<id>`, `inhibit:<name>`.
+    """
+
+    kind: ClassVar = "route"
+    ref: str
+    to: tuple[str, ...]
+    grouped: tuple[str, ...]
+    stopped: Mapping[str, tuple[str, ...]]
+    time_ns: int
+    epoch: int = 0
+
+    def encode(self, epoch: int) -> bytes:
+        return encode(_payload(self, epoch))
+
+    @staticmethod
+    def decode(value: Json) -> Route:
+        del value["kind"]
+        value["to"], value["grouped"] = tuple(value["to"]), tuple(value["grouped"])
+        value["stopped"] = {by: tuple(names) for by, names in value["stopped"].items()}
+        return Route(**value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """Records that one subscription is told of together.
+
+    `group`: what they agree in. `refs`: the first of them, `count`: how many there are.
+    """
+
+    kind: ClassVar = "notification"
+    id: str
+    subscription: str
+    group: Mapping[str, str]
+    refs: tuple[str, ...]
+    count: int
+    severity: Severity
+    first_ns: int
+    time_ns: int
+    epoch: int = 0
+
+    def encode(self, epoch: int) -> bytes:
+        return encode(_payload(self, epoch))
+
+    @staticmethod
+    def decode(value: Json) -> Notification:
+        del value["kind"]
+        value["refs"] = tuple(value["refs"])
+        return Notification(**value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
     """One attempt to hand one record to one subscriber. `code` is the sink's answer, if it gave one."""
 
@@ -274,8 +330,9 @@ class Note:
     `kind` is one of: `epoch` (a configuration and version take effect), `quarantine` (an
     entry is set aside), `redrive`, `domain` (which time a domain keeps), `tick` (time has
     come this far), `command` (an operator asks), `dead_letter` (a message could not be worked, or
-    what became of it), `feedback` (was a pattern right), `recovery` (bytes were lost and the index
-    was cut), `lifecycle` (start and stop). `body` is the kind's own content.
+    what became of it), `feedback` (was a pattern right), `silence` and `subscription` (an operator asks,
+    or what became of it), `recovery` (bytes were lost and the index was cut), `lifecycle` (start
+    and stop). `body` is the kind's own content.
     """
 
     kind: str
@@ -300,13 +357,16 @@ NOTE_KINDS = (
     "command",
     "dead_letter",
     "feedback",
+    "silence",
+    "subscription",
     "recovery",
     "lifecycle",
 )
-AnyRecord = Snapshot | PatternRecord | Event | Decision | DeliveryResult | Note
+AnyRecord = Snapshot | PatternRecord | Event | Decision | Route | Notification | DeliveryResult | Note
 _DECODERS: dict[str, Any] = {
     "snapshot": Snapshot.decode, "pattern": PatternRecord.decode, "decision": Decision.decode,
-    "delivery": DeliveryResult.decode, **dict.fromkeys(NOTE_KINDS, Note.decode),
+    "route": Route.decode, "notification": Notification.decode, "delivery": DeliveryResult.decode,
+    **dict.fromkeys(NOTE_KINDS, Note.decode),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from observer_core.automation.delivery import CONTENT_TYPE, Deliverer
 from observer_core.automation.sinks.backoff import delay_ns
 from observer_core.automation.sinks.file import FileSink
 from observer_core.automation.sinks.sink import Sink
-from observer_core.event_bus.subscriptions import Subscription, SubscriptionConfig
+from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.shared.clock import SECOND, ManualClock, format_time
 from observer_core.shared.errors import DeliveryError, StorageUnavailable
 from observer_core.shared.records import Decision, DeliveryResult, Event, Note, Record
@@ -101,7 +101,7 @@ class Bus:
     def deliverer(self, sink: Sink, *, journals: Journals | None = None, **config: Any) -> Deliverer:
         options = {key: config.pop(key) for key in ("max_attempts", "stopped") if key in config}
         given = {"name": "sub", "start": "beginning", "sink": {"kind": "log"}, **config}
-        subscription = Subscription(SubscriptionConfig.model_validate(given))
+        subscription = SubscriptionConfig.model_validate(given)
         return Deliverer(journals or self.journals, subscription, "live", sink, self.clock, BUILD, **options)
 
     def results(self, name: str = "sub") -> list[DeliveryResult]:

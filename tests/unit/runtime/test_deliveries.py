@@ -51,9 +51,9 @@ def test_each_kind_of_sink_is_made_of_its_configuration(
 
 
 def test_an_unknown_subscription_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no subscription 'nix'; configured are: s"):
+    with pytest.raises(InputError, match="domain live has no subscription 'nix'; there are: s"):
         deliverer(observed(tmp_path, subscription("s", FILE)), "nix", "live")
-    with pytest.raises(InputError, match="there is no subscription 'nix'; configured are: none"):
+    with pytest.raises(InputError, match="domain live has no subscription 'nix'; there are: none"):
         deliverer(observed(tmp_path), "nix", "live")
 
 

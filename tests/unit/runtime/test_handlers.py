@@ -117,7 +117,7 @@ class TestTheChain:
         sent = [decode(m.body)["id"] for m in instances.storage.queues.receive("desk", count=32)]
         assert sent == [decision.id for decision in decided]
 
-    @pytest.mark.parametrize("stage", ["recognise", "publish", "decide", "deliver"])
+    @pytest.mark.parametrize("stage", ["recognise", "publish", "decide", "route", "deliver"])
     def test_repeating_every_hint_repeats_nothing(self, instances: Instances, stage: str) -> None:
         market(instances, range(120))
         instances.handlers[0].clock()
@@ -264,7 +264,7 @@ class TestSweep:
 
 
 class TestBadHints:
-    @pytest.mark.parametrize("stage", ["collect_source", "recognise", "publish", "decide", "deliver"])
+    @pytest.mark.parametrize("stage", ["collect_source", "recognise", "publish", "decide", "route", "deliver"])
     @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b'{"source": 1, "domain": null}'])
     def test_they_are_refused_with_what_was_expected(
         self, instances: Instances, stage: str, body: bytes

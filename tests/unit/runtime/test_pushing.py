@@ -338,7 +338,7 @@ def test_a_hint_has_it_committed_and_its_readers_told(instances: Instances) -> N
     instances.give("push", message, by=1)
     assert len(records(instances, "snapshots.desk", Snapshot)) == 1
     assert dict(instances.lengths()) == {
-        "collect-source": 0, "push": 0, "recognise": 1, "publish": 0, "decide": 0, "deliver": 0,
+        "collect-source": 0, "push": 0, "recognise": 1, "publish": 0, "decide": 0, "route": 0, "deliver": 0,
     }  # fmt: skip
     instances.drain(by=1)
     assert instances.handlers[1].observer.domain("live").recogniser("desk").journal.head().position
