@@ -8,7 +8,7 @@ import typer
 
 from observer_core.cli.invocation import FINDING
 from observer_core.cli.moments import moment, when
-from observer_core.cli.opened import Reader, reading, running
+from observer_core.cli.opened import Reader, reading, takes_it
 from observer_core.cli.output import STYLES, json_line, say
 from observer_core.shared.errors import InputError
 
@@ -133,21 +133,9 @@ def _command(
             reader.journals, ManualClock(now_ns), name, command=command, scope=scope, author=author,
             reason=reason, until_ns=until_ns, policy=policy,
         )  # fmt: skip
-        local = reader.settings.storage.kind == "local"
-        process = running(reader.settings.paths.data) if local else None
-        live = reader.mode(name) == "live"
+        told = takes_it(reader, name)
     say(f"{ref}  {command} {scope} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
-    if not local:
-        say("Whoever works this storage account takes it with its next tick.")
-    elif live and process:
-        say(f"The running Observer (process {process}) takes it within moments.")
-    else:
-        act = (
-            "`observer run` is started"
-            if live
-            else "its recording goes on (`observer ingest`, `observer run`)"
-        )
-        say(f"Nothing works domain {name} now: the record waits in the journal until {act}.")
+    say(told)
 
 
 def _domain_of(reader: Reader, scope: str, chosen: str | None) -> str:

@@ -125,3 +125,14 @@ def running(data: Path) -> str | None:
     except FileNotFoundError:
         pass
     return None
+
+
+def takes_it(reader: Reader, domain: str) -> str:
+    """Who takes up what has just been asked of a domain, and when."""
+    if reader.settings.storage.kind != "local":
+        return "Whoever works this storage account takes it with its next tick."
+    live, process = reader.mode(domain) == "live", running(reader.settings.paths.data)
+    if live and process:
+        return f"The running Observer (process {process}) takes it within moments."
+    act = "`observer run` is started" if live else "its recording goes on (`observer ingest`, `observer run`)"
+    return f"Nothing works domain {domain} now: the record waits in the journal until {act}."

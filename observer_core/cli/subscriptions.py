@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from observer_core.cli.gate import Author, Reason
 from observer_core.cli.invocation import Invocation
 from observer_core.cli.masking import masked_sink
 from observer_core.cli.moments import moment
-from observer_core.cli.opened import Reader, observing, reading
+from observer_core.cli.opened import Reader, observing, reading, takes_it
 from observer_core.cli.output import json_line, say, table
 from observer_core.shared.errors import InputError
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from observer_core.storage.journal import Journal
 
 app = typer.Typer(help="What subscribers are given.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The subscription.")]
+Domain = Annotated[str | None, typer.Option(help="The domain, if there are several.")]
 
 
 @app.command()
@@ -35,10 +41,9 @@ def ls(
         say("no subscription is configured; add [[subscription]] to the configuration")
         return
     table(
-        ("name", "domain", "stream", "sink", "delivered to", "waiting", "attempts"),
+        ("name", "domain", "stream", "state", "sink", "waiting", "attempts"),
         [
-            (item["name"], item["domain"], item["stream"], item["sink"],
-             "-" if item["position"] is None else str(item["position"]),
+            (item["name"], item["domain"], item["stream"], item["state"], item["sink"],
              "-" if item["lag"] is None else str(item["lag"]), str(item["attempt"]))
             for item in found
         ],
@@ -86,22 +91,104 @@ def replay(
     say(f"what became of each is in results.{chosen}-{name}")
 
 
+@app.command()
+def add(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="TOML with one [[subscription]] table.")],
+    author: Author,
+    reason: Reason,
+    domain: Domain = None,
+) -> None:
+    """Add a subscription while everything runs.
+
+    Those in the configuration are changed there. A record may hold no secret: sinks that need one
+    belong into the configuration.
+    """
+    from observer_core.event_bus.subscriptions import SubscriptionConfig
+    from observer_core.runtime.settings import read_toml
+    from observer_core.shared.config import explain
+
+    tables = read_toml(file).get("subscription")
+    if not isinstance(tables, list) or len(tables) != 1:
+        raise InputError(f"{file}: expected one [[subscription]] table")
+    try:
+        config = SubscriptionConfig.model_validate(tables[0])
+    except ValidationError as error:
+        raise explain(error, str(file)) from None
+    if getattr(config.sink, "secret", None) is not None:
+        raise InputError(f"{file}: a record may hold no secret; put this subscription into the configuration")
+    body = {"action": "add", "name": config.name, "config": config.canonical()}
+    _ask(ctx, config.name, body, author, reason, domain or config.domains[0])
+
+
+@app.command()
+def pause(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
+    """Send nothing for now; what comes meanwhile waits."""
+    _ask(ctx, name, {"action": "pause", "name": name}, author, reason, domain)
+
+
+@app.command()
+def resume(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
+    """Send again, first what has waited."""
+    _ask(ctx, name, {"action": "resume", "name": name}, author, reason, domain)
+
+
+@app.command()
+def remove(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
+    """Send nothing any more; one of the configuration comes back when it is removed there and added anew."""
+    _ask(ctx, name, {"action": "remove", "name": name}, author, reason, domain)
+
+
+def _ask(
+    ctx: typer.Context, name: str, body: dict[str, Any], author: str, reason: str, domain: str | None
+) -> None:
+    from observer_core.runtime import operate
+
+    with reading(ctx) as reader:
+        chosen = reader.one_domain(domain, f"subscription {name} may be of any domain")
+        known = reader.journals.open(f"routes.{chosen}").views().get("subscriptions", {})
+        configured = {c.name for c in reader.settings.subscription if chosen in c.domains}
+        if body["action"] != "add" and name not in {*known, *configured}:
+            names = ", ".join(sorted({*known, *configured})) or "none"
+            raise InputError(f"domain {chosen} has no subscription {name!r}; there are: {names}")
+        now_ns = max(reader.gate.now_ns(chosen), reader.newest_ns(chosen))
+        asked = {**body, "author": author, "reason": reason}
+        ref = operate.ask(reader.journals, chosen, "subscription", asked, now_ns)
+        told = takes_it(reader, chosen)
+    say(f"{ref}  {body['action']} subscription {name} in domain {chosen}")
+    say(told)
+
+
 def _listed(reader: Reader) -> list[dict[str, Any]]:
+    from observer_core.event_bus.subscriptions import SubscriptionConfig
+
     found = []
-    for config in reader.settings.subscription:
-        for domain in reader.domains():
-            if domain not in config.domains:
-                continue
+    for domain in reader.domains():
+        routes = reader.journals.open(f"routes.{domain}")
+        known = routes.views().get("subscriptions", {})
+        configs = {c.name: c for c in reader.settings.subscription if domain in c.domains}
+        for name, view in known.items():
+            if view["config"] is not None:
+                configs[name] = SubscriptionConfig(**view["config"])
+        for name, config in configs.items():
             stream = reader.journals.open(f"{config.stream}.{domain}")
-            cursor = reader.journals.open(f"results.{domain}-{config.name}").checkpoint(stream.name)
-            position = None if cursor is None else cursor["position"]
+            results = reader.journals.open(f"results.{domain}-{name}")
+            own, routed = results.checkpoint(stream.name), results.checkpoint(routes.name)
+            cursor = routed or own
+            view = known.get(name)
+            state = "waiting" if view is None else "paused" if view["paused"] else "active"
             found.append({
-                "name": config.name, "domain": domain, "stream": stream.name,
-                "sink": masked_sink(config.sink), "position": position,
-                "lag": None if position is None else stream.head().position - position,
+                "name": name, "domain": domain, "stream": stream.name, "state": state,
+                "sink": masked_sink(config.sink), "position": None if own is None else own["position"],
+                "routed": None if routed is None else routed["position"],
+                "lag": None if cursor is None else _lag(cursor, routes if routed else stream),
                 "attempt": 0 if cursor is None else cursor["attempt"],
             })  # fmt: skip
     return found
+
+
+def _lag(cursor: dict[str, Any], journal: Journal) -> int:
+    return max(0, int(journal.head().position - cursor["position"]))
 
 
 def _config(reader: Reader, name: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
-from observer_core.shared.records import Note, Record, Snapshot
+from observer_core.shared.records import Json, Note, Record, Snapshot
 from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op
@@ -24,6 +24,13 @@ def command(
     journal = journals.open(f"commands.{domain}", domain)
     note = Note(kind="command", time_ns=clock.now_ns(), body=body)
     head = append(journal, [note])
+    return f"{journal.name}@{head.position}"
+
+
+def ask(journals: Journals, domain: str, kind: str, body: Json, time_ns: int) -> str:
+    """Asks the domain's router for a `silence` or about a `subscription`; gives the ref of the record."""
+    journal = journals.open(f"commands.{domain}", domain)
+    head = append(journal, [Note(kind=kind, time_ns=time_ns, body=body)])
     return f"{journal.name}@{head.position}"
 
 

@@ -13,9 +13,11 @@ from observer_core.automation.sinks.file import FileSink
 from observer_core.automation.sinks.log import LogSink
 from observer_core.automation.sinks.queue import QueueSink
 from observer_core.automation.sinks.webhook import WebhookSink
+from observer_core.runtime import operate
 from observer_core.runtime.deliveries import Deliveries, deliverer
 from observer_core.runtime.observer import Observer
 from observer_core.shared.errors import InputError, StorageUnavailable
+from observer_core.shared.records import DeliveryResult, Route
 from tests.support.market import eventually, observer, recording, take
 
 FILE = {"kind": "file", "path": "out/blocks.ndjson"}
@@ -129,5 +131,102 @@ def test_one_that_fails_goes_on_and_disturbs_no_other(
         failing[0] = False
         sending.wake()
         eventually(lambda: len(lines(tmp_path / "bad")) == len(lines(tmp_path / FILE["path"])) > 0)
+    finally:
+        sending.stop()
+
+
+# ---------------------------------------------------------------------- what is routed
+
+
+def ask(it: Observer, kind: str, **body: Any) -> None:
+    body = {"author": "kim", "reason": "test", **body}
+    operate.ask(it.journals, "desk", kind, body, it.journals.open("events.desk").head().time_ns)
+    it.domain("desk").route(refresh=True)
+
+
+def test_a_silence_keeps_records_from_subscribers_and_says_so(tmp_path: Path) -> None:
+    it = observed(
+        tmp_path, subscription("ops", FILE, domains=["desk"]),
+        subscription("audit", {"kind": "file", "path": "audit"}, domains=["desk"], always=True),
+    )  # fmt: skip
+    take(it, recording(tmp_path / "desk.csv", range(100)))
+    end_ns = it.journals.open("events.desk").head().time_ns + 10**15
+    ask(it, "silence", action="add", match={}, start_ns=0, end_ns=end_ns)
+    before = len(stopped(it))
+    take(it, recording(tmp_path / "desk.csv"))
+    for name in ("ops", "audit"):
+        deliverer(it, name, "desk").pump()
+    kept = [by for by in stopped(it)[before:] if by.startswith("silence:")]
+    assert len(lines(tmp_path / "audit")) - len(lines(tmp_path / FILE["path"])) == len(kept) > 0
+
+
+def stopped(it: Observer) -> list[str]:
+    records = [entry.record for entry in it.journals.open("routes.desk").scan()]
+    return [by for record in records if isinstance(record, Route) for by in record.stopped]
+
+
+def test_one_that_is_added_later_begins_where_it_was_told_to(tmp_path: Path) -> None:
+    it = observed(tmp_path, subscription("ops", FILE, domains=["desk"]))
+    take(it, recording(tmp_path / "desk.csv", range(180)))
+    old = len(list(it.journals.open("decisions.desk").scan()))
+    for name, start in (("all", "beginning"), ("new", "now")):
+        config = subscription(name, {"kind": "file", "path": name}, domains=["desk"], start=start)
+        ask(it, "subscription", action="add", config=config)
+        deliverer(it, name, "desk").lag()
+    take(it, recording(tmp_path / "desk.csv"))
+    for name in ("ops", "all", "new"):
+        sender = deliverer(it, name, "desk")
+        sender.pump()
+        assert sender.lag() == 0
+    everything = [line["id"] for line in lines(tmp_path / FILE["path"])]
+    assert [line["id"] for line in lines(tmp_path / "all")] == everything
+    new = [line["id"] for line in lines(tmp_path / "new")]
+    assert new == everything[-len(new) :]
+    assert 0 < len(new) < len(everything)
+    assert old > 0
+
+
+def test_one_that_is_paused_is_given_afterwards_what_has_waited(tmp_path: Path) -> None:
+    it = observed(tmp_path, subscription("ops", FILE, domains=["desk"]))
+    take(it, recording(tmp_path / "desk.csv", range(100)))
+    ask(it, "subscription", action="pause", name="ops")
+    take(it, recording(tmp_path / "desk.csv"))
+    assert deliverer(it, "ops", "desk").pump() == 0
+    ask(it, "subscription", action="resume", name="ops")
+    assert deliverer(it, "ops", "desk").pump() > 0
+
+
+def test_a_group_is_one_message_that_names_its_records(tmp_path: Path) -> None:
+    one = subscription("ops", FILE, domains=["desk"], stream="events")
+    it = observer(tmp_path, subscription=[one], route={"to": ["ops"], "group_by": ["source"]})
+    take(it, recording(tmp_path / "desk.csv"))
+    deliverer(it, "ops", "desk").pump()
+    told = lines(tmp_path / FILE["path"])
+    assert {line["type"] for line in told} == {"io.qts.observer.notification"}
+    assert told[0]["data"]["group"] == {"source": "desk"}
+    records = [record for line in told for record in line["data"]["records"]]
+    assert sum(line["data"]["count"] for line in told) == len(records) > 1
+    assert records[0]["type"].startswith("io.qts.observer.")
+    assert all(result.outcome == "delivered" for result in results(it))
+
+
+def results(it: Observer) -> list[DeliveryResult]:
+    found = [entry.record for entry in it.journals.open("results.desk-ops").scan()]
+    return [record for record in found if isinstance(record, DeliveryResult)]
+
+
+def test_the_threads_take_up_what_an_operator_adds_and_let_go_of_what_he_removes(tmp_path: Path) -> None:
+    it = observed(tmp_path, subscription("ops", FILE, domains=["desk"]))
+    take(it, recording(tmp_path / "desk.csv"))
+    sending = Deliveries(it, ["desk"])
+    sending.start()
+    try:
+        config = subscription("late", {"kind": "file", "path": "late"}, domains=["desk"])
+        ask(it, "subscription", action="add", config=config)
+        sending.look()
+        eventually(lambda: lines(tmp_path / "late"))
+        ask(it, "subscription", action="remove", name="late")
+        sending.look()
+        assert [name for _, name in sending._threads] == ["ops"]
     finally:
         sending.stop()
