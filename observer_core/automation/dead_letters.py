@@ -1,4 +1,4 @@
-"""Dead letters: messages that the host gave up on, kept, announced, and sent again by an operator.
+"""Dead letters: what the host or a delivery gave up on, kept, announced, and sent again by an operator.
 
 A hint carries no truth, so nothing is lost with it: `sweep` finds what it told of, and the
 gate closes by lag meanwhile. But something made it fail, again and again, and that is
@@ -10,10 +10,11 @@ letter that can be redriven once more, which repeats nothing.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from observer_core.shared.canonical import decode
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
 from observer_core.shared.ids import derive
@@ -24,6 +25,8 @@ from observer_core.storage.ports import MESSAGE_BYTES, Queues
 
 JOURNAL: Final = "deadletters.live"
 KIND: Final = "dead_letter"
+TO_SUBSCRIBER: Final = "subscription "
+"""What the queue of a letter begins with that was to go to a subscriber."""
 _DOMAIN: Final = "live"
 State = Literal["buried", "redriven", "dropped"]
 
@@ -90,9 +93,17 @@ class DeadLetters:
             raise InputError(f"{what} with {identity!r}; `observer dlq ls --all` lists them")
         return found[0]
 
-    def redrive(self, letter: Letter, *, author: str, reason: str) -> None:
-        """Sends the message to its queue again, and records who did and why."""
-        self._queues.send(letter.queue, letter.body)
+    def redrive(
+        self, letter: Letter, *, author: str, reason: str, resend: Callable[[Mapping[str, Any]], None]
+    ) -> None:
+        """Sends the message to its queue again, and records who did and why.
+
+        What was to go to a subscriber is given to `resend`, which raises where that fails again.
+        """
+        if letter.queue.startswith(TO_SUBSCRIBER):
+            resend(decode(letter.body))
+        else:
+            self._queues.send(letter.queue, letter.body)
         self._end(letter, "redriven", author, reason)
 
     def drop(self, letter: Letter, *, author: str, reason: str) -> None:

@@ -14,15 +14,27 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+from observer_core.automation.dead_letters import TO_SUBSCRIBER, DeadLetters
 from observer_core.automation.sinks.backoff import delay_ns
-from observer_core.automation.sinks.sink import Sink
+from observer_core.automation.sinks.sink import Folding, Sink
 from observer_core.event_bus.subscriptions import Position, Subscription, SubscriptionConfig, Time
+from observer_core.safety.breaker import Breaker
+from observer_core.safety.pace import Pace
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import Clock, format_time
 from observer_core.shared.errors import Conflict, DeliveryError
-from observer_core.shared.records import Decision, DeliveryResult, Event, Notification, Record, Route
+from observer_core.shared.ids import derive
+from observer_core.shared.records import (
+    Decision,
+    DeliveryResult,
+    Event,
+    Notification,
+    Outcome,
+    Record,
+    Route,
+)
 from observer_core.shared.stage import Entry
 from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import Commit, Journal
@@ -31,27 +43,54 @@ from observer_core.storage.ports import Op
 from observer_core.storage.rows import InputRange
 
 CONTENT_TYPE = "application/cloudevents+json"
+LIVE: Final = "live"
 _BATCH = 500
 _SENDS_PER_COMMIT = 20
 _TOLD = 50
 """As many records of a notification are told; all are counted."""
 
 
+_CLOSED: Final = Breaker()
+
+
 @dataclass(frozen=True, slots=True)
 class _Cursor:
-    """Everything in `journal` up to `position` is done; the next record failed `attempt` times: wait."""
+    """Everything in `journal` up to `position` is done; the next record failed `attempt` times: wait.
+
+    `circuit` is how the sink fares, record after record.
+    """
 
     journal: str
     position: int
     attempt: int = 0
     not_before_ns: int = 0
+    circuit: Breaker = _CLOSED
 
-    def to_json(self) -> Mapping[str, int]:
-        return {
-            "position": self.position,
-            "attempt": self.attempt,
-            "not_before_ns": self.not_before_ns,
-        }
+    def to_json(self) -> Mapping[str, Any]:
+        value: dict[str, Any] = {
+            "position": self.position, "attempt": self.attempt, "not_before_ns": self.not_before_ns,
+        }  # fmt: skip
+        return value if self.circuit == _CLOSED else {**value, "circuit": self.circuit.to_json()}
+
+    @staticmethod
+    def of(journal: str, value: Mapping[str, Any]) -> _Cursor:
+        return _Cursor(
+            journal, value["position"], value["attempt"], value["not_before_ns"],
+            Breaker.of(value.get("circuit")),
+        )  # fmt: skip
+
+
+class _Attempt(NamedTuple):
+    """What came of one attempt.
+
+    `alive`: the sink answered; `wait_ns`: what it asked for; `receipt`: its name for the message.
+    """
+
+    result: DeliveryResult
+    alive: bool = True
+    wait_ns: int = 0
+    thread: str = ""
+    receipt: str | None = None
 
 
 class Deliverer:
@@ -67,7 +106,7 @@ class Deliverer:
         build: Build,
         *,
         routed: bool = False,
-        max_attempts: int = 12,
+        letters: DeadLetters | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = config.name
@@ -79,8 +118,11 @@ class Deliverer:
         self._sink = sink
         self._clock = clock
         self._mine = Epoch("deliver", "2", config.canonical(), build)
-        self._max_attempts = max_attempts
+        self._letters = letters
         self._stopped = stopped
+        self._pace = None if config.max_rate is None else Pace(config.max_rate, sleep=self._pause)
+        self._receipts: dict[str, str] = {}
+        """Those that are not committed yet."""
         self._begun = 0
         """Records of the stream up to here are not taken from what is routed."""
 
@@ -96,9 +138,9 @@ class Deliverer:
                 return attempts
             # No further than is stored: what this process knows beyond it may never be committed.
             entries = journal.read(cursor.position, min(_BATCH, behind))
-            cursor, results = self._deliver(cursor, entries)
-            attempts += len(results)
-            self._commit(cursor, results)
+            cursor, found = self._deliver(cursor, entries)
+            attempts += len(found)
+            self._commit(cursor, found)
             if cursor.attempt:
                 return attempts
         return attempts
@@ -118,33 +160,54 @@ class Deliverer:
 
     def replay(self, first: int, last: int) -> int:
         """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
-        results = []
+        found = []
         for entry in self.stream.scan(first, last):
             record = entry.record
             if isinstance(record, Event | Decision) and not self._subscription.refusal(record):
-                results.append(self._attempt(entry, 1, replay=True))
-        if results:
-            self._commit(None, results)
-        return len(results)
+                found.append(self._attempt(entry, 1, replay=True))
+        if found:
+            self._commit(None, found)
+        return len(found)
+
+    def again(self, ref: str) -> DeliveryResult:
+        """Sends one record that had become a dead letter, and records what came of it."""
+        name, _, position = ref.rpartition("@")
+        journal = self.routes if self.routes is not None and name == self.routes.name else self.stream
+        found = self._attempt(journal.entry(int(position)), self._config.max_attempts)
+        self._commit(None, [found])
+        return found.result
 
     def close(self) -> None:
         self._sink.close()
 
-    def _deliver(self, cursor: _Cursor, entries: list[Entry]) -> tuple[_Cursor, list[DeliveryResult]]:
-        results: list[DeliveryResult] = []
+    def _deliver(self, cursor: _Cursor, entries: list[Entry]) -> tuple[_Cursor, list[_Attempt]]:
+        found: list[_Attempt] = []
         for entry in entries:
-            given = self._given(entry, cursor.journal)
+            given, circuit = self._given(entry, cursor.journal), cursor.circuit
             if given is not None:
-                result = self._attempt(given, cursor.attempt + 1)
-                results.append(result)
-                if result.outcome == "failed":
-                    wait = delay_ns(result.record, result.attempt)
-                    retry_ns = self._clock.now_ns() + wait
-                    return replace(cursor, attempt=result.attempt, not_before_ns=retry_ns), results
-            cursor = _Cursor(cursor.journal, entry.position)
-            if len(results) >= _SENDS_PER_COMMIT or self._stopped():
+                one = self._attempt(given, cursor.attempt + 1)
+                found.append(one)
+                if one.result.outcome == "failed":
+                    return self._put_off(cursor, one), found
+                circuit = _CLOSED if one.alive else self._failed(cursor, one)
+            cursor = _Cursor(cursor.journal, entry.position, 0, circuit.until_ns, circuit)
+            if circuit.state == "open":
                 break
-        return cursor, results
+            if len(found) >= _SENDS_PER_COMMIT or self._stopped():
+                break
+        return cursor, found
+
+    def _put_off(self, cursor: _Cursor, failed: _Attempt) -> _Cursor:
+        """The same record again, when its attempts, the sink's failures and the sink itself allow it."""
+        now, result = self._clock.now_ns(), failed.result
+        circuit = self._failed(cursor, failed)
+        wait_ns = max(delay_ns(result.record, result.attempt), failed.wait_ns, circuit.until_ns - now)
+        return replace(cursor, attempt=result.attempt, not_before_ns=now + wait_ns, circuit=circuit)
+
+    def _failed(self, cursor: _Cursor, failed: _Attempt) -> Breaker:
+        now, config = self._clock.now_ns(), self._config.breaker
+        jitter = int(derive("jitter", failed.result.record, str(failed.result.attempt))[:8], 16) / 2**32
+        return cursor.circuit.at(now, config).failed(now, config, jitter)
 
     def _given(self, entry: Entry, journal: str) -> Entry | None:
         """What the subscriber is given for an entry of its stream or of what is routed, if anything."""
@@ -161,24 +224,67 @@ class Deliverer:
             return None
         return self.stream.entry(int(position))
 
-    def _attempt(self, entry: Entry, attempt: int, *, replay: bool = False) -> DeliveryResult:
+    def _attempt(self, entry: Entry, attempt: int, *, replay: bool = False) -> _Attempt:
         record_id, body = self._body(entry)
         started = time.perf_counter_ns()
-        code, detail, outcome = None, None, "delivered"
+        code, detail, wait_ns, thread, receipt, alive = None, None, 0, "", None, True
+        outcome: Outcome = "delivered"
         try:
-            if not replay and self._sink.already_has(record_id):
+            if not replay and self._is_old(entry):
+                outcome = "expired"
+            elif isinstance(self._sink, Folding) and self._sink.folds(body):
+                outcome = "folded"
+            elif not replay and self._sink.already_has(record_id):
                 outcome = "already_delivered"
             else:
-                code = self._sink.send(record_id, body, content_type=CONTENT_TYPE, replay=replay)
+                if self._pace is not None:
+                    self._pace.wait()
+                if isinstance(self._sink, Folding):
+                    thread = self._sink.thread_of(body)
+                    earlier = self._receipt(thread) if thread else None
+                    code, receipt = self._sink.send_in(body, replay=replay, earlier=earlier)
+                    if receipt is not None:
+                        self._receipts[thread] = receipt
+                else:
+                    code = self._sink.send(record_id, body, content_type=CONTENT_TYPE, replay=replay)
         except DeliveryError as error:
-            code, detail = error.code, str(error)[:300]
-            outcome = "failed" if error.retry and attempt < self._max_attempts else "dropped"
-        return DeliveryResult(
-            subscription=self.name, record=record_id, ref=entry.ref, attempt=attempt,
-            outcome=outcome,  # type: ignore[arg-type]
+            code, detail, wait_ns, alive = error.code, str(error)[:300], error.wait_ns, not error.retry
+            outcome = "failed" if error.retry and attempt < self._config.max_attempts else "dropped"
+        result = DeliveryResult(
+            subscription=self.name, record=record_id, ref=entry.ref, attempt=attempt, outcome=outcome,
             time_ns=self._clock.now_ns(), latency_ns=time.perf_counter_ns() - started,
             code=code, detail=detail, replay=replay,
         )  # fmt: skip
+        if outcome == "dropped" and not replay:
+            self._bury(entry, result)
+        return _Attempt(result, alive, wait_ns, thread, receipt)
+
+    def _is_old(self, entry: Entry) -> bool:
+        """Live, by the clock; a recording's time is another."""
+        limit = self._config.max_age
+        return limit is not None and self.domain == LIVE and self._clock.now_ns() - entry.time_ns > limit
+
+    def _receipt(self, thread: str) -> str | None:
+        if thread in self._receipts:
+            return self._receipts[thread]
+        known = self.journal.views().get(f"thread.{thread}")
+        return None if known is None else str(known["receipt"])
+
+    def _bury(self, entry: Entry, result: DeliveryResult) -> None:
+        """A record that is given up is a dead letter, once; the news of a dead letter becomes none itself."""
+        record = entry.record
+        if self._letters is None or (isinstance(record, Event) and record.type.endswith(".dead_letter")):
+            return
+        body = {"domain": self.domain, "subscription": self.name, "ref": entry.ref, "detail": result.detail}
+        self._letters.bury(
+            f"{TO_SUBSCRIBER}{self.name}", "deliver", encode(body), message_id=f"{self.domain} {entry.ref}",
+            dequeue_count=result.attempt,
+        )  # fmt: skip
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopped() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 0.2))
 
     def _body(self, entry: Entry) -> tuple[str, bytes]:
         if not isinstance(entry.record, Notification):
@@ -209,7 +315,7 @@ class Deliverer:
 
     def _cursor(self, journal: Journal, start: Callable[[], int]) -> _Cursor:
         known = self.journal.checkpoint(journal.name)
-        return _Cursor(journal.name, **known) if known is not None else _Cursor(journal.name, start())
+        return _Cursor.of(journal.name, known) if known is not None else _Cursor(journal.name, start())
 
     def _start(self) -> int:
         start = self._config.start
@@ -221,13 +327,17 @@ class Deliverer:
         self._commit(_Cursor(self.stream.name, position), [])
         return position
 
-    def _commit(self, cursor: _Cursor | None, results: list[DeliveryResult]) -> None:
+    def _commit(self, cursor: _Cursor | None, found: list[_Attempt]) -> None:
         while True:
             head = self.journal.head()
             before = None if cursor is None else self.journal.checkpoint(cursor.journal)
             epoch = self._mine.number(self.journal, head)
             records: list[Record] = []
-            rows: list[Op] = []
+            results = [one.result for one in found]
+            rows: list[Op] = [
+                self.journal.view_op(f"thread.{one.thread}", {"receipt": one.receipt})
+                for one in {one.thread: one for one in found if one.receipt is not None}.values()
+            ]
             now = max(head.time_ns, self._clock.now_ns())
             if epoch is None:
                 note, row = self._mine.opening(head, results[0].time_ns if results else now)
@@ -250,6 +360,7 @@ class Deliverer:
                         extra=rows,
                     ),
                 )  # fmt: skip
+                self._receipts.clear()
                 return
             except Conflict:
                 # A twin delivers the same subscription: its results stand, ours are added.

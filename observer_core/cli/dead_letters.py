@@ -1,8 +1,8 @@
-"""`dlq`: messages that no function could work, and how they come back."""
+"""`dlq`: messages that no function could work, records that no subscriber took, and how they come back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,14 +11,14 @@ import typer
 
 from observer_core.cli.invocation import FINDING, Invocation
 from observer_core.cli.moments import when
-from observer_core.cli.opened import reading
+from observer_core.cli.opened import observing, reading
 from observer_core.cli.output import json_line, say, table
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
     from observer_core.automation.dead_letters import DeadLetters, Letter
 
-app = typer.Typer(help="Messages that the Functions app gave up on.", no_args_is_help=True)
+app = typer.Typer(help="What the Functions app, or a delivery, gave up on.", no_args_is_help=True)
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Which letters: the first characters will do.")
 ]
@@ -86,13 +86,26 @@ def show(
 def redrive(
     ctx: typer.Context, author: Author, reason: Reason, ids: Ids = None, every: Every = False
 ) -> None:
-    """Send letters to their queues again.
+    """Send letters to their queues, or subscribers, again.
 
-    A message says only where to look, so sending one too often repeats nothing.
+    A message says only where to look, so sending one too often repeats nothing; a subscriber knows a
+    record by its id.
     """
 
+    def resend(body: Mapping[str, Any]) -> None:
+        from observer_core.runtime.deliveries import deliverer
+
+        with observing(Invocation.of(ctx).settings()) as observer:
+            sender = deliverer(observer, body["subscription"], body["domain"])
+            try:
+                result = sender.again(body["ref"])
+            finally:
+                sender.close()
+        if result.outcome in ("failed", "dropped"):
+            raise InputError(f"{body['subscription']} did not take {body['ref']}: {result.detail}")
+
     def again(letters: DeadLetters, letter: Letter) -> None:
-        letters.redrive(letter, author=author, reason=reason)
+        letters.redrive(letter, author=author, reason=reason, resend=resend)
 
     _each(ctx, ids, every, "sent again", again)
 

@@ -15,8 +15,9 @@ from pydantic import (
 )
 
 from observer_core.event_bus.matching import Matcher, RecordMatch, Refusal, facts_of
+from observer_core.safety.breaker import BreakerConfig
 from observer_core.shared.clock import SECOND, format_time, parse_time
-from observer_core.shared.config import Config, DurationNs, Name
+from observer_core.shared.config import Config, DurationNs, EnvSecret, Name
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Decision, Event
 
@@ -61,17 +62,81 @@ class QueueSink(Config):
 
 
 class WebhookSink(Config):
-    """Posts each record to `url`; `secret` signs the body (HMAC-SHA-256) and is never printed."""
+    """Posts each record to `url`; `secret` signs the body (HMAC-SHA-256) and is never printed.
+
+    A secret is given by name (`{ env = "HOOK_SECRET" }`), or as it is.
+    """
 
     kind: Literal["webhook"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")]
     timeout: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
-    secret: SecretStr | None = None
+    secret: EnvSecret | SecretStr | None = None
     allow_private: bool = False
     """Whether `url` may resolve to a loopback or private address."""
 
 
-Sink = Annotated[LogSink | FileSink | QueueSink | WebhookSink, Field(discriminator="kind")]
+Mailbox = Annotated[str, StringConstraints(pattern=r"^[^\s@<>]+@[^\s@<>]+$")]
+
+
+class SlackSink(Config):
+    """Tells a Slack channel: by an incoming webhook (`url`), or with a bot's `token` in a `channel`.
+
+    What belongs to an incident is told by the incident's own events alone. With a token an incident is
+    one message that is updated; an incoming webhook cannot do that, so it posts each change.
+    """
+
+    kind: Literal["slack"]
+    url: EnvSecret | None = None
+    token: EnvSecret | None = None
+    channel: Annotated[str, StringConstraints(pattern=r"^[CGD][A-Z0-9]{2,}$")] | None = None
+    timeout: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+    api: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+\S*$")] = "https://slack.com/api"
+    allow_private: bool = False
+
+    @model_validator(mode="after")
+    def _one_way(self) -> SlackSink:
+        if (self.url is None) == (self.token is None):
+            raise ValueError("a slack sink has url = { env = … } (incoming webhook) or token = { env = … }")
+        if (self.token is None) != (self.channel is None):
+            raise ValueError("token and channel (its id, as C0123ABCD) belong together")
+        return self
+
+
+class TeamsSink(Config):
+    """Posts an Adaptive Card to a Teams workflow or connector webhook."""
+
+    kind: Literal["teams"]
+    url: EnvSecret
+    timeout: Annotated[DurationNs, Field(gt=0)] = 10 * SECOND
+    allow_private: bool = False
+
+
+class EmailSink(Config):
+    """Sends mail by SMTP with TLS: one a record, or one a group of them (`group_by` in its route)."""
+
+    kind: Literal["email"]
+    host: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]+$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 587
+    tls: Literal["starttls", "tls"] = "starttls"
+    sender: Mailbox
+    to: Annotated[tuple[Mailbox, ...], Field(min_length=1)]
+    user: str | None = None
+    password: EnvSecret | None = None
+    timeout: Annotated[DurationNs, Field(gt=0)] = 20 * SECOND
+    ca_file: str | None = None
+    """Whom to trust instead of the machine's authorities (a server with a certificate of its own)."""
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> EmailSink:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together")
+        return self
+
+
+Sink = Annotated[
+    LogSink | FileSink | QueueSink | WebhookSink | SlackSink | TeamsSink | EmailSink,
+    Field(discriminator="kind"),
+]
 
 
 class Subscriber(RecordMatch):
@@ -95,11 +160,20 @@ class Subscriber(RecordMatch):
 
 
 class SubscriptionConfig(Subscriber):
-    """One subscriber's stream: from where on, of which domains, and into what sink."""
+    """One subscriber's stream: from where on, of which domains, and into what sink.
+
+    `max_age`: what is older when its turn comes (after a long stop, say) is recorded, not sent; not in
+    recordings, whose time is another. `max_rate`: records a second at most. `breaker`: how long the sink
+    is let be after failures in a row. `max_attempts`: after so many a record becomes a dead letter.
+    """
 
     domains: Annotated[tuple[Name, ...], Field(min_length=1)] = ("live",)
     """Recordings page nobody unless their domain is named here."""
     start: Literal["beginning", "now"] | Position | Time = "now"
+    max_age: Annotated[DurationNs, Field(gt=0)] | None = None
+    max_rate: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    breaker: BreakerConfig = BreakerConfig(longest=300 * SECOND)
     sink: Sink
 
     def subscriber(self) -> Subscriber:

@@ -7,16 +7,11 @@ from collections.abc import Callable
 
 import structlog
 
+from observer_core.automation.dead_letters import DeadLetters
 from observer_core.automation.delivery import Deliverer
-from observer_core.automation.sinks.sink import Sink
-from observer_core.event_bus.subscriptions import (
-    FileSink,
-    LogSink,
-    QueueSink,
-    SubscriptionConfig,
-)
+from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.runtime.observer import Observer
-from observer_core.shared.clock import SECOND
+from observer_core.runtime.sinks import sink_of
 from observer_core.shared.errors import InputError, ObserverError
 
 _log = structlog.get_logger("observer.delivery")
@@ -52,38 +47,12 @@ def _deliverer(
         observer.journals,
         config,
         domain,
-        _sink(observer, config),
+        sink_of(observer, config),
         observer.clock,
         observer.build,
         routed=True,
+        letters=DeadLetters(observer.journals, observer.storage.queues, observer.clock),
         stopped=stopped,
-    )
-
-
-def _sink(observer: Observer, config: SubscriptionConfig) -> Sink:
-    sink = config.sink
-    if isinstance(sink, LogSink):
-        from observer_core.automation.sinks.log import LogSink as ToLog
-
-        return ToLog(config.name)
-    if isinstance(sink, FileSink):
-        from observer_core.automation.sinks.file import FileSink as ToFile
-
-        path = observer.settings.paths.root / sink.path
-        return ToFile(path, fsync=observer.settings.durability == "full", name=config.name)
-    if isinstance(sink, QueueSink):
-        from observer_core.automation.sinks.queue import QueueSink as ToQueue
-
-        return ToQueue(observer.storage.queues, sink.queue, name=config.name)
-    from observer_core.automation.sinks.webhook import WebhookSink as ToWebhook
-
-    secret = None if sink.secret is None else sink.secret.get_secret_value()
-    return ToWebhook(
-        sink.url,
-        secret=secret,
-        timeout=sink.timeout / SECOND,
-        allow_private=sink.allow_private,
-        name=config.name,
     )
 
 

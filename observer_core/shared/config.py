@@ -56,6 +56,12 @@ class Config(BaseModel):
         return self.model_dump(mode="json")
 
 
+class EnvSecret(Config):
+    """A secret that the environment holds under this name; Key Vault references resolve there too."""
+
+    env: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
+
+
 def identity(config: Any) -> str:
     """sha256 of the canonical form of a configuration (JSON values)."""
     return hashlib.sha256(encode(config)).hexdigest()

@@ -103,8 +103,13 @@ class Divergence(JournalError):
 
 
 class DeliveryError(ObserverError):
-    """A sink did not take a record. `code` is the sink's own answer where it gave one."""
+    """A sink did not take a record. `code` is the sink's own answer where it gave one.
 
-    def __init__(self, message: str, code: int | None = None, *, retry: bool = True) -> None:
+    `retry`: whether another attempt is worth it, `wait_ns`: not before that, if the sink said so.
+    """
+
+    def __init__(
+        self, message: str, code: int | None = None, *, retry: bool = True, wait_ns: int = 0
+    ) -> None:
         super().__init__(message)
-        self.code, self.retry = code, retry
+        self.code, self.retry, self.wait_ns = code, retry, wait_ns

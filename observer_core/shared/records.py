@@ -297,16 +297,23 @@ class Notification:
         return Notification(**value)
 
 
+Outcome = Literal["delivered", "failed", "dropped", "already_delivered", "expired", "folded"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryResult:
-    """One attempt to hand one record to one subscriber. `code` is the sink's answer, if it gave one."""
+    """One attempt to hand one record to one subscriber. `code` is the sink's answer, if it gave one.
+
+    `dropped`: never to be tried again by itself (a dead letter), `expired`: older than the subscriber
+    wants to be told, `folded`: told by the events of the incident it belongs to.
+    """
 
     kind: ClassVar = "delivery"
     subscription: str
     record: str
     ref: str
     attempt: int
-    outcome: Literal["delivered", "failed", "dropped", "already_delivered"]
+    outcome: Outcome
     time_ns: int
     latency_ns: int
     code: int | None = None

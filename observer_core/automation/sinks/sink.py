@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Sink(Protocol):
@@ -32,3 +32,17 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Lets go of files and connections. May be called twice."""
+
+
+@runtime_checkable
+class Folding(Protocol):
+    """A sink that tells what belongs together in one message, which it updates."""
+
+    def thread_of(self, body: bytes) -> str:
+        """What the record belongs to (its incident), or empty."""
+
+    def folds(self, body: bytes) -> bool:
+        """Whether others tell of it: it is not sent itself."""
+
+    def send_in(self, body: bytes, *, replay: bool, earlier: str | None) -> tuple[int | None, str | None]:
+        """As `send`; `earlier` is what it gave as the name of the last message of this thread."""

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 
 from observer_core import __version__
+from observer_core.automation.sinks.posting import judge
 from observer_core.safety.outbound import OutboundError, Target
 from observer_core.shared.errors import DeliveryError
 
@@ -54,29 +55,14 @@ class WebhookSink:
             answer = self._target.ask("POST", headers, body)  # the status is the answer
         except OutboundError as error:
             raise DeliveryError(str(error), retry=error.retry) from None
-        return self._judge(answer.status)
+        judge(self._target, answer)
+        return answer.status
 
     def already_has(self, record_id: str) -> bool:
         return False
 
     def close(self) -> None:
         pass
-
-    def _judge(self, status: int) -> int:
-        if 200 <= status < 300:
-            return status
-        if 300 <= status < 400:
-            raise DeliveryError(
-                f"{self._target} answered {status}, a redirect; redirects are not followed: "
-                "give the final address as url",
-                status,
-                retry=False,
-            )
-        raise DeliveryError(
-            f"{self._target} answered {status}; 2xx was expected",
-            status,
-            retry=status in (408, 429) or status >= 500,
-        )
 
 
 def signature(secret: bytes, record_id: str, body: bytes) -> str:

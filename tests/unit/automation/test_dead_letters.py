@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,10 @@ from tests.support.instances import BUILD, START_NS, Instances
 
 QUEUE = "observer-publish"
 BODY = b'{"domain":"live"}'
+
+
+def never(body: Mapping[str, Any]) -> None:
+    raise AssertionError("a hint goes to its queue, to no subscriber")
 
 
 @pytest.fixture(params=["memory", "local"])
@@ -65,7 +70,7 @@ def test_two_that_bury_at_once_keep_both() -> None:
 @pytest.mark.parametrize("body", [b"\xff\xfe not text", b"", "가격".encode(), b"x" * 48 * 1024])
 def test_any_body_comes_back_as_it_was(storage: Storage, body: bytes) -> None:
     letters = letters_of(storage)
-    letters.redrive(letters.letter(bury(letters, body)), author="kim", reason="mended")
+    letters.redrive(letters.letter(bury(letters, body)), author="kim", reason="mended", resend=never)
     (message,) = storage.queues.receive(QUEUE)
     assert message.body == letters.letters()[0].body == body
 
@@ -78,7 +83,7 @@ def test_what_cannot_be_a_message_is_refused(storage: Storage) -> None:
 def test_redriving_sends_it_and_records_who_and_why(storage: Storage) -> None:
     letters = letters_of(storage)
     identity = bury(letters)
-    letters.redrive(letters.letter(identity[:8]), author="kim", reason="the account is back")
+    letters.redrive(letters.letter(identity[:8]), author="kim", reason="the account is back", resend=never)
     (letter,) = letters.letters()
     assert (letter.state, letter.ended_by, letter.reason) == ("redriven", "kim", "the account is back")
     assert storage.queues.length(QUEUE) == 1
@@ -96,9 +101,9 @@ def test_when_the_record_fails_the_letter_still_waits() -> None:
     letter = letters_of(memory).letter(bury(letters_of(memory)))
     faulty = FaultyStorage(memory, at=1, when="before", error=OSError)
     with pytest.raises(OSError, match="^$"):
-        letters_of(faulty).redrive(letter, author="kim", reason="mended")
+        letters_of(faulty).redrive(letter, author="kim", reason="mended", resend=never)
     assert letters_of(memory).letters()[0].state == "buried"
-    letters_of(memory).redrive(letter, author="kim", reason="mended")
+    letters_of(memory).redrive(letter, author="kim", reason="mended", resend=never)
     assert letters_of(memory).letters()[0].state == "redriven"
 
 
@@ -141,7 +146,7 @@ def test_a_redriven_hint_does_its_work(tmp_path: Path) -> None:
     app.collect("desk", 0)
     app.handlers[0].poison("recognise", b'{"source":"desk"}', message_id="m", dequeue_count=5)
     letters = DeadLetters(Journals(app.storage, worker="cli"), app.storage.queues, clock)
-    letters.redrive(letters.letters()[0], author="kim", reason="mended")
+    letters.redrive(letters.letters()[0], author="kim", reason="mended", resend=never)
     app.drain()
     assert Journals(app.storage, worker="r").open("patterns.desk").checkpoint("snapshots.desk") == {
         "position": 2

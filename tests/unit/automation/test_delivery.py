@@ -5,18 +5,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from observer_core.automation.dead_letters import DeadLetters
 from observer_core.automation.delivery import CONTENT_TYPE, Deliverer
 from observer_core.automation.sinks.backoff import delay_ns
 from observer_core.automation.sinks.file import FileSink
 from observer_core.automation.sinks.sink import Sink
 from observer_core.event_bus.subscriptions import SubscriptionConfig
+from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock, format_time
 from observer_core.shared.errors import DeliveryError, StorageUnavailable
 from observer_core.shared.records import Decision, DeliveryResult, Event, Note, Record
@@ -35,11 +37,13 @@ NOW = 1_700_000_000 * SECOND
 BUILD = Build("1.0", "lock")
 
 
-def event(number: int, *, severity: Any = "warning", kind: str = "pattern.spike") -> Event:
+def event(
+    number: int, *, severity: Any = "warning", kind: str = "pattern.spike", incident: str = ""
+) -> Event:
     return Event(
         id=f"id{number}", source="/qts/observer/live/one", type=f"io.qts.observer.{kind}", subject="a",
         time_ns=NOW + number * SECOND, data={"series": [["one", "a", "price"]], "n": number},
-        partitionkey="one/a", sequence=f"{number:020d}", causationid="patterns.one@1", correlationid="",
+        partitionkey="one/a", sequence=f"{number:020d}", causationid="patterns.one@1", correlationid=incident,
         severitytext=severity,
     )  # fmt: skip
 
@@ -99,7 +103,7 @@ class Bus:
         journal.commit(journal.head(), Commit(records=records))
 
     def deliverer(self, sink: Sink, *, journals: Journals | None = None, **config: Any) -> Deliverer:
-        options = {key: config.pop(key) for key in ("max_attempts", "stopped") if key in config}
+        options = {key: config.pop(key) for key in ("letters", "stopped") if key in config}
         given = {"name": "sub", "start": "beginning", "sink": {"kind": "log"}, **config}
         subscription = SubscriptionConfig.model_validate(given)
         return Deliverer(journals or self.journals, subscription, "live", sink, self.clock, BUILD, **options)
@@ -280,7 +284,14 @@ def test_a_failing_sink_is_tried_again_later_and_later_and_then_the_record_is_dr
     for attempt in (1, 2):
         assert it.pump() == 1
         wait = delay_ns("id1", attempt)
-        assert bus.cursor() == {"position": 0, "attempt": attempt, "not_before_ns": bus.clock.now_ns() + wait}
+        circuit = {"state": "closed", "failures": attempt}
+        due_ns = bus.clock.now_ns() + wait
+        assert bus.cursor() == {
+            "position": 0,
+            "attempt": attempt,
+            "not_before_ns": due_ns,
+            "circuit": circuit,
+        }
         assert it.pump() == 0, "it is not asked before its time"
         bus.clock.advance(wait - 1)
         assert it.pump() == 0
@@ -302,6 +313,84 @@ def test_the_wait_survives_a_restart(bus: Bus) -> None:
     bus.clock.advance(delay_ns("id1", 1))
     assert bus.deliverer(sink).pump() == 1
     assert outcomes(bus.results()) == [("id1", 1, "failed"), ("id1", 2, "delivered")]
+
+
+def test_a_sink_that_fails_again_and_again_is_let_be_whatever_the_record(bus: Bus) -> None:
+    """The first record is given up after two attempts; the second one does not start afresh."""
+    bus.publish(event(1), event(2))
+    it = bus.deliverer(
+        Receiver(always=True), max_attempts=2, breaker={"failures": 3, "pause": "1h", "longest": "1h"}
+    )
+    it.pump()
+    bus.clock.advance(delay_ns("id1", 1))
+    assert it.pump() == 2  # given up; the next one fails too, which opens the circuit
+    assert bus.cursor()["circuit"]["state"] == "open"
+    wait = bus.cursor()["not_before_ns"] - bus.clock.now_ns()
+    assert 1800 * SECOND <= wait <= 3600 * SECOND
+    assert it.pump() == 0
+
+
+def test_a_sink_that_says_when_to_come_back_is_heeded(bus: Bus) -> None:
+    bus.publish(event(1))
+    bus.deliverer(Receiver({1: DeliveryError("429", 429, wait_ns=90 * SECOND)})).pump()
+    assert bus.cursor()["not_before_ns"] == bus.clock.now_ns() + 90 * SECOND
+
+
+def test_what_is_older_than_wanted_is_recorded_and_not_sent(bus: Bus) -> None:
+    bus.publish(event(1), event(2))
+    sink = Receiver()
+    bus.clock.advance(3600 * SECOND)
+    assert bus.deliverer(sink, max_age="30m").pump() == 2
+    assert outcomes(bus.results()) == [("id1", 1, "expired"), ("id2", 1, "expired")]
+    assert sink.ids == []
+
+
+def test_what_is_given_up_is_a_dead_letter_once_and_can_be_sent_again(bus: Bus) -> None:
+    bus.publish(event(1), event(2, kind="dead_letter"))
+    letters = DeadLetters(bus.journals, bus.storage.queues, bus.clock)
+    refused = DeliveryError("400 no", 400, retry=False)
+    bus.deliverer(Receiver({1: refused, 2: refused}), letters=letters).pump()
+    (letter,) = letters.letters()  # the news of a dead letter becomes none itself
+    assert (letter.queue, letter.stage, letter.dequeue_count) == ("subscription sub", "deliver", 1)
+    body = decode(letter.body)
+    assert (body["ref"], body["detail"]) == ("events.live@1", "400 no")
+    sink = Receiver()
+    sender = bus.deliverer(sink, letters=letters)
+
+    def resend(body: Mapping[str, Any]) -> None:
+        sender.again(body["ref"])
+
+    letters.redrive(letter, author="kim", reason="mended", resend=resend)
+    assert sink.ids == ["id1"]
+    assert letters.letters()[0].state == "redriven"
+    assert bus.results()[-1].outcome == "delivered"
+
+
+def test_records_of_an_incident_are_folded_into_its_one_message(bus: Bus) -> None:
+    kinds = enumerate(("incident.opened", "pattern.spike", "incident.updated"), 1)
+    bus.publish(*(event(number, kind=kind, incident="i1") for number, kind in kinds), event(4))
+    sink = Wall()
+    assert bus.deliverer(sink).pump() == 4
+    assert sink.told == [("id1", None), ("id3", "m1"), ("id4", None)]
+    assert [result.outcome for result in bus.results()] == ["delivered", "folded", "delivered", "delivered"]
+
+
+class Wall(Receiver):
+    """One message a thread, by its first record; `m<n>` is what it calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, str | None]] = []
+
+    def thread_of(self, body: bytes) -> str:
+        return str(decode(body)["correlationid"])
+
+    def folds(self, body: bytes) -> bool:
+        return bool(self.thread_of(body)) and ".incident." not in decode(body)["type"]
+
+    def send_in(self, body: bytes, *, replay: bool, earlier: str | None) -> tuple[int | None, str | None]:
+        self.told.append((decode(body)["id"], earlier))
+        return 200, earlier or f"m{len(self.told)}"
 
 
 def test_what_can_never_be_taken_is_dropped_at_once(bus: Bus) -> None:
