@@ -2,7 +2,7 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run func test test313 venv313 lint bench bench-detect soak lock clean
+.PHONY: help setup run func test test313 venv313 lint bench bench-detect peers soak lock clean
 
 PYTHON ?=
 ARGS ?=
@@ -69,9 +69,22 @@ bench: setup  ## measure against the budgets
 	@$(MAKE) --no-print-directory venv313
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m benchmarks.functions; fi
 
-bench-detect: setup  ## what the detectors find on labelled recordings (DATA=../shared/data)
+bench-detect: setup  ## what the detectors find on labelled recordings and what it costs (DATA=../shared/data)
+	@if [ -e .venv-peers/.installed ]; then $(MAKE) --silent --no-print-directory peers; fi
 	@.venv/bin/python -m benchmarks.detect_nab --nab $(DATA)/nab-dev
 	@.venv/bin/python -m benchmarks.detect_changes --data $(DATA)/change-points-dev
+	@.venv/bin/python -m benchmarks.detect_market --data $(DATA)
+	@.venv/bin/python -m benchmarks.detect_incidents $(DATA)
+	@.venv/bin/python -m benchmarks.detect_exact --data $(DATA)
+	@python=.venv/bin/python; if [ -e .venv-peers/.installed ]; then python=.venv-peers/bin/python; fi; \
+		$$python -m benchmarks.detect_costs && $$python -m benchmarks.detect_peers --data $(DATA)
+
+peers: .venv-peers/.installed  ## .venv-peers: what .venv holds, and river and stumpy to compare with
+
+.venv-peers/.installed: $(REQUIREMENTS) requirements-peers.txt
+	@sh scripts/make_venv.sh .venv-peers $(PYTHON)
+	@.venv-peers/bin/python -m pip install -qq --disable-pip-version-check -r requirements-peers.txt
+	@touch $@
 
 soak: setup venv313  ## ten minutes of the Functions app: 4 workers, 8 sources a second (ARGS="--minutes N")
 	@.venv313/bin/python -m benchmarks.soak $(ARGS)
@@ -80,10 +93,11 @@ lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	@test -x .venv-lock/bin/uv || { python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet $(UV); }
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
+	$(COMPILE) --extra peers --constraint requirements-dev.txt pyproject.toml --output-file requirements-peers.txt
 	@if command -v npm >/dev/null; then sh scripts/lock_azurite.sh; \
 	else echo "lock: SKIPPED tests/azurite: no npm"; fi
 
 clean:  ## remove what can be made again (never data or logs)
-	rm -rf .venv .venv313 .venv-lock tests/azurite/node_modules build dist .mypy_cache .ruff_cache \
+	rm -rf .venv .venv313 .venv-lock .venv-peers tests/azurite/node_modules build dist .mypy_cache .ruff_cache \
 		.pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

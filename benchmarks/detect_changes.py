@@ -3,8 +3,9 @@
     python -m benchmarks.detect_changes --data ../shared/data/change-points-dev
 
 Prints for the folder's two sets (tssb: long and periodic, one annotator; tcpd: short, several) covering,
-F1 with a margin of 5, the delay of a declaration, and what it costs. `--scorer` is a file with the
-metrics `f1` and `cover` to use in the place of the ones below.
+F1 with a margin of 5, the delay of a declaration, and what it costs; then how many changes are declared
+of series that have none (`QUIET`, made here). `--scorer` is a file with the metrics `f1` and `cover` to
+use in the place of the ones below.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from observer_core.pattern_record.detectors.change_point import Change, ChangePoints
+from observer_core.pattern_record.window import Floats
 
 Annotations = list[list[int]]
 _MATCH = 0.03
@@ -83,10 +87,10 @@ def measure(
     seconds, points, largest, largest_tests, annotated = 0.0, 0, 0, 0, 0
     for title, values, marks in series:
         detector, changes = ChangePoints(), list[Change]()
-        start = time.perf_counter()
+        start = time.process_time()
         for value in values:
             changes += detector.observe(value)
-        seconds += time.perf_counter() - start
+        seconds += time.process_time() - start
         points += len(values)
         state = len(detector.dump())
         largest, largest_tests = max(largest, state), max(largest_tests, state - detector.shape_bytes)
@@ -118,6 +122,41 @@ def measure(
     )
 
 
+def _recursive(noise: Floats, share: float) -> Floats:
+    """An autoregression: each value is a share of the one before and a noise of its own."""
+    values = itertools.accumulate(noise.tolist(), lambda before, own: share * before + own)
+    return np.array(list(values))
+
+
+def _season(noise: Floats, period: int) -> Floats:
+    return 3.0 * np.sin(np.arange(len(noise)) * 2.0 * np.pi / period) + noise
+
+
+QUIET: dict[str, Callable[[Floats], Floats]] = {
+    "noise": lambda noise: noise,
+    "autoregression 0.9": lambda noise: _recursive(noise, 0.9),
+    "autoregression 0.99": lambda noise: _recursive(noise, 0.99),
+    "random walk": lambda noise: _recursive(noise, 1.0),
+    "season of 24": lambda noise: _season(noise, 24),
+    "season of 200": lambda noise: _season(noise, 200),
+    "season of 1440": lambda noise: _season(noise, 1440),
+}
+"""Series without a change, made of normal noise."""
+
+
+def quiet(points: int = 10_000, seeds: int = 4) -> None:
+    print(f"changes declared of {seeds} series of {points:,} points that have none")
+    for name, make in QUIET.items():
+        counts, start = [], time.process_time()
+        for seed in range(seeds):
+            detector = ChangePoints()
+            values = make(np.random.default_rng(seed).normal(size=points)).tolist()
+            counts.append(sum(len(detector.observe(value)) for value in values))
+        each = (time.process_time() - start) / seeds / points
+        found = " ".join(map(str, counts))
+        print(f"  {name:22} {found:14} {each * 1e9:,.0f} ns an observation")
+
+
 class _Own:
     f1: Callable[..., float] = staticmethod(f1)
     cover: Callable[..., float] = staticmethod(cover)
@@ -138,6 +177,7 @@ def main() -> None:
         spec.loader.exec_module(metrics)
     for name, load in (("tcpd", tcpd), ("tssb", tssb)):
         measure(name, load(chosen.data), metrics, each=chosen.each)
+    quiet()
 
 
 if __name__ == "__main__":

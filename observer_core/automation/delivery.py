@@ -123,8 +123,8 @@ class Deliverer:
         self._pace = None if config.max_rate is None else Pace(config.max_rate, sleep=self._pause)
         self._receipts: dict[str, str] = {}
         """Those that are not committed yet."""
-        self._begun = 0
-        """Records of the stream up to here are not taken from what is routed."""
+        self._begun: int | None = None
+        """Records of the stream up to here are not taken from what is routed; None: not known yet."""
 
     def pump(self) -> int:
         """Delivers what is due; gives the number of attempts made. Returns at the first failure."""
@@ -150,13 +150,9 @@ class Deliverer:
         return self._next()[0].not_before_ns or None
 
     def lag(self) -> int:
-        """Records that this subscriber has not got past yet: of its stream, or of what is routed."""
+        """Records that are there for this subscriber to get past: of its stream, or of what is routed."""
         cursor, _, last = self._next()
-        waiting = max(0, last - cursor.position)
-        if self.routes is None:
-            return waiting
-        known = self.routes.checkpoint(self.stream.name)
-        return waiting + max(0, self.stream.head().position - (known["position"] if known else 0))
+        return max(0, last - cursor.position)
 
     def replay(self, first: int, last: int) -> int:
         """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
@@ -220,7 +216,7 @@ class Deliverer:
         if not isinstance(record, Route) or self.name not in record.to:
             return None
         name, _, position = record.ref.rpartition("@")
-        if name != self.stream.name or int(position) <= self._begun:
+        if name != self.stream.name or int(position) <= (self._begun or 0):
             return None
         return self.stream.entry(int(position))
 
@@ -295,19 +291,21 @@ class Deliverer:
 
     def _next(self) -> tuple[_Cursor, Journal, int]:
         """Where to go on, in which journal, and up to where."""
-        own = self._cursor(self.stream, self._start)
         if self.routes is None:
-            return own, self.stream, self.stream.head().position
+            return self._cursor(self.stream, self._start), self.stream, self.stream.head().position
         view = self.routes.views().get("subscriptions", {}).get(self.name)
-        if view is None or view["paused"]:
-            return own, self.stream, own.position  # it is not routed yet, or is not to be told
-        since = view["since"].get(self.stream.name.partition(".")[0], 0)
-        if own.position < since:
-            return own, self.stream, min(since, self.stream.head().position)
-        self._begun = own.position
-        at_ns = view["since"].get("time_ns", 0)
+        if self._begun is None:
+            own = self._cursor(self.stream, self._start)
+            since = 0 if view is None else view["since"].get(self._config.stream, 0)
+            if view is None or view["paused"]:
+                return own, self.stream, own.position  # it is not routed yet, or is not to be told
+            if own.position < since:
+                return own, self.stream, min(since, self.stream.head().position)
+            self._begun = own.position
+        at_ns = 0 if view is None else view["since"].get("time_ns", 0)
         routed = self._cursor(self.routes, lambda: self._routed_from(at_ns))
-        return routed, self.routes, self.routes.head().position
+        silent = view is None or view["paused"]
+        return routed, self.routes, routed.position if silent else self.routes.head().position
 
     def _routed_from(self, time_ns: int) -> int:
         assert self.routes is not None

@@ -17,6 +17,7 @@ from observer_core.cli import (
     quarantine,
     records,
     report,
+    silences,
     sources,
     subscriptions,
 )
@@ -31,6 +32,7 @@ from observer_core.cli.integrity import digest, replay, verify
 from observer_core.cli.invocation import FAILURE, Commands, Invocation
 from observer_core.cli.running import push, run
 from observer_core.cli.status import status
+from observer_core.cli.tuning import tune
 
 app = typer.Typer(
     name="observer", cls=Commands, rich_markup_mode=None, no_args_is_help=True, add_completion=False,
@@ -91,6 +93,7 @@ app.add_typer(gate.app, name="gate")
 app.command()(explain)
 app.command()(feedback)
 app.command()(evaluate)
+app.command()(tune)
 app.command()(verify)
 app.command()(digest)
 app.command()(replay)
@@ -98,6 +101,7 @@ app.command()(quarantine.redrive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dlq")
 app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(silences.app, name="silences")
 app.add_typer(report.app, name="report")
 app.add_typer(configuration.app, name="config")
 app.command()(doctor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from observer_core.cli.gate import Author, Domain, Reason
 from observer_core.cli.moments import moment, when
@@ -70,6 +69,8 @@ def add(
     domain: Domain = None,
 ) -> None:
     """Tell nobody of what matches, for a while; what was kept from whom is recorded."""
+    from pydantic import ValidationError
+
     from observer_core.event_bus.router import SilenceRequest
     from observer_core.runtime import operate
     from observer_core.shared.clock import parse_duration

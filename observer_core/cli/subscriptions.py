@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
 
 from observer_core.cli.gate import Author, Reason
 from observer_core.cli.invocation import Invocation
@@ -104,6 +103,8 @@ def add(
     Those in the configuration are changed there. A record may hold no secret: sinks that need one
     belong into the configuration.
     """
+    from pydantic import ValidationError
+
     from observer_core.event_bus.subscriptions import SubscriptionConfig
     from observer_core.runtime.settings import read_toml
     from observer_core.shared.config import explain

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from observer_core.decision_pipeline.scopes import DOMAIN, Level, is_scope, source_scope, subject_scope
 from observer_core.shared.canonical import encode
-from observer_core.shared.records import RECOVERIES, Event, Json, Note, Severity
+from observer_core.shared.records import ALL, RECOVERIES, Event, Json, Note, Severity
 
 TYPE_PREFIX = "io.qts.observer."
 _ABOUT_THE_SOURCE = frozenset(("feed.unavailable", "feed.available"))
@@ -23,6 +23,11 @@ ENDINGS = frozenset(("feed.available", "feed.resumed", "feed.reopened", "inciden
     f"pattern.{recovery}" for recovery in _CONDITION_OF
 }
 """Kinds that say that something is over."""
+ABSENCES = frozenset(
+    ("feed.stale", "feed.unavailable", "feed.halted", "feed.flat", "quarantined", "dead_letter")
+)
+"""Kinds that say that data are missing, or repeat themselves. They never release anything."""
+_REGIMES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Signal:
     that do no longer: a block "until resumed" stands while one of its conditions does.
     `risky`: it adds to the risk of what it speaks of (an incident repeats its patterns, a
     recovery is none). `scopes`, when given, are what a quarantine closes, whatever the
-    policy's own scope.
+    policy's own scope. `measured` is the pattern's evidence, or what an incident says of itself.
     """
 
     kind: str
@@ -49,6 +54,8 @@ class Signal:
     ended: tuple[str, ...]
     scopes: tuple[str, ...]
     risky: bool
+    tags: tuple[str, ...]
+    measured: Mapping[str, Any]
     text: str
     evidence: Json
     ref: str
@@ -73,14 +80,20 @@ def read_event(event: Event, ref: str, time_ns: int) -> Signal:
     source = event.source.rpartition("/")[2]
     series = () if kind in _ABOUT_THE_SOURCE else tuple((s[0], s[1], s[2]) for s in data.get("series", ()))
     subjects = {subject for _, subject, _ in series}
-    incident = data.get("id", "") if kind.startswith("incident.") else event.correlationid
-    begun, ended = _conditions(kind, source, series, incident, data)
+    of_incident = kind.startswith("incident.")
+    incident = data.get("id", "") if of_incident else event.correlationid
+    measured = data if of_incident else data.get("evidence")
+    if not isinstance(measured, Mapping):
+        measured = {}
+    begun, ended = _conditions(kind, source, series, incident, data, measured)
     score = data.get("score", 1.0)
+    subject = subjects.pop() if len(subjects) == 1 else ALL
     return Signal(
-        kind=kind, full=event.type, source=source, subject=event.subject if len(subjects) == 1 else "",
+        kind=kind, full=event.type, source=source, subject="" if subject == ALL else subject,
         severity=event.severitytext, score=score, cadence_ns=data.get("cadence_ns", 0), series=series,
         begun=begun, ended=ended, scopes=_scopes(data) if kind == "quarantined" else (),
-        risky=kind.startswith(("pattern.", "feed.")) and not ended, text=_text(kind, event, data, score),
+        risky=kind.startswith(("pattern.", "feed.")) and not ended, tags=tuple(data.get("tags", ())),
+        measured=measured, text=_text(kind, event, data, score),
         evidence=_sheet(kind, event, source, data, time_ns), ref=ref, time_ns=time_ns,
     )  # fmt: skip
 
@@ -88,12 +101,17 @@ def read_event(event: Event, ref: str, time_ns: int) -> Signal:
 def read_note(note: Note, ref: str, time_ns: int) -> Signal:
     """A quarantine or redrive note of the events journal: events could not be made of that input."""
     kind, body = _NOTE_KINDS[note.kind], note.body
-    begun, ended = _conditions(kind, "", (), "", body)
+    begun, ended = _conditions(kind, "", (), "", body, {})
     return Signal(
         kind=kind, full=TYPE_PREFIX + kind, source="", subject="", severity="critical", score=1.0,
         cadence_ns=0, series=(), begun=begun, ended=ended, scopes=_scopes(body), risky=False,
-        text=_quarantine_text(body), evidence={"type": kind}, ref=ref, time_ns=time_ns,
+        tags=(), measured={}, text=_quarantine_text(body), evidence={"type": kind}, ref=ref, time_ns=time_ns,
     )  # fmt: skip
+
+
+def is_own(condition: str, kind: str) -> bool:
+    """Whether a condition is what the signal itself says, not the incident that its pattern belongs to."""
+    return kind.startswith("incident.") or not condition.startswith("incident:")
 
 
 def _scopes(body: Mapping[str, Any]) -> tuple[str, ...]:
@@ -104,7 +122,12 @@ def _scopes(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _conditions(
-    kind: str, source: str, series: tuple[tuple[str, str, str], ...], incident: str, data: Mapping[str, Any]
+    kind: str,
+    source: str,
+    series: tuple[tuple[str, str, str], ...],
+    incident: str,
+    data: Mapping[str, Any],
+    measured: Mapping[str, Any],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(begun, ended). A pattern that has no recovery of its own stands as long as its incident."""
     match kind:
@@ -117,13 +140,38 @@ def _conditions(
         case "redriven":
             return (), (f"entry:{data.get('input')}@{data.get('position')}",)
         case "incident.resolved":
-            return (), (f"incident:{incident}",)
+            # One that was merged into another goes on there, and is over when that is.
+            over = () if data.get("merged_into") else (incident, *data.get("merged", ()))
+            return (), tuple(f"incident:{one}" for one in over)
     pattern = _FEED_PATTERNS.get(kind) or kind.removeprefix("pattern.")
+    if pattern == "volatility_regime" and (found := _regimes(series, measured)) is not None:
+        return found
     if pattern in RECOVERIES:
         return _series_keys(pattern, series), ()
     if pattern in _CONDITION_OF:
         return (), _series_keys(_CONDITION_OF[pattern], series)
     return ((f"incident:{incident}",) if incident else ()), ()
+
+
+def _regimes(
+    series: tuple[tuple[str, str, str], ...], measured: Mapping[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """A regime stands until a lower one is told: (begun, ended). None where the evidence names none."""
+    now, before = _each(measured.get("regime"), len(series)), _each(measured.get("before"), len(series))
+    if not series or any(type(regime) is not int for regime in (*now, *before)):
+        return None
+    begun, ended = list[str](), list[str]()
+    for key, regime, was in zip(series, now, before, strict=True):
+        if regime > 0:
+            begun += _series_keys(f"volatility_regime {regime}", (key,))
+        for higher in range(regime + 1, min(was, _REGIMES) + 1):
+            ended += _series_keys(f"volatility_regime {higher}", (key,))
+    return tuple(begun), tuple(ended)
+
+
+def _each(value: object, count: int) -> Sequence[Any]:
+    """A value of the evidence, series by series."""
+    return value if isinstance(value, list) and len(value) == count else [value] * max(count, 1)
 
 
 def _series_keys(condition: str, series: tuple[tuple[str, str, str], ...]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from observer_core.event_bus.publisher import TYPE_PREFIX
 from observer_core.shared.config import Config
-from observer_core.shared.records import SEVERITIES, Decision, Event, Severity, Verdict
+from observer_core.shared.records import ALL, SEVERITIES, Decision, Event, Severity, Verdict
 
 _WHOLE_SOURCE = frozenset((f"{TYPE_PREFIX}feed.unavailable", f"{TYPE_PREFIX}feed.available"))
 _RANK = {severity: rank for rank, severity in enumerate(SEVERITIES)}
@@ -64,6 +64,8 @@ class Facts:
 def facts_of(record: Event | Decision) -> Facts:
     if isinstance(record, Event):
         series = () if record.type in _WHOLE_SOURCE else record.data.get("series", ())
+        if any(item[1] == ALL for item in series):
+            series = ()  # all subjects of a venue
         return Facts(
             record.type, record.type.removeprefix(TYPE_PREFIX), record.severitytext,
             record.source.rpartition("/")[2], record.subject,

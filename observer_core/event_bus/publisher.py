@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
-from observer_core.event_bus.incidents import Incident, Incidents
+from observer_core.event_bus import halts, market
+from observer_core.event_bus.config import PublisherConfig
+from observer_core.event_bus.halts import Halt, Halts
+from observer_core.event_bus.incident import Incident
+from observer_core.event_bus.incidents import Change, Incidents
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.clock import SECOND
-from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.ids import derive
 from observer_core.shared.records import Event, Json, Note, PatternRecord, Severity
 from observer_core.shared.stage import Entry
@@ -20,30 +20,25 @@ TYPE_PREFIX = "io.qts.observer."
 _FEED_TYPES = {
     "feed_stale": "feed.stale", "feed_resumed": "feed.resumed", "feed_flat": "feed.flat",
     "feed_unavailable": "feed.unavailable", "feed_available": "feed.available",
+    "venue_halt": "feed.halted", "venue_resumed": "feed.reopened",
 }  # fmt: skip
 
-
-class PublisherConfig(Config):
-    """`incident_severity`: the least severity that opens or joins an incident.
-
-    `quiet`: how long nothing must be added before an incident is over (at least three
-    cadences of the source are waited).
-    """
-
-    incident_severity: Severity = "warning"
-    quiet: Annotated[DurationNs, Field(gt=0)] = 15 * 60 * SECOND
+__all__ = ["TYPE_PREFIX", "Publisher", "PublisherConfig", "PublisherState"]
 
 
 @dataclass(slots=True)
 class PublisherState:
     incidents: Incidents
+    halts: Halts
     time_ns: int = 0
     sequence: int = 0
-    views_version: int = 0
 
 
 class Publisher:
     """One event per pattern, in recorded order, and the life of the incidents they form.
+
+    After a pattern's own event come those that follow from it: incidents that were merged, opened
+    or changed, a `market_shock`, and the halt or reopening of a venue in several parts.
 
     Reads `patterns.<source>` of every source of the domain (patterns, quarantine and
     redrive notes), its dead letters and its clock. An event's time is the domain's: it never
@@ -53,7 +48,7 @@ class Publisher:
     """
 
     name = "publish"
-    version = "1"
+    version = "2"
 
     def __init__(self, domain: str, config: PublisherConfig | None = None) -> None:
         self.domain = domain
@@ -63,7 +58,7 @@ class Publisher:
         return {"domain": self.domain, **self._config.canonical()}
 
     def initial(self) -> PublisherState:
-        return PublisherState(self._incidents(()))
+        return PublisherState(Incidents(self.domain, self._config), Halts(self._config.venues))
 
     def transition(self, state: PublisherState, entry: Entry) -> Sequence[Event]:
         record = entry.record
@@ -89,27 +84,24 @@ class Publisher:
         return {"incidents": {"open": state.incidents.view()}}
 
     def views_version(self, state: PublisherState) -> int:
-        return state.views_version
+        return state.incidents.version
 
     def dump(self, state: PublisherState) -> bytes:
-        opened = state.incidents.open
         return encode({
-            "time_ns": state.time_ns, "sequence": state.sequence, "views_version": state.views_version,
-            "incidents": [opened[source].dump() for source in sorted(opened)],
+            "time_ns": state.time_ns, "sequence": state.sequence, "incidents": state.incidents.dump(),
+            "halts": state.halts.dump(),
         })  # fmt: skip
 
     def load(self, blob: bytes) -> PublisherState:
-        value = decode(blob)
-        value["incidents"] = self._incidents([Incident.load(item) for item in value["incidents"]])
-        return PublisherState(**value)
-
-    def _incidents(self, opened: Sequence[Incident]) -> Incidents:
-        return Incidents(self.domain, self._config.incident_severity, self._config.quiet, opened)
+        value, state = decode(blob), self.initial()
+        state.time_ns, state.sequence = value["time_ns"], value["sequence"]
+        state.incidents.load(value["incidents"])
+        if "halts" in value:  # version 1 knew none
+            state.halts.load(value["halts"])
+        return state
 
     def _pattern(self, state: PublisherState, pattern: PatternRecord, ref: str) -> list[Event]:
-        known = state.incidents.open.get(pattern.source)
-        severity = known.severity if known else None
-        incident, change = state.incidents.take(pattern, ref, state.time_ns)
+        incident, changes = state.incidents.take(pattern, ref, state.time_ns)
         kind = _FEED_TYPES.get(pattern.pattern, f"pattern.{pattern.pattern}")
         events = [
             self._event(
@@ -117,26 +109,74 @@ class Publisher:
                 pattern.severity, incident.id if incident else "",
             )
         ]  # fmt: skip
-        if incident and change:
-            events.append(self._incident_event(state, incident, change))
-        if incident and incident.severity != severity:
-            state.views_version += 1
+        events += [self._change(state, change, pattern, ref) for change in changes]
+        if halt := state.halts.take(pattern):
+            events.append(self._halt(state, halt, pattern, ref, incident.id if incident else ""))
         return events
 
     def _resolve(self, state: PublisherState, through_ns: int) -> list[Event]:
         events = []
-        for due_ns, incident in state.incidents.resolve(through_ns):
-            state.time_ns = max(state.time_ns, due_ns)
-            state.views_version += 1
-            events.append(self._incident_event(state, incident, "resolved"))
+        for change in state.incidents.resolve(through_ns):
+            state.time_ns = max(state.time_ns, change.due_ns or 0)
+            events.append(self._incident_event(state, change, change.incident.cause))
         return events
 
-    def _incident_event(self, state: PublisherState, incident: Incident, change: str) -> Event:
-        data = incident.data("resolved" if change == "resolved" else "open")
+    def _change(self, state: PublisherState, change: Change, pattern: PatternRecord, ref: str) -> Event:
+        if change.what == "shock":
+            return self._market_shock(state, change.incident, pattern, ref)
+        return self._incident_event(state, change, ref)
+
+    def _incident_event(self, state: PublisherState, change: Change, ref: str) -> Event:
+        incident = change.incident
+        data = incident.data("resolved" if change.what == "resolved" else "open")
         return self._event(
-            state, f"incident.{change}", incident.source, incident.source, data,
-            incident.cause, incident.severity, incident.id,
+            state, f"incident.{change.what}", incident.venue, incident.venue, data,
+            ref, incident.severity, incident.id, incident.id,
         )  # fmt: skip
+
+    def _market_shock(
+        self, state: PublisherState, incident: Incident, pattern: PatternRecord, ref: str
+    ) -> Event:
+        """What moved in several venues, first movers first. Its source is where that began."""
+        moves = state.incidents.shock_of(incident, state.time_ns)
+        directions = {move.direction for move in moves}
+        source = moves[0].series[0]
+        data = {
+            "id": derive("pattern", ref, market.DETECTOR, incident.id), "pattern": "market_shock",
+            "series": [list(move.series) for move in moves], "score": max(move.score for move in moves),
+            "severity": incident.severity, "direction": directions.pop() if len(directions) == 1 else "none",
+            "tags": [], "detector": market.DETECTOR,
+            "evidence": {
+                "first_ns": [move.first_ns for move in moves], "scores": [move.score for move in moves],
+                "subjects": len({(move.venue, move.series[1]) for move in moves}),
+                "venues": len({move.venue for move in moves}),
+            },
+            "sources": sorted({move.series[0] for move in moves}), "snapshot": pattern.snapshot,
+            "event_ns": pattern.event_ns, "cadence_ns": incident.cadence_ns,
+        }  # fmt: skip
+        return self._event(
+            state, "pattern.market_shock", source, source, data, ref, incident.severity, incident.id
+        )
+
+    def _halt(
+        self, state: PublisherState, halt: Halt, pattern: PatternRecord, ref: str, incident: str
+    ) -> Event:
+        """A venue in several parts, after the part that decided it."""
+        data = {
+            **_pattern_data(pattern), "id": derive("pattern", ref, halts.DETECTOR, halt.venue),
+            "series": [list(halt.series)], "tags": [], "detector": halts.DETECTOR, "evidence": halt.evidence,
+        }  # fmt: skip
+        return self._event(
+            state,
+            f"feed.{halt.what}",
+            halt.venue,
+            halt.venue,
+            data,
+            ref,
+            pattern.severity,
+            incident,
+            halts.DETECTOR,
+        )
 
     def _set_aside(self, state: PublisherState, note: Note, entry: Entry) -> Event:
         """A record of a source was quarantined, or put back; its journal is `patterns.<source>`."""
@@ -151,12 +191,13 @@ class Publisher:
 
     def _event(
         self, state: PublisherState, kind: str, source: str, subject: str, data: Json,
-        ref: str, severity: Severity, incident: str,
+        ref: str, severity: Severity, incident: str, *also: str,
     ) -> Event:  # fmt: skip
+        """`also`: what tells it apart from another event of its type with the same cause."""
         state.sequence += 1
         full = TYPE_PREFIX + kind
         return Event(
-            id=derive("event", full, ref), source=f"/qts/observer/{self.domain}/{source}", type=full,
+            id=derive("event", full, ref, *also), source=f"/qts/observer/{self.domain}/{source}", type=full,
             subject=subject, time_ns=state.time_ns, data=data, partitionkey=f"{source}/{subject}",
             sequence=f"{state.sequence:020d}", causationid=ref, correlationid=incident, severitytext=severity,
         )  # fmt: skip

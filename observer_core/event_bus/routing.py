@@ -71,9 +71,17 @@ class RoutingConfig(Config):
             raise ValueError(f"inhibit name {twice[0]!r} is given twice; each needs its own")
         return self
 
+    def groups(self) -> bool:
+        """Whether some route holds records back for a while."""
+        return _groups(self.route)
+
     def named(self) -> frozenset[str]:
         """The subscriptions that some route names."""
         return frozenset(_named(self.route))
+
+
+def _groups(route: RouteConfig) -> bool:
+    return route.group_by is not None or any(map(_groups, route.routes))
 
 
 def _named(route: RouteConfig) -> Iterator[str]:

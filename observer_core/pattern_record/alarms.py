@@ -78,8 +78,12 @@ def _finding(w: Window, origin_ns: int, row: int, i: int, series: Series, is_ret
         onset_ns = origin_ns + round(w.onsets[side, i])
         evidence |= {"sum": statistic, "onset_ns": onset_ns, "steps": int(w.steps[side, i])}
     elif row in (VARIANCE_UP, VARIANCE_DOWN):
+        onset_ns = origin_ns + round(w.calm[row - VARIANCE_UP, i])
         # What the ratio compares is the scale after this observation, not the one it was judged by.
-        evidence |= {"ratio": statistic, "scale": number(w.scale[i]), "slow_scale": number(w.slow_scale[i])}
+        evidence |= {
+            "ratio": statistic, "scale": number(w.scale[i]), "slow_scale": number(w.slow_scale[i]),
+            "onset_ns": onset_ns,
+        }  # fmt: skip
     else:
         evidence = {
             "value": number(w.x[i]), "expected_changes": statistic, "change_rate": number(w.change_rate[i]),

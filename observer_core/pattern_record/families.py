@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from observer_core.pattern_record.config import Severity
 from observer_core.pattern_record.findings import Finding
 from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
+from observer_core.pattern_record.units import Severity
 from observer_core.pattern_record.window import Flags, Floats
 from observer_core.shared.records import Series, Snapshot
 

@@ -126,7 +126,7 @@ class Observation:
         stale.observe_run(w)
         self._spike.observe(w)
         self._cusum.observe(w, now)
-        variance_shift.observe(w)
+        variance_shift.observe(w, now)
         np.greater(w.statistics, w.limits, out=w.fire)
 
     def _alarms(

@@ -19,7 +19,9 @@ def advance(state: RecogniserState, ingest_ns: int, floor: int) -> None:
     step = 0 if last is None or not state.reachable else ingest_ns - last
     if step > 0:
         if state.intervals >= _KNOWN_AFTER:
-            step = min(step, floor * max(1, round(state.cadence)))
+            most = floor * max(1, round(state.cadence))
+            if step > most:
+                step, state.gap_tick = most, state.tick + 1
         state.intervals = min(state.intervals + 1, _SLOWEST_GAIN)
         state.cadence += (step - state.cadence) / state.intervals
         state.clock += step

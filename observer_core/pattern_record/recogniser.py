@@ -9,11 +9,15 @@ import numpy as np
 
 from observer_core.pattern_record import observed_time, silence
 from observer_core.pattern_record.anomalies import Anomalies
+from observer_core.pattern_record.change_points import ChangePointFamily
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.families import Family, Seen
 from observer_core.pattern_record.findings import Finding, Reporter
+from observer_core.pattern_record.market.family import MarketPatterns
 from observer_core.pattern_record.observation import CLOSED, Observation
 from observer_core.pattern_record.plan import plan_of
+from observer_core.pattern_record.relations.pairs import CorrelationBreaks
+from observer_core.pattern_record.relations.targets import RelationBreaks
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.shared.ids import shard_of
 from observer_core.shared.records import ALL, PatternRecord, Snapshot
@@ -29,7 +33,7 @@ class Recogniser:
     """
 
     name = "recognise"
-    version = "2"
+    version = "3"
 
     def __init__(self, source: str, config: RecogniserConfig, shard: tuple[int, int] | None = None) -> None:
         """`shard`: which part of how many the source is; subjects of another part are forgotten."""
@@ -61,15 +65,14 @@ class Recogniser:
         if snapshot.status == "unavailable":
             observed_time.interrupt(state, snapshot.ingest_ns)
         else:
-            stale = self._config.stale
-            observed_time.advance(state, snapshot.ingest_ns, stale.floor)
+            observed_time.advance(state, snapshot.ingest_ns, self._config.stale.floor)
             if snapshot.subjects and snapshot.fields:
                 with np.errstate(all="ignore"):
                     findings += self._observe(state, snapshot)
-            findings += silence.notice(state, self._source, stale)
+            findings += silence.notice(state, self._source, self._config)
         if not findings:
             return []
-        return self._reporter.records(findings, entry.ref, snapshot, round(state.cadence))
+        return self._reporter.records(findings, entry.ref, snapshot, state)
 
     def advance(self, state: RecogniserState, through_ns: int) -> Sequence[PatternRecord]:
         """Nothing: the recogniser's only time is that of its snapshots."""
@@ -78,14 +81,17 @@ class Recogniser:
     def views(self, state: RecogniserState) -> Mapping[str, Any]:
         """`subjects`: all ever seen. `feed`: does the source answer, whose market is closed, who is silent.
 
-        `closed` is `*` alone when the whole source is.
+        `closed` is `*` alone when the whole source is; `stale` are subjects that are silent altogether,
+        `channels` those that are in one channel, where there are any.
         """
+        silent = {name: list(found) for name, found in state.stale_channels.items()}
+        channels = {"channels": silent} if silent else {}
         return {
             "subjects": {"subjects": sorted(state.subjects.keys() - self._foreign(state))},
             "feed": {
                 "status": state.status, "since_ns": state.since_ns, "error": state.error,
                 "closed": [ALL] if state.closed else list(state.closed_subjects),
-                "stale": list(state.stale_subjects),
+                "stale": list(state.stale_subjects), **channels,
             },
         }  # fmt: skip
 
@@ -105,6 +111,7 @@ class Recogniser:
             state.forget(foreign)
             for family in self._families:
                 family.forget(state.families[family.name], foreign)
+        silence.settle(state, self._config)
         return state
 
     def _foreign(self, state: RecogniserState) -> set[str]:
@@ -119,13 +126,13 @@ class Recogniser:
         if not plan.size:
             return []
         if snapshot.quality or state.closed_subjects:
-            silence.excuse(state, plan, snapshot)
+            silence.excuse(state, self._config, plan, snapshot)
         found, x, fresh = self._observation.observe(state, plan, snapshot)
         if self._families:
             seen = Seen(self._source, snapshot, plan, state, x, fresh)
             for family in self._families:
                 found += family.observe(state.families[family.name], seen)
-        return found + silence.arrive(state, self._source, self._config.stale, plan, fresh)
+        return found + silence.arrive(state, self._source, self._config, plan, fresh)
 
     def _availability(self, state: RecogniserState, snapshot: Snapshot) -> list[Finding]:
         before, status = state.status, "unavailable" if snapshot.status == "unavailable" else "ok"
@@ -150,4 +157,12 @@ def _families(config: RecogniserConfig) -> list[Family]:
     families: list[Family] = []
     if config.anomaly is not None:
         families.append(Anomalies(config.anomaly))
+    if config.market.prices:
+        families.append(MarketPatterns(config.market))
+    if config.change_points is not None:
+        families.append(ChangePointFamily(config.change_points))
+    if config.relations.rules:
+        families.append(RelationBreaks(config.relations))
+    if config.correlations.watch:
+        families.append(CorrelationBreaks(config.correlations))
     return families

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from observer_core.pattern_record import limits, window
-from observer_core.pattern_record.detectors import stale
+from observer_core.pattern_record import frequency, limits, window
+from observer_core.pattern_record.detectors import halt, stale
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import RecordError
 
-_FORMAT = 3
+_FORMAT = 4
 _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
     ("values", window.FLOAT_ROWS, "<f8"),
     ("times", stale.TIME_ROWS, "<f8"),
@@ -26,10 +26,11 @@ _ARRAYS: tuple[tuple[str, int, DTypeLike], ...] = (
     ("raised", window.STATISTICS, "u1"),
     ("stale", 1, "u1"),
     ("owner", 1, "<i8"),
+    ("begun", 1, "<i8"),
 )
 _SCALARS = (
     "tick", "clock", "cadence", "intervals", "last_ingest", "origin_ns", "floor_ns", "next_silence",
-    "next_release", "status", "since_ns", "error", "reachable", "closed", "views_version",
+    "gap_tick", "next_release", "status", "since_ns", "error", "reachable", "closed", "views_version",
 )  # fmt: skip
 
 
@@ -38,13 +39,17 @@ class RecogniserState:
 
     `tick`: snapshots that had rows to give. `clock`: observed time in ns (see `detectors.stale`);
     like all times in the arrays a float, exact for 104 days, then to a few ns.
-    `owner`: each series' subject, as an index into `subjects`. `families`: the state of each family
+    `owner`: each series' subject, as an index into `subjects`. `begun`: when each was first named.
+    `stale`: who is silent, and how (see `detectors.stale`). `channels`: see `detectors.halt`; `gap_tick`:
+    the last snapshot after a gap in observed time. `stale_subjects` and `stale_channels` are what readers
+    are told (see `silence`, whose cache `lanes` is), `silent_series` the number that is flagged.
+    `alarms`: those that each series had (see `frequency`). `families`: the state of each family
     of detectors (see `families`), by its name. `plans` and `allocations` are a cache and its key
     (see `plan`), no part of the state.
     """
 
     def __init__(self) -> None:
-        self.tick = self.intervals = 0
+        self.tick = self.intervals = self.gap_tick = 0
         self.clock = self.floor_ns = self.cadence = 0.0
         self.next_silence, self.next_release = stale.NEVER, limits.NEVER
         self.origin_ns: int | None = None
@@ -52,6 +57,7 @@ class RecogniserState:
         self.status, self.since_ns, self.reachable, self.closed = "none", 0, False, False
         self.error: str | None = None
         self.views_version = 0
+        self.alarms: frequency.Memory = {}
         self.families: dict[str, Any] = {}
         self.size = 0
         self.subjects: dict[str, int] = {}
@@ -59,7 +65,10 @@ class RecogniserState:
         self.blocks: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.positions: dict[str, dict[str, int]] = {}
         self.stale_subjects: tuple[str, ...] = ()
+        self.stale_channels: dict[str, tuple[str, ...]] = {}
         self.closed_subjects: tuple[str, ...] = ()
+        self.channels: dict[str, halt.Channel] = {}
+        self.lanes: Any = None
         self.silent_series = 0
         self.plans: dict[Any, Any] = {}
         self.allocations = 0
@@ -79,6 +88,7 @@ class RecogniserState:
         self.raised: window.Bytes
         self.stale: window.Bytes
         self.owner: window.Ints
+        self.begun: window.Ints
         self.capacity = capacity
         self.allocations += 1
 
@@ -107,21 +117,16 @@ class RecogniserState:
             self.fields.extend([field] * len(subjects))
         window.reset(self.values[:, start:end])
         self.release[:, start:end] = limits.NEVER
+        self.begun[:, start:end] = self.last_ingest or 0
         for array in (self.times, self.raised, self.stale):
             array[:, start:end] = 0
         self.blocks.append((fields, subjects))
         self.size = end
 
-    def find_stale_subjects(self) -> None:
-        """Brings `stale_subjects` up to date: subjects all of whose observed series are stale."""
-        owner = self.owner[0, : self.size]
-        seen = np.bincount(owner[self.times[stale.ARRIVALS, : self.size] > 0], minlength=len(self.subjects))
-        silent = np.bincount(owner[self.stale[0, : self.size] != 0], minlength=len(self.subjects))
-        names = self._subject_names
-        found = tuple(sorted(names[at] for at in np.flatnonzero((seen == silent) & (seen > 0))))
-        if found != self.stale_subjects:
-            self.stale_subjects = found
-            self.views_version += 1
+    def begun_ns(self, subject: str, field: str) -> int:
+        """When the series began; what is of no series of the snapshots began with the source."""
+        column = self.positions.get(field, {}).get(subject)
+        return self.origin_ns or 0 if column is None else int(self.begun[0, column])
 
     def forget(self, subjects: Collection[str]) -> None:
         """Series of these subjects never were; they begin anew should they come again."""
@@ -131,20 +136,25 @@ class RecogniserState:
         window.reset(values)
         self.values[:, columns] = values
         self.release[:, columns] = limits.NEVER
+        self.begun[:, columns] = self.last_ingest or 0
+        frequency.forget(self.alarms, subjects)
         for array in (self.times, self.raised, self.stale):
             array[:, columns] = 0
-        self.find_stale_subjects()
-        self.silent_series = int(np.count_nonzero(self.stale[0, : self.size]))
 
     def dump(self, families: Mapping[str, bytes]) -> bytes:
         """`families`: the bytes of each family's state."""
         header: dict[str, Any] = {name: getattr(self, name) for name in _SCALARS}
         header |= {"format": _FORMAT, "size": self.size, "subjects": list(self.subjects)}
         header["closed_subjects"] = list(self.closed_subjects)
+        header["stale_subjects"] = list(self.stale_subjects)
+        header["stale_channels"] = {name: list(found) for name, found in self.stale_channels.items()}
+        header["channels"] = {name: channel.dump() for name, channel in self.channels.items()}
         header["blocks"] = self._blocks()
+        alarms = frequency.dump(self.alarms)
+        header["alarms"] = len(alarms)
         header["families"] = [[name, len(blob)] for name, blob in families.items()]
         arrays = [np.ascontiguousarray(getattr(self, name)[:, : self.size]) for name, _, _ in _ARRAYS]
-        parts = (*(array.tobytes() for array in arrays), *families.values())
+        parts = (*(array.tobytes() for array in arrays), alarms, *families.values())
         return b"".join((encode(header), b"\n", *parts))
 
     def _blocks(self) -> list[list[Any]]:
@@ -174,7 +184,7 @@ class RecogniserState:
                 subjects = tuple(names[number] for number in numbers)
             state.append(tuple(fields), subjects)
         own = sum(rows * np.dtype(dtype).itemsize for _, rows, dtype in _ARRAYS) * state.size
-        expected = own + sum(length for _, length in header["families"])
+        expected = own + header["alarms"] + sum(length for _, length in header["families"])
         if len(body) != expected or state.size != header["size"]:
             raise RecordError(
                 f"recogniser state of {state.size} series: expected {expected} bytes, found {len(body)}"
@@ -185,13 +195,16 @@ class RecogniserState:
             stored = np.frombuffer(body, dtype, count, offset).reshape(rows, -1)
             getattr(state, name)[:, : state.size] = stored
             offset += count * np.dtype(dtype).itemsize
+        state.alarms = frequency.load(body[offset : offset + header["alarms"]])
+        offset += header["alarms"]
         families = {}
         for name, length in header["families"]:
             families[name] = body[offset : offset + length]
             offset += length
         state.closed_subjects = tuple(header["closed_subjects"])
-        state.find_stale_subjects()
-        state.silent_series = int(np.count_nonzero(state.stale[0, : state.size]))
+        state.stale_subjects = tuple(header["stale_subjects"])
+        state.stale_channels = {name: tuple(there) for name, there in header["stale_channels"].items()}
+        state.channels = {name: halt.Channel(*values) for name, values in header["channels"].items()}
         for name in _SCALARS:
             setattr(state, name, header[name])
         return state, families

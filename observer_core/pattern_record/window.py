@@ -22,7 +22,8 @@ STATISTICS = 6
 
 PREVIOUS, LEVEL, SCALE, SLOW_SCALE, COUNT, CHANGE_RATE, STEPS = range(7)
 ONSETS = STEPS + 2
-STATISTIC = ONSETS + 2
+CALM = ONSETS + 2
+STATISTIC = CALM + 2
 LIMIT = STATISTIC + STATISTICS
 FLOAT_ROWS = LIMIT + STATISTICS
 SMALLEST = 1e-300
@@ -39,10 +40,10 @@ class Window:
     """
 
     __slots__ = (
-        "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain", "gain_slow",
-        "level", "limits", "mature", "onsets", "previous", "residual", "same", "scale", "shift_down",
-        "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps", "u", "valid", "values",
-        "variance_down", "variance_up", "work", "work2", "x", "z",
+        "calm", "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain",
+        "gain_slow", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios", "residual",
+        "same", "scale", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps",
+        "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
     )  # fmt: skip
 
     def __init__(self, values: Floats) -> None:
@@ -52,15 +53,18 @@ class Window:
         self.scale, self.slow_scale = values[SCALE], values[SLOW_SCALE]
         self.count, self.change_rate = values[COUNT], values[CHANGE_RATE]
         self.steps, self.onsets = values[STEPS : STEPS + 2], values[ONSETS : ONSETS + 2]
+        self.calm = values[CALM:STATISTIC]
         self.statistics = values[STATISTIC:LIMIT]
         self.limits = values[LIMIT:]
         self.z = self.statistics[SPIKE]
         self.shift_up, self.shift_down = self.statistics[SHIFT_UP], self.statistics[SHIFT_DOWN]
         self.shifts = self.statistics[SHIFT_UP : SHIFT_DOWN + 1]
-        self.variance_up, self.variance_down = self.statistics[VARIANCE_UP], self.statistics[VARIANCE_DOWN]
+        self.ratios = self.statistics[VARIANCE_UP : VARIANCE_DOWN + 1]
+        self.variance_up, self.variance_down = self.ratios
         self.expected_changes = self.statistics[FLAT]
         self.x, self.u, self.residual, self.distance, self.clipped, self.signed, self.work = np.empty((7, m))
         self.work2 = np.empty((2, m))
+        self.is_calm = np.empty((2, m), np.bool_)
         self.valid, self.same = np.empty((2, m), np.bool_)
         self.fire = np.empty((STATISTICS, m), np.bool_)
         self.mature = False

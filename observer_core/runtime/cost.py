@@ -151,7 +151,8 @@ def measure(
     slowest = -(-max(intervals.values()) // SECOND)
     stretch = seconds or max(600, 20 * slowest)
     run = _Simulation(settings, intervals, instances, subjects, seed)
-    run.forward(max(60, 3 * slowest))  # epochs open, states are written, baselines learnt
+    # Epochs open, states are written, baselines learnt, and the first sweep has nothing left to find.
+    run.forward(max(SWEEP_EVERY_S + 60, 3 * slowest))
     before = run.stored()
     run.measured = Measured(stretch, instances, subjects)
     run.forward(stretch)

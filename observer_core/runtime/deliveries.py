@@ -21,7 +21,7 @@ _IDLE_SECONDS = 1.0
 def subscriptions(observer: Observer, domain: str) -> dict[str, SubscriptionConfig]:
     """The subscriptions of a domain by name: the configured ones, and those that operators have added."""
     found = {item.name: item for item in observer.settings.subscription if domain in item.domains}
-    view = observer.journals.open(f"routes.{domain}", domain).views().get("subscriptions", {})
+    view = observer.journals.open(f"routes.{domain}").views().get("subscriptions", {})
     for name, known in view.items():
         if known["config"] is not None:
             found[name] = SubscriptionConfig(**known["config"])

@@ -10,7 +10,7 @@ import io
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +101,7 @@ def detect(
             if column in changes and not math.isnan(value):
                 rows_of[column].append(row)
                 found.changes.setdefault(column, []).extend(
-                    Change(rows_of[column][c.onset], row, c.kind, c.statistic)
+                    replace(c, onset=rows_of[column][c.onset], declared=row)
                     for c in changes[column].observe(value)
                 )
     found.patterns = _recognised(snapshots, config or RecogniserConfig())

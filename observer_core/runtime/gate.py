@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from math import isnan
 from typing import Any
 
@@ -22,9 +22,13 @@ from observer_core.shared.errors import InputError
 from observer_core.shared.records import ALL, Decision, Note, PatternRecord, Snapshot, Status
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
+from observer_core.storage.rows import Head
 
 _ROWS_BACK = 1000
-_FEED_ENDS = {"feed_stale": True, "feed_resumed": False}
+_FEED_ENDS = {
+    "feed_stale": (0, True), "feed_resumed": (0, False), "venue_halt": (1, True), "venue_resumed": (1, False),
+}  # fmt: skip
+"""Which of two silences a pattern begins or ends: a series' own, and that of its channel."""
 
 
 class Gate:
@@ -105,16 +109,12 @@ class Gate:
 
     def _inputs(self, domain: str, subject: str, at_ns: int | None) -> GateInputs:
         every = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
-        names = [name for name in every if not self._is_retired(name)]
+        names = [name for name in every if not self.is_retired(name)]
         decisions = self._journals.open(f"decisions.{domain}")
         if at_ns is None:
             head, views = decisions.consistent_views()
             sources = [self._source(name) for name in names]
-            stages = [
-                self._stage("publish", self._journals.open(f"events.{domain}").head().through_ns),
-                # Without its views the decide stage cannot say that nothing is blocked.
-                self._stage("decide", head.through_ns if "risk" in views else 0),
-            ]
+            stages = self.stages(self._journals.open(f"events.{domain}").head(), head, views)
         else:
             views = {**fold(_decisions(decisions), at_ns).views(), **_quarantined(decisions, at_ns)}
             sources = [
@@ -130,7 +130,7 @@ class Gate:
             ]
         return GateInputs.of(views, sources, stages)
 
-    def _is_retired(self, source: str) -> bool:
+    def is_retired(self, source: str) -> bool:
         """Whether a source is a part of one that is configured with other parts now."""
         base = self._settings.retired_from(source)
         if base is None or base == source:
@@ -142,18 +142,29 @@ class Gate:
             self._shards[source] = "shard" in note.body["config"]
         return self._shards.get(source, False)
 
+    def stages(self, events: Head, decisions: Head, views: Mapping[str, Any]) -> list[StageState]:
+        """The stages of a domain, by the heads of their journals and the views of decisions."""
+        return [
+            self._stage("publish", events.through_ns),
+            # Without its views the decide stage cannot say that nothing is blocked.
+            self._stage("decide", decisions.through_ns if "risk" in views else 0),
+        ]
+
     def _stage(self, name: str, through_ns: int) -> StageState:
         return StageState(name=name, through_ns=through_ns or None, max_lag_ns=self._settings.max_lag)
 
     def _source(self, name: str) -> SourceState:
         snapshots = self._journals.open(f"snapshots.{name}").head()
-        head, views = self._journals.open(f"patterns.{name}").consistent_views()
+        return self.source(name, snapshots, *self._journals.open(f"patterns.{name}").consistent_views())
+
+    def source(self, name: str, snapshots: Head, patterns: Head, views: Mapping[str, Any]) -> SourceState:
+        """A source, by the heads of its journals and the views of its patterns."""
         feed = views.get("feed", {})
         closed = frozenset(feed.get("closed", ()))
         status: Status = "unavailable" if feed.get("status") != "ok" and ALL not in closed else "ok"
         return SourceState(
             name=name, status=status, error=feed.get("error"),
-            through_ns=head.through_ns or None,
+            through_ns=patterns.through_ns or None,
             snapshot_ns=snapshots.time_ns if snapshots.position else None,
             max_age_ns=self.max_age_ns(name),
             subjects=frozenset(views.get("subjects", {}).get("subjects", ())),
@@ -248,12 +259,16 @@ def _closed(subject: str, snapshots: Journal, position: int) -> frozenset[str]:
 
 def _stale_fields(subject: str, patterns: Journal, at_ns: int) -> set[str]:
     """The fields of `subject` that were silent then."""
-    stale: set[str] = set()
+    silent: tuple[set[str], set[str]] = (set(), set())
     for entry in patterns.scan():
         record = entry.record
         if record.time_ns > at_ns:
             break
         if isinstance(record, PatternRecord) and record.pattern in _FEED_ENDS:
+            which, begins = _FEED_ENDS[record.pattern]
             fields = {field for _, name, field in record.series if name == subject}
-            stale = stale | fields if _FEED_ENDS[record.pattern] else stale - fields
-    return stale
+            if begins:
+                silent[which].update(fields)
+            else:
+                silent[which].difference_update(fields)
+    return silent[0] | silent[1]

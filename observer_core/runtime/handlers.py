@@ -26,6 +26,7 @@ from observer_core.runtime.deliveries import deliverer, subscriptions
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
+from observer_core.runtime.ledger import Anchoring
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes, source_of
@@ -77,6 +78,7 @@ class Handlers:
         self._circuits = {name: Circuit(live) for name, live in sources.items()}
         self._bulkheads = {name: Bulkhead(live) for name, live in sources.items()}
         self._pushes = Pushes(observer)
+        self._anchoring = Anchoring(observer.journals, observer.settings, observer.clock)
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._deliver_until_ns: dict[tuple[str, str], int] = {}
@@ -137,11 +139,15 @@ class Handlers:
             current = {events.name} if committed else set()
             decided = self._pump(domain.decider, _but_time(domain.decider), current=current, flush=True)
             self._told(domain, "decisions", decided)
-            if domain.is_routed():
+            if self.observer.settings.routing().groups() and domain.is_routed():
+                # Only what is held back is due by time alone.
                 self._route(domain, _but_time(domain.router), flush=True)
 
     def sweep(self) -> None:
-        """Hints again whatever lags (heads against their readers' checkpoints), and what was put off."""
+        """Hints again whatever lags (heads against their readers' checkpoints), and what was put off.
+
+        Then all journals are anchored, where that is configured and due.
+        """
         now = self.observer.clock.now_ns()
         for name, came_ns in self._pushes.kept():
             if now - came_ns >= _FORGOTTEN_NS:
@@ -150,6 +156,8 @@ class Handlers:
             for stage, hint in self._lagging(self.observer.domain(name)):
                 _log.info("lags, hinted again", stage=stage, **hint)
                 self._send(stage, hint)
+        with self._alone("ledger"):
+            self._anchoring.look()
 
     # ------------------------------------------------------------------ queues
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Literal
 
 import observer_core
@@ -180,13 +181,18 @@ class Domain:
             lambda: self._ticks() or [f"events.{name}"],
             rebuild_pipeline,
         )  # fmt: skip
-        self.router = self._worker(
+        self._known: dict[str, list[str]] = {}
+
+    @cached_property
+    def router(self) -> Worker[Any]:
+        """Says who is told; only where there may be somebody (`is_routed`)."""
+        name, observer = self.name, self._observer
+        return self._worker(
             Router(name, observer.subscribers(name), observer.settings.routing()), f"routes.{name}",
             lambda: [f"events.{name}", f"decisions.{name}", self._commands, *self._ticks()],
             lambda: self._ticks() or [f"events.{name}", f"decisions.{name}"],
             rebuild_router,
         )  # fmt: skip
-        self._known: dict[str, list[str]] = {}
 
     # ------------------------------------------------------------------ time
 

@@ -34,6 +34,8 @@ class _AnySource(Config):
     normalise: NormaliserConfig = NormaliserConfig()
     recognise: RecogniserConfig | None = None
     """Instead of the general `[recognise]`."""
+    venue: Name | None = None
+    """What its incidents are of; default: its name. Sources of one venue have their incidents together."""
     max_age: DurationNs | None = None
     """Data older than this closes the gate; default: the larger of 5 s and 3 × the interval."""
 

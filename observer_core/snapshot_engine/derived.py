@@ -2,6 +2,7 @@
 
 | kind | value, of `of` a and `against` b |
 |---|---|
+| value | a itself: series of several sources side by side, as their correlation needs them |
 | ratio | a / b |
 | difference | a − b |
 | mid | (a + b) / 2 |
@@ -33,7 +34,7 @@ from observer_core.snapshot_engine.newest import NEVER
 
 __all__ = ["DerivedConfig", "DerivedSeries", "Deriver", "DeriverState", "Operand"]
 
-Kind = Literal["ratio", "difference", "spread", "mid", "return", "premium", "implied_rate"]
+Kind = Literal["value", "ratio", "difference", "spread", "mid", "return", "premium", "implied_rate"]
 Flags = tuple[str, ...]
 """Quality flags in the order of `QUALITY_FLAGS`."""
 
@@ -87,12 +88,13 @@ class DerivedSeries(Config):
 
     @model_validator(mode="after")
     def _has_what_the_kind_needs(self) -> DerivedSeries:
-        needed, other = ("over", "against") if self.kind == "return" else ("against", "over")
-        forbidden = [other] if self.kind == "premium" else [other, "rate"]
-        if getattr(self, needed) is None:
-            raise ValueError(f'kind "{self.kind}" needs {needed}; {_MEANING[needed]}')
-        for key in forbidden:
-            if getattr(self, key) is not None:
+        needed = _NEEDED.get(self.kind, ("against",))
+        for key in needed:
+            if getattr(self, key) is None:
+                raise ValueError(f'kind "{self.kind}" needs {key}; {_MEANING[key]}')
+        allowed = (*needed, "rate") if self.kind == "premium" else needed
+        for key in ("against", "over", "rate"):
+            if key not in allowed and getattr(self, key) is not None:
                 raise ValueError(f'kind "{self.kind}" has no {key}; remove it')
         return self
 
@@ -101,6 +103,7 @@ class DerivedSeries(Config):
         return tuple(operand for operand in (self.of, self.against, self.rate) if operand is not None)
 
 
+_NEEDED: Mapping[str, tuple[str, ...]] = {"value": (), "return": ("over",)}
 _MEANING = {
     "against": "the series that `of` is compared with, as [source, subject, field]",
     "over": "how long before now the value before is, as 1m or 1d",
@@ -416,20 +419,22 @@ def _forget(pasts: deque[Past] | None, due_ns: int, tolerance: int) -> None:
         pasts.popleft()
 
 
-def _denominators(kind: Kind, a: float, b: float, rate: float = 1.0) -> tuple[float, ...]:
+def _denominators(kind: Kind, a: float, b: float = 0.0, rate: float = 1.0) -> tuple[float, ...]:
     """What must be positive; the last one divides. Of a return, b is the value before.
 
     `a` and `b` are finite; a product or sum of theirs may overflow.
     """
-    if kind in ("difference", "mid"):
+    if kind in ("value", "difference", "mid"):
         return ()
     if kind == "spread":
         return ((a + b) / 2,)
     return (b, rate, b * rate) if kind == "premium" else (b,)
 
 
-def _value(kind: Kind, a: float, b: float, rate: float = 1.0) -> float:
+def _value(kind: Kind, a: float, b: float = 0.0, rate: float = 1.0) -> float:
     """NaN where a step of it is beyond the range of a float; its denominators must be positive."""
+    if kind == "value":
+        return a
     if kind == "difference":
         return _finite(a - b)
     if kind == "mid":

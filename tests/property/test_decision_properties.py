@@ -29,6 +29,25 @@ CONFIG = DecisionConfig.model_validate(
             policy(name="dark", match={"types": ["feed.unavailable"]}, scope="domain", until="resumed"),
             policy(name="look", match={"types": ["*"]}, verdict="judgment", cooldown="2m"),
             policy(name="ghost", match={"types": ["*"]}, shadow=True),
+            policy(name="thrice", match={"types": ["pattern.*"], "fields": ["price"]}, count=2, within="5m",
+                   scope="source", distinct="subject", until="resumed"),
+            policy(name="twice", match={"types": ["pattern.*"]}, count=2, within="10m",
+                   escalate={"times": 2, "within": "30m", "until": "40m"}),
+            policy(name="both", per="subject", within="10m", until="resumed",
+                   all=[{"types": ["feed.stale"]}, {"types": ["pattern.spike"], "sources": ["kraken"]}]),
+            policy(name="wherever", per="domain", within="3m", scope="source", until="30m",
+                   all=[{"types": ["feed.unavailable"]}, {"types": ["pattern.*"]}],
+                   escalate={"after": "20m", "scope": "domain"}),
+            policy(name="meanwhile", match={"types": ["pattern.spike"]}, per="source", cooldown="1m",
+                   **{"while": {"types": ["feed.stale", "pattern.volatility_regime"]}}),
+            policy(name="calm", until={"match": {"types": ["pattern.volatility_regime"],
+                   "evidence": {"regime": {"max": 0}}}, "at_most": "1h"}, scope="source",
+                   match={"types": ["pattern.*"], "evidence": {"regime": {"min": 1}}},
+                   escalate={"after": "10m", "severity": "critical"}),
+            policy(name="between", match={"types": ["pattern.volatility_regime"]},
+                   enter={"regime": 2}, leave={"regime": 0}),
+            policy(name="open", match={"types": ["feed.resumed", "pattern.volatility_regime"]},
+                   verdict="release", release=["spike", "twice", "calm", "held"], cooldown="1m"),
         ),
         "judgment": {"leak": "2m", "elevated": 2.0, "critical": 5.0},
     }
@@ -43,6 +62,7 @@ KINDS = st.sampled_from(
     [
         "pattern.spike",
         "pattern.level_shift",
+        "pattern.volatility_regime",
         "feed.stale",
         "feed.resumed",
         "feed.unavailable",
@@ -63,6 +83,10 @@ def events(draw: st.DrawFn) -> AnyRecord:
             "scopes": [f"source:{source}"],
             "series": [],
         }
+    if kind == "pattern.volatility_regime":
+        data["evidence"] = {"regime": draw(st.integers(0, 2)), "before": draw(st.integers(0, 2))}
+    if kind.startswith(("pattern.", "feed.")) and draw(st.booleans()):
+        data["series"] = [[source, subject, "price"] for subject in ("A", "B")]
     incident = draw(st.sampled_from(["", "i1", "i2"]))
     return event(kind, source=source, subject=draw(SUBJECTS), severity=draw(SEVERITY), correlationid=incident,
                  data={**data, "id": incident})  # fmt: skip
@@ -191,7 +215,7 @@ def test_no_block_ends_without_a_release_record_and_each_at_its_end(records: lis
             assert block.until_ns is None or decision.time_ns <= block.until_ns
         if decision.verdict == "block":
             if key in standing:
-                assert decision.policy == "operator"
+                assert decision.policy == "operator" or decision.reasons[0]["code"] == "escalated"
             standing[key] = decision
         elif decision.verdict == "release":
             standing.pop(key, None)

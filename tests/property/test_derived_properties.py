@@ -24,6 +24,7 @@ CONFIG = DerivedConfig.model_validate({
         {"subject": "k", "kind": "spread", "of": X, "against": Z},
         {"subject": "n", "kind": "premium", "of": X, "against": Z, "rate": W},
         {"subject": "n", "kind": "implied_rate", "of": Z, "against": Y},
+        {"subject": "k", "kind": "value", "of": W},
         {"subject": "m", "kind": "return", "of": X, "over": "4ns"},
         {"subject": "l", "kind": "return", "of": X, "over": "9ns"},
         {"subject": "l", "field": "other", "kind": "return", "of": Z, "over": "4ns"},
@@ -103,6 +104,8 @@ def learnt(past: list[Snapshot], operand: Operand) -> list[tuple[int, float, int
 
 def formula(kind: str, x: list[float]) -> float | None:
     """None when what divides is not positive."""
+    if kind == "value":
+        return x[0]
     a, b = np.float64(x[0]), np.float64(x[1])
     rate = np.float64(x[2]) if len(x) > 2 else np.float64(1)
     with np.errstate(all="ignore"):

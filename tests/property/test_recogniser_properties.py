@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from observer_core.pattern_record import window as rows
 from observer_core.pattern_record.config import Baseline, Flat, LevelShift, Limits, RecogniserConfig, Stale
+from observer_core.pattern_record.market.config import Market
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.shared.records import Snapshot
 from observer_core.shared.stage import Entry
@@ -22,6 +23,7 @@ SMALL = RecogniserConfig(
     stale=Stale(min_arrivals=4),
     level_shift=LevelShift(threshold=6.0),
     flat=Flat(runs=5.0),
+    market=Market(prices=()),
 )
 
 
@@ -41,6 +43,7 @@ class Scalar:
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0])
     steps: list[int] = field(default_factory=lambda: [0, 0])
     onsets: list[int] = field(default_factory=lambda: [0, 0])
+    calm: list[int] = field(default_factory=lambda: [0, 0])
     limit: list[float] = field(default_factory=lambda: [math.inf] * 6)
     raised: list[int] = field(default_factory=lambda: [0] * 6)
     release: list[int | None] = field(default_factory=lambda: [None] * 6)
@@ -111,6 +114,9 @@ class Scalar:
             self.steps[side] += 1
             self.sums[side] = max(0.0, self.sums[side] + (value - shift.drift))
         statistics = [z, *self.sums, self.scale / self.slow, self.slow / self.scale, self.expected]
+        self.calm = [
+            now if ratio < 1.25 else last for ratio, last in zip(statistics[3:5], self.calm, strict=True)
+        ]
         alarms = [row for row in range(6) if statistics[row] > self.limit[row]]
         for row in alarms:
             self.limit[row] = math.inf
@@ -243,6 +249,8 @@ def test_every_statistic_and_alarm_equals_the_slow_obvious_one(stream):
             numbers = [s.level, s.scale, s.slow, s.count, s.rate, *s.steps]
             assert column[rows.LEVEL : rows.ONSETS].tolist() == numbers
             if s.count:
+                origin = state.origin_ns or 0
+                assert (column[rows.CALM : rows.STATISTIC] + origin).tolist() == s.calm
                 assert column[[rows.STATISTIC + 1, rows.STATISTIC + 2, rows.STATISTIC + 5]].tolist() == [
                     *s.sums,
                     s.expected,

@@ -16,6 +16,7 @@ from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.records import Snapshot
 from observer_core.storage.epochs import Build
 from observer_core.storage.ports import Message, Storage
+from tests.support.market import GENERIC
 
 START_NS = 1_700_000_000 * SECOND
 BUILD = Build("1.0", "lock")
@@ -44,7 +45,7 @@ class Instances:
         self.storage = storage
         (folder / "policies.toml").write_text(POLICIES)
         self._folder, self._build = folder, build
-        self._settings = {"policies": Path("policies.toml"), **settings}
+        self._settings = {"policies": Path("policies.toml"), "recognise": GENERIC, **settings}
         self.handlers = [self._start() for _ in range(count)]
 
     def _start(self) -> Handlers:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.pattern_record.market.config import Market
 from observer_core.runtime.ingest import Ingested, ingest
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load
@@ -28,6 +30,8 @@ START_NS = START_MINUTE * MINUTE
 SILENT_FROM, SILENT_TO, MINUTES = 80, 110, 140
 JUMPS = (120, 220)
 BUILD = Build("1.0", "lock")
+GENERIC = RecogniserConfig(market=Market(prices=()))
+"""A price is a series as any other: one wild value is a spike at once, and no bad tick a minute later."""
 MAPPING = RecordingConfig(time="ts", subject="name", bar=MINUTE)
 
 
@@ -56,10 +60,9 @@ def observer(
     build: Build = BUILD,
     **settings: Any,
 ) -> Observer:
-    """One with `folder` as root; settings are overrides of the defaults."""
-    return Observer(
-        load(root=folder, **settings), storage or MemoryStorage(), clock=clock or ManualClock(0), build=build
-    )
+    """One with `folder` as root, and without market patterns; settings are overrides of the defaults."""
+    chosen = load(root=folder, **{"recognise": GENERIC, **settings})
+    return Observer(chosen, storage or MemoryStorage(), clock=clock or ManualClock(0), build=build)
 
 
 def take(it: Observer, *paths: Path, batch: int = 50, **options: Any) -> Ingested:

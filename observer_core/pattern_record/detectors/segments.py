@@ -13,9 +13,10 @@ So for all p at once, with two cumulative counts:
 
 A *shape* change is declared when, in `confirmations` looks (a quarter of w apart) running, some
 split has evidence ≥ `evidence` and its score ≥ `score`; the onset is the best such split plus
-half a subsequence, for those that straddle the change are told to be right. A split a third of
-the shorter side away must be worse by 0.03: where a shape drifts, none is. What came before the
-onset is then forgotten.
+half a subsequence, for those that straddle the change are told to be right. Two of three neighbours
+can be right only when the new shape has been seen three times; so the nearest alone is asked too,
+and believed if the score is ≥ `nearest`. A split a third of the shorter side away must be worse by
+0.03: where a shape drifts, none is. What came before the onset is then forgotten.
 
 The length is learnt from the signal (`learn_period`): half its period, but no less than the smaller
 of 20 points and the period. Subsequences longer than 36 points are taken from means of q points,
@@ -29,8 +30,9 @@ repetitions drift, or whose regimes are made of several shapes by turns, gets mo
 a person would draw.
 
 Cost: O(window) elementwise operations a sample; dot products by recurrence. State: at most
-`window` samples of 62 bytes (127 KB by default). The point by which a length is learnt costs as
-much as all before it together; so does one at which a change is declared, for those since its onset.
+`window` samples of 50 bytes (104 KB by default). When a length is learnt, or a change is declared,
+the samples so far, or since the onset, are taken in again: at most 4 by one point, so that no
+point costs more than that; until they are caught up with, what is declared is declared later.
 
 Source: Schäfer, Ermshaus & Leser, "ClaSP – Time Series Segmentation", CIKM 2021, and "ClaSS",
 VLDB 2024, for the score and its online form; Gharghabi et al., "FLOSS", ICDM 2017, for arcs.
@@ -39,7 +41,8 @@ VLDB 2024, for the score and its online form; Gharghabi et al., "FLOSS", ICDM 20
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,14 +62,20 @@ _PEAK = 0.03
 _STEPS = float(1 << 24)
 """Correlations are whole numbers of so-manieths: equal shapes are equal in spite of rounding."""
 _NO_MATCH = -2.0 * _STEPS
+_AT_ONCE = 4
+"""Samples that are looked at by one point, where many wait: for a length is known now, or a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShapeConfig:
-    """`window`: samples kept. `score` and `evidence`: what a split needs, in `confirmations` looks."""
+    """`window`: samples kept. `evidence` and `score`: what a split needs, in `confirmations` looks.
+
+    `nearest`: the score that it needs where only the nearest neighbours are asked.
+    """
 
     window: int = 2048
     score: float = 0.70
+    nearest: float = 0.80
     evidence: float = 15.0
     confirmations: int = 2
 
@@ -93,7 +102,8 @@ def learn_period(values: Floats) -> tuple[int, float]:
     x = x / largest
     power = float(np.add.reduce(x * x)) / n
     lags = n // 3
-    r = [float(np.add.reduce(x[: n - lag] * x[lag:])) / (n - lag) / power for lag in range(lags + 1)]
+    later = np.lib.stride_tricks.sliding_window_view(np.concatenate((x, np.zeros(lags))), n)
+    r = (np.add.reduce(later * x, axis=1) / np.arange(n, n - lags - 1, -1) / power).tolist()
     fallen = next((lag for lag in range(lags) if r[lag] < 0.2), lags)
     first = max(fallen + 1, _SHORTEST_PERIOD)
     peaks = [lag for lag in range(first, lags) if r[lag - 1] <= r[lag] > r[lag + 1]]
@@ -106,6 +116,16 @@ def learn_period(values: Floats) -> tuple[int, float]:
     return period, min(round(r[period], 9), 1.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A new shape since point `onset`, with its evidence; `before` and `after`: the means of the points."""
+
+    onset: int
+    evidence: float
+    before: float
+    after: float
+
+
 class ShapeTest:
     """Learns a series' period, and then has it segmented. `period`: 0 where there is none (yet)."""
 
@@ -115,18 +135,22 @@ class ShapeTest:
         self._learning: list[float] = []
         self._segments: ShapeSegments | None = None
 
-    def observe(self, value: float) -> list[tuple[int, float]]:
-        """(onset, statistic) of the segments that are known to have begun; onsets count points."""
+    @property
+    def limit(self) -> float:
+        return self._config.evidence
+
+    def observe(self, value: float) -> list[Shape]:
+        """The segments that are known to have begun."""
         if self._segments is None:
             self._learning.append(value)
             if len(self._learning) not in LEARN_AT or not self._settle(np.array(self._learning)):
                 return []
             known, self._learning = self._learning, []
-        else:
-            known = [value]
-        assert self._segments
-        found = [self._segments.observe(value) for value in known]
-        return [(self._first + change[0], change[1]) for change in found if change]
+            assert self._segments
+            for earlier in known[:-1]:
+                self._segments.take(earlier)
+        found = self._segments.observe(value)
+        return [replace(one, onset=self._first + one.onset) for one in found]
 
     def _settle(self, values: Floats) -> bool:
         """Whether a length could be learnt from the points so far."""
@@ -191,6 +215,7 @@ class ShapeSegments:
         self._where = np.zeros((3, room), np.int64)
         self._base = self._looks = self._held = self._filled = 0
         self._sum = 0.0
+        self._waiting: deque[float] = deque()
         self._clear()
 
     def _clear(self) -> None:
@@ -198,12 +223,24 @@ class ShapeSegments:
         self._near[:] = _NO_MATCH
         self._where[:] = -1
 
-    def observe(self, value: float) -> tuple[int, float] | None:
+    def take(self, value: float) -> None:
+        """Takes a point in; what it says is for the next `observe`."""
         self._sum += min(max((value - self.centre) / self.scale, -_CLIP), _CLIP)
         self._filled += 1
-        if self._filled < self.every:
-            return None
-        sample, self._sum, self._filled = self._sum / self.every, 0.0, 0
+        if self._filled == self.every:
+            self._waiting.append(self._sum / self.every)
+            self._sum, self._filled = 0.0, 0
+
+    def observe(self, value: float) -> list[Shape]:
+        """Takes a point in, and looks at some of the samples that wait."""
+        self.take(value)
+        found: list[Shape] = []
+        for _ in range(min(_AT_ONCE, len(self._waiting))):
+            shape = self._look(self._waiting.popleft())
+            found += [shape] if shape else []
+        return found
+
+    def _look(self, sample: float) -> Shape | None:
         if self._samples == self._config.window:
             self._trim(self._config.window // 4)
         self._push(sample)
@@ -218,11 +255,13 @@ class ShapeSegments:
         split += self.width // 2
         self._held = 0
         self._base += split
-        rest = self._x[split : self._samples].copy()
+        left, right = self._x[:split], self._x[split : self._samples]
+        before, after = (
+            self.centre + self.scale * (float(np.add.reduce(side)) / len(side)) for side in (left, right)
+        )
+        self._waiting.extendleft(reversed(right.tolist()))
         self._clear()
-        for sample in rest.tolist():
-            self._push(sample)
-        return self._base * self.every, evidence
+        return Shape(self._base * self.every, evidence, before, after)
 
     def _push(self, sample: float) -> None:
         """Takes a sample in; the subsequence that it completes finds its neighbours, and they it."""
@@ -293,27 +332,34 @@ class ShapeSegments:
 
     def _best_split(self) -> tuple[int, float] | None:
         """The split of the best score among those with evidence, if it is good enough."""
-        n, w = self._starts, self.width
+        config = self._config
+        a, b, c = self._where[:, : self._starts]
+        median = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
+        return self._split(median, config.score) or self._split(a, config.nearest)
+
+    def _split(self, told_by: Ints, least: float) -> tuple[int, float] | None:
+        """The best split by one neighbour of each subsequence, with a score of `least` or more."""
+        n, w, need = self._starts, self.width, self._config.evidence
         low, high = 2 * w, n - 2 * w
         if high <= low:
             return None
-        a, b, c = self._where[:, :n]
-        median = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
         own = np.arange(n)
-        later = _counts(np.maximum(own, median), n)
-        earlier = _counts(np.minimum(own, median), n)
+        later = _counts(np.maximum(own, told_by), n)
+        earlier = _counts(np.minimum(own, told_by), n)
         told_left = np.cumsum(later)[low - 1 : high - 1].astype(np.float64)
         told_right = np.cumsum(earlier[::-1])[::-1][low:high].astype(np.float64)
         left = own[low:high].astype(np.float64)
         right = n - left
         errors = n - told_left - told_right
         score = told_left / (2.0 * told_left + errors) + told_right / (2.0 * told_right + errors + 1e-9)
+        if not float(score.max()) >= least:
+            return None
         all_left = told_left + right - told_right
         product = left * right * all_left * (n - all_left)
         excess = told_left * told_right - (left - told_left) * (right - told_right)
         evidence = np.maximum(excess, 0.0) * excess / np.maximum(product, 1.0) * (n / w)
-        best = int(np.where(evidence < self._config.evidence, 0.0, score).argmax())
-        if score[best] < self._config.score or evidence[best] < self._config.evidence:
+        best = int(np.where(evidence < need, 0.0, score).argmax())
+        if score[best] < least or evidence[best] < need:
             return None
         away = max(w, min(low + best, n - low - best) // 3)
         beside = [score[at] for at in (best - away, best + away) if 0 <= at < len(score)]
@@ -325,28 +371,35 @@ class ShapeSegments:
 
     def header(self) -> list[float | int]:
         """What, with `body`, is the state."""
-        return [*(getattr(self, name) for name in self._COUNTERS), self.centre, self.scale, self._sum]
+        counters = [getattr(self, name) for name in self._COUNTERS]
+        return [*counters, len(self._waiting), self.centre, self.scale, self._sum]
 
     def body(self) -> bytes:
-        x, rows = self._x[: self._samples], self._rows[:, : self._starts]
+        x, rows = self._x[: self._samples], self._rows[:3, : self._starts]
+        near = self._near[:, : self._starts].astype("<i4")
         where = self._where[:, : self._starts].astype("<i2")
-        return b"".join((x.tobytes(), rows.tobytes(), where.tobytes()))
+        waiting = np.array(self._waiting, "<f8")
+        return b"".join(part.tobytes() for part in (waiting, x, rows, near, where))
 
     @staticmethod
     def load(header: list[float | int], body: bytes, config: ShapeConfig) -> ShapeSegments:
         """The inverse of `header` and `body`; `RecordError` for other bytes."""
-        counters = [int(number) for number in header[:-3]]
+        *counters, waiting = [int(number) for number in header[:-3]]
         centre, scale, total = header[-3:]
         found = ShapeSegments(counters[2], centre, scale, config)
         for name, number in zip(ShapeSegments._COUNTERS, counters, strict=True):
             setattr(found, name, number)
         found._sum = float(total)
         n, m = found._samples, found._starts
-        if len(body) != 8 * n + 54 * m or n > config.window:
+        if len(body) != 8 * (waiting + n) + 42 * m or n > config.window:
             raise RecordError(f"shape state of {n} samples: found {len(body)} bytes")
-        found._x[:n] = np.frombuffer(body, "<f8", n)
-        found._rows[:, :m] = np.frombuffer(body, "<f8", 6 * m, 8 * n).reshape(6, m)
-        found._where[:, :m] = np.frombuffer(body, "<i2", 3 * m, 8 * n + 48 * m).reshape(3, m)
+        numbers = np.frombuffer(body, "<f8", waiting + n + 3 * m)
+        found._waiting.extend(numbers[:waiting].tolist())
+        found._x[:n] = numbers[waiting : waiting + n]
+        found._rows[:3, :m] = numbers[waiting + n :].reshape(3, m)
+        offset = 8 * len(numbers)
+        found._near[:, :m] = np.frombuffer(body, "<i4", 3 * m, offset).reshape(3, m)
+        found._where[:, :m] = np.frombuffer(body, "<i2", 3 * m, offset + 12 * m).reshape(3, m)
         return found
 
 

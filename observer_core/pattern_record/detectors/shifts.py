@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Any, Literal
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +24,9 @@ _WIDTH, _SIZES = 64, 8
 _TREND_SIDE = 8
 _NOTHING = 1e-9
 _LEAST_SPREAD = 0.02
+_GLANCE = 16
+_WALK, _WALKING = 0.15, 2.0
+"""Residuals worth less than this share of the points are a random walk's: limits are so much higher then."""
 _LN2 = 0.6931471805599453
 
 
@@ -42,11 +47,29 @@ def ln(x: float) -> float:
     return exponent * _LN2 + 2.0 * z * total
 
 
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A split of a segment: so many points since the onset, and its statistic.
+
+    `limit`: what the statistic must reach to be told. `slow`: it is no step that was seen at a glance.
+    `before` and `after`: the means on both sides, or of a trend the slopes a point.
+    """
+
+    kind: Kind
+    points: int
+    statistic: float
+    limit: float
+    slow: bool
+    before: float
+    after: float
+
+
 class ShiftTest:
     """The current segment of one sequence, as means of growing size, and its best split."""
 
     def __init__(self, trends: bool) -> None:
         self._trends = trends
+        self._stride = 1 if trends else 4
         self.means = [array("d") for _ in range(_SIZES)]
         self.count = self.held = 0
 
@@ -60,8 +83,11 @@ class ShiftTest:
             del means[:2]
 
     def due(self) -> bool:
-        """Whether this is a point to look at: every one, and ever fewer in a long segment."""
-        return self.count % max(1, min(16, self.count // 64)) == 0
+        """Whether this is a point to look at: ever fewer in a long segment."""
+        return self.count % self._every() == 0
+
+    def _every(self) -> int:
+        return max(self._stride, min(16, self.count // 64))
 
     def keep(self, points: int) -> None:
         """Forgets all but the newest `points` (or a little more, where only means are left)."""
@@ -72,21 +98,25 @@ class ShiftTest:
             left = max(0, left - whole * (1 << size))
         self.count, self.held = points - left, 0
 
-    def best(self, level: float, trend: float, side: int) -> tuple[Kind, int, float] | None:
-        """(kind, points since the onset, statistic) if there is a shift.
+    def best(self, level: float, trend: float, rise: float, side: int) -> Shift | None:
+        """The shift if there is one, by these limits.
 
-        `side`: points that both sides of a split have at least.
+        `rise`: the factor by which those to be told are higher, but for a step at a glance. `side`: points
+        that both sides of a split have at least.
         """
-        y = np.concatenate([np.array(means) for means in reversed(self.means)])
-        n = np.repeat(_SIZE_OF, [len(means) for means in reversed(self.means)])
-        split = _Split(_without_outliers(y), n, side, RESOLUTION if self._trends else _LEAST_SPREAD)
+        parts = [means for means in reversed(self.means) if means]
+        y = np.concatenate([np.frombuffer(means) for means in parts])
+        grid = _grid(tuple(map(len, self.means)), side)
+        if not grid.splits:
+            return None
+        share, walking = RESOLUTION if self._trends else _LEAST_SPREAD, _WALKING if side == 1 else 1.0
+        split = _Split(_without_outliers(y), grid, share, rise, walking, _GLANCE + 3 * self._every())
+        if split.flat:
+            return None
         found = split.level(level)
         if self._trends and (not found or split.prefers_lines()):
             found = split.trend(trend) or found
         return found
-
-
-_SIZE_OF = np.array([float(1 << size) for size in reversed(range(_SIZES))])
 
 
 def _without_outliers(y: Floats) -> Floats:
@@ -96,134 +126,193 @@ def _without_outliers(y: Floats) -> Floats:
     """
     m = len(y)
     padded = np.concatenate((y[:1], y[:1], y, y[-1:], y[-1:]))
-    a, b, c, d, e = (padded[i : i + m] for i in range(5))
-    low = np.maximum(np.minimum(a, b), np.minimum(d, e))
-    high = np.minimum(np.maximum(a, b), np.maximum(d, e))
-    middle = np.maximum(np.minimum(low, high), np.minimum(np.maximum(low, high), c))
+    lower, upper = np.minimum(padded[:-1], padded[1:]), np.maximum(padded[:-1], padded[1:])
+    low = np.maximum(lower[:m], lower[3:])
+    high = np.minimum(upper[:m], upper[3:])
+    middle = np.minimum(low, high)
+    np.maximum(low, high, out=high)
+    np.minimum(high, y, out=high)
+    np.maximum(middle, high, out=middle)
     distance = np.abs(y - middle)
     usual = np.sort(distance)[m // 2]
     return np.where(distance > 8.0 * usual, middle, y) if usual > 0.0 else y
 
 
-class _Split:
-    """Sums over both sides of every split of weighted means y (n points each).
+class _Grid:
+    """What does not depend on the values: for means of these sizes, every split p = 1 … m − 1.
 
-    No residuals are smaller than `share` of the largest mean.
+    `share` is 1/n left and 1/n right, added; `middle` the mean times of both sides, and `lever` 1/Σ(t − t̄)².
+    `splits` are those to choose from, as indices p − 1; `far` those with sides long enough for lines.
     """
 
-    def __init__(self, y: Floats, n: Floats, side: int, share: float) -> None:
-        self.m = m = len(y)
+    def __init__(self, lengths: tuple[int, ...], side: int) -> None:
+        sizes = np.array([float(1 << size) for size in reversed(range(_SIZES))])
+        self.n = n = np.repeat(sizes, lengths[::-1])
+        self.m = m = len(n)
+        self.root = np.sqrt(n)
         ends = np.cumsum(n)
-        total = float(ends[-1])
-        floor = share * float(np.abs(y).max())
-        y = y - float(np.add.reduce(n / total * y))
-        largest = float(np.abs(y).max())
+        self.total = total = float(ends[-1])
+        self.weight = n / total
+        self.t = t = (ends - n / 2.0) / total - 0.5
+        self.left, self.right = ends[:-1], total - ends[:-1]
+        self.share = 1.0 / self.left + 1.0 / self.right
+        timed = n * t
+        first, second = np.cumsum(timed), np.cumsum(timed * t)
+        self.whole = 1.0 / max(float(second[-1] - first[-1] * first[-1] / total), 1e-15)
+        self.middle, squares = np.empty((2, m - 1)), np.empty((2, m - 1))
+        np.divide(first[:-1], self.left, out=self.middle[0])
+        np.divide(first[-1] - first[:-1], self.right, out=self.middle[1])
+        np.subtract(second[:-1], first[:-1] * self.middle[0], out=squares[0])
+        np.subtract(second[-1] - second[:-1], (first[-1] - first[:-1]) * self.middle[1], out=squares[1])
+        self.lever = 1.0 / np.maximum(squares, 1e-15)
+        low, high = LEFT, m - RIGHT + 1
+        if side > 1:
+            low = max(low, int(np.searchsorted(ends, side)) + 1)
+            high = min(high, m - int(np.searchsorted(np.cumsum(n[::-1]), side)))
+        self.splits = range(low - 1, max(low, high) - 1)
+        low, high = max(low, _TREND_SIDE), min(high, m - _TREND_SIDE + 1)
+        self.far = range(low - 1, max(low, high) - 1)
+
+
+@lru_cache(maxsize=512)
+def _grid(lengths: tuple[int, ...], side: int) -> _Grid:
+    return _Grid(lengths, side)
+
+
+class _Split:
+    """The squares that constants (and lines) leave on both sides of every split of weighted means y.
+
+    No residuals are smaller than `share` of the largest mean. Limits of what is told are higher by `rise`,
+    and by `walking` for a random walk, but for levels that began not more than `glance` points ago.
+    """
+
+    def __init__(
+        self, y: Floats, grid: _Grid, share: float, rise: float, walking: float, glance: int
+    ) -> None:
+        self._grid, self._m, self._rise, self._walking, self._glance = grid, grid.m, rise, walking, glance
+        floor = share * float(np.maximum.reduce(np.abs(y)))
+        self._mean = float(np.add.reduce(grid.weight * y))
+        y = y - self._mean
+        self._largest = largest = float(np.maximum.reduce(np.abs(y)))
         self.flat = not largest > 0.0
         if self.flat:
             return
-        self.y = y = y / largest
+        self._y = y = y / largest
         floor = floor / largest
-        self.n, self.t = n, (ends - n / 2.0) / total - 0.5
-        first = np.searchsorted(ends, side) + 1
-        last = m - (int(np.searchsorted(np.cumsum(n[::-1]), side)) + 1)
-        self.at = np.arange(max(LEFT, int(first)), min(m - RIGHT, last) + 1)
-        self.flat = not len(self.at)
-        if self.flat:
-            return
-        nt, ny = n * self.t, n * y
-        self.sums = np.cumsum(np.stack((n, ny, ny * y, nt, nt * self.t, nt * y)), axis=1)
-        left, whole, splits = self.sums[:, self.at - 1], self.sums[:, -1:], len(self.at)
-        constants, lines = _residuals(np.concatenate((left, whole - left, whole), axis=1))
-        self.constant, self.line = float(constants[-1]), float(lines[-1])
-        self.least = max(_NOTHING * self.constant, total * floor * floor)
-        self.constants = constants[:splits] + constants[splits:-1]
-        self.lines = lines[:splits] + lines[splits:-1]
+        weighted = grid.n * y
+        sums = np.cumsum(weighted)
+        self._sums, self._rest = sums[:-1], float(sums[-1])
+        self._timed = np.cumsum(weighted * grid.t)
+        self._constant = float(np.add.reduce(weighted * y))
+        slope = float(self._timed[-1])
+        self._line = max(self._constant - slope * slope * grid.whole, 0.0)
+        self._least = max(_NOTHING * self._constant, grid.total * floor * floor)
+        constants = self._sums * self._sums
+        constants *= grid.share
+        self._constants = np.subtract(self._constant, constants, out=constants)
+        self._bent: tuple[Floats, Floats] | None = None
 
-    def level(self, limit: float) -> tuple[Kind, int, float] | None:
-        if self.flat:
+    def level(self, limit: float) -> Shift | None:
+        at = _least(self._constants, self._grid.splits)
+        rest = float(self._constants[at])
+        if not self._may_reach(limit, self._constant, rest):
             return None
-        best = int(self.constants.argmin())
-        if not self._may_reach(limit, self.constant, self.constants[best]):
-            return None
-        worth, rest, agrees = self._judge(best, self.constants[best], line=False)
-        statistic = worth * ln(self.constant / rest)
-        against_line = worth * ln(max(self.line / rest, _NOTHING))
+        worth, agrees = self._judge(at, None)
+        rest = max(rest, self._least)
+        statistic = worth * ln(self._constant / rest)
+        against_line = worth * ln(max(self._line / rest, _NOTHING))
         if statistic < limit or against_line < limit / 3.0 or not agrees:
             return None
-        return "level", self._points(best), statistic
+        before, after = (self._mean + self._largest * mean for mean in self._means(at))
+        points = int(self._grid.right[at])
+        slow = points > self._glance
+        told = self._asked(limit, worth) if slow else limit
+        return Shift("level", points, statistic, told, slow, before, after)
+
+    def trend(self, limit: float) -> Shift | None:
+        grid = self._grid
+        if not grid.far:
+            return None
+        lines, slopes = self._lines()
+        at = _least(lines, grid.far)
+        rest = float(lines[at])
+        fresh_step = float(self._constants[self._m - RIGHT :].min())
+        if not self._may_reach(limit, self._line, rest) or fresh_step < rest:
+            return None
+        slope = slopes[:, at].tolist()
+        worth, agrees = self._judge(at, slope)
+        statistic = worth * ln(max(self._line / max(rest, self._least), _NOTHING))
+        if statistic < limit or not agrees:
+            return None
+        before, after = (self._largest * (one / grid.total) for one in slope)
+        points = int(grid.right[at])
+        told = self._asked(limit, worth)
+        return Shift("trend", points, statistic, told, points > self._glance, before, after)
 
     def prefers_lines(self) -> bool:
         """Whether the best two lines leave less than the best two constants, by 10 residuals' worth."""
-        fit = max(float(self._lines_far_off().min()), self.least)
-        return (float(self.constants.min()) - fit) * self.m > 10.0 * fit
+        grid = self._grid
+        if not grid.far:
+            return False
+        lines, _ = self._lines()
+        fit = max(float(lines[_least(lines, grid.far)]), self._least)
+        best = float(self._constants[_least(self._constants, grid.splits)])
+        return (best - fit) * self._m > 10.0 * fit
 
-    def _fresh_step(self) -> float:
-        """What two constants leave, if the second has but the newest means, too few for a level yet."""
-        left, whole = self.sums[:, self.m - RIGHT : -1], self.sums[:, -1:]
-        constants, _ = _residuals(np.concatenate((left, whole - left), axis=1))
-        return float((constants[: RIGHT - 1] + constants[RIGHT - 1 :]).min())
-
-    def _lines_far_off(self) -> Floats:
-        """What two lines leave, where both have enough means to be told from steps."""
-        far = (self.at >= _TREND_SIDE) & (self.at <= self.m - _TREND_SIDE)
-        return np.where(far, self.lines, np.inf)
-
-    def trend(self, limit: float) -> tuple[Kind, int, float] | None:
-        if self.flat:
-            return None
-        fit = self._lines_far_off()
-        best = int(fit.argmin())
-        if not self._may_reach(limit, self.line, fit[best]) or self._fresh_step() < fit[best]:
-            return None
-        worth, rest, agrees = self._judge(best, fit[best], line=True)
-        statistic = worth * ln(max(self.line / rest, _NOTHING))
-        if statistic < limit or not agrees:
-            return None
-        return "trend", self._points(best), statistic
+    def _lines(self) -> tuple[Floats, Floats]:
+        """Squares that two lines leave, and their slopes."""
+        if self._bent is None:
+            grid = self._grid
+            off = np.empty((2, self._m - 1))
+            np.multiply(grid.middle[0], self._sums, out=off[0])
+            np.subtract(self._timed[:-1], off[0], out=off[0])
+            np.subtract(self._rest, self._sums, out=off[1])
+            off[1] *= grid.middle[1]
+            off[1] += self._timed[:-1]
+            np.subtract(self._timed[-1], off[1], out=off[1])
+            slopes = off * grid.lever
+            off *= slopes
+            lines = self._constants - off[0]
+            lines -= off[1]
+            self._bent = lines, slopes
+        return self._bent
 
     def _may_reach(self, limit: float, whole: float, rest: float) -> bool:
         """Whether the statistic could be as high if the residuals were worth all points."""
-        return whole > self.least and self.m * ln(whole / max(rest, self.least)) >= limit
+        return whole > self._least and self._m * ln(whole / max(rest, self._least)) >= limit
 
-    def _points(self, best: int) -> int:
-        return int(self.sums[0, -1] - self.sums[0, self.at[best] - 1])
+    def _asked(self, limit: float, worth: float) -> float:
+        """What the statistic must reach to be told."""
+        return limit * self._rise * (self._walking if worth < _WALK * self._m else 1.0)
 
-    def _judge(self, best: int, rest: float, *, line: bool) -> tuple[float, float, bool]:
-        """Independent points that the residuals are worth, their squares, and if the right side agrees."""
-        p = int(self.at[best])
-        root = np.sqrt(self.n)
-        left = self.y - self._fit(slice(0, p), line)
-        right = self.y - self._fit(slice(p, None), line)
-        e = np.concatenate((left[:p], right[p:])) * root
-        squares = max(float(np.add.reduce(e * e)), self.least)
+    def _means(self, at: int) -> tuple[float, float]:
+        left = float(self._sums[at])
+        return left / float(self._grid.left[at]), (self._rest - left) / float(self._grid.right[at])
+
+    def _judge(self, at: int, slopes: list[float] | None) -> tuple[float, bool]:
+        """Independent points that the residuals are worth, and if the right side agrees."""
+        grid, p, m = self._grid, at + 1, self._m
+        y, (before, after) = self._y, self._means(at)
+        if slopes is None:
+            left, right = y - before, y - after
+        else:
+            middle = grid.middle[:, at].tolist()
+            left = y - (grid.t - middle[0]) * slopes[0] - before
+            right = y - (grid.t - middle[1]) * slopes[1] - after
+        e = np.concatenate((left[:p], right[p:]))
+        e *= grid.root
+        squares = max(float(np.add.reduce(e * e)), self._least)
         rho = float(np.add.reduce(e[1:] * e[:-1])) / squares
-        bias = 1.5 * (1.0 + 3.0 * max(rho, 0.0)) / self.m
+        bias = 1.5 * (1.0 + 3.0 * max(rho, 0.0)) / m
         phi = rho
-        if rho > 0.0 and rho * rho > 4.0 / self.m:
+        if rho > 0.0 and rho * rho > 4.0 / m:
             phi = max(rho, float(np.add.reduce(e[2:] * e[:-2])) / squares / rho)
         rho, phi = min(max(rho + bias, 0.0), 0.999), min(max(phi + bias, 0.0), 0.999)
-        worth = (self.m - (4 if line else 2)) / (1.0 + 2.0 * rho / (1.0 - phi))
+        worth = (m - (2 if slopes is None else 4)) / (1.0 + 2.0 * rho / (1.0 - phi))
         nearer = int(np.count_nonzero(np.abs(right[p:]) < np.abs(left[p:])))
-        return worth, max(rest, self.least), nearer >= 0.6 * (self.m - p)
-
-    def _fit(self, side: slice, line: bool) -> Any:
-        n, y, t = self.n[side], self.y[side], self.t[side]
-        total = float(np.add.reduce(n))
-        mean = float(np.add.reduce(n * y)) / total
-        if not line:
-            return mean
-        middle = float(np.add.reduce(n * t)) / total
-        off = t - middle
-        slope = float(np.add.reduce(n * off * y)) / float(np.add.reduce(n * off * off))
-        return mean + (self.t - middle) * slope
+        return worth, nearer >= 0.6 * (m - p)
 
 
-def _residuals(sums: Floats) -> tuple[Floats, Floats]:
-    """Squares that a constant and a line leave."""
-    n, y, yy, t, tt, ty = sums
-    mean = y / n
-    constant = yy - y * mean
-    slope = ty - t * mean
-    spread = np.maximum(tt - t * t / n, 1e-15)
-    line = constant - slope * slope / spread
-    return np.maximum(constant, 0.0, out=constant), np.maximum(line, 0.0, out=line)
+def _least(values: Floats, splits: range) -> int:
+    """Which of the splits leaves least."""
+    return splits.start + int(values[splits.start : splits.stop].argmin())

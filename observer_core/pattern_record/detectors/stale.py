@@ -14,6 +14,8 @@ A series that goes silent for half an hour as a matter of course has a `longest`
 The memory of a gap halves in 710 arrivals. `cadence` is the source's learnt interval
 between snapshots, in force for 16 snapshots at a time.
 
+A series that went silent with its venue is part of a halt (see `halt`), and not stale beside it.
+
 False alarms: a silence must be `multiple` (default 3) times longer than any that the series
 still remembers; after a false alarm it must be three times longer again.
 
@@ -52,7 +54,9 @@ from observer_core.pattern_record.window import Bytes, Floats, Window
 LAST, LONGEST, ARRIVALS = range(3)
 TIME_ROWS = 3
 NEVER = 1e300
-_FADE = 1023.0 / 1024.0
+FADE = 1023.0 / 1024.0
+STALE, HALTED, BACK = 1, 2, 4
+"""Flags of a series: stale by itself; part of a halt; part of one, but back (then without HALTED)."""
 
 
 def arrive(times: Floats, at: Any, now: float, config: Stale, *, familiar: bool = False) -> None:
@@ -66,7 +70,7 @@ def arrive(times: Floats, at: Any, now: float, config: Stale, *, familiar: bool 
         arrivals = times[ARRIVALS, at]
         gap[arrivals == 0.0] = 0.0
         times[ARRIVALS, at] = np.minimum(arrivals + 1.0, config.min_arrivals)
-    times[LONGEST, at] = np.maximum(np.multiply(longest, _FADE), gap, out=gap)
+    times[LONGEST, at] = np.maximum(np.multiply(longest, FADE), gap, out=gap)
     times[LAST, at] = now
 
 

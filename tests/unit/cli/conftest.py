@@ -1,4 +1,4 @@
-"""A small recorded market: A, B and C report each minute; B falls silent, A jumps."""
+"""A small recorded market: A, B and C report each minute; B falls silent, A jumps and stays there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def rows(minutes: range) -> Iterator[str]:
             if name == "B/USD" and minute >= SILENT_FROM:
                 continue
             price = 100 + 10 * place + 0.05 * ((minute * (7 + place)) % 11 - 5)
-            if name == "A/USD" and minute == JUMP_AT:
+            if name == "A/USD" and minute >= JUMP_AT:
                 price *= 1.2
             yield f"{(START_MINUTE + minute) * 60},{name},{price:.3f}"
 

@@ -15,8 +15,8 @@ def lines(output: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def spike(folder: Path) -> str:
-    found = lines(run(folder, "patterns", "ls", "--kind", "spike", "--json").stdout)
+def shock(folder: Path) -> str:
+    found = lines(run(folder, "patterns", "ls", "--kind", "price_shock", "--json").stdout)
     return str(found[0]["id"])
 
 
@@ -26,22 +26,22 @@ def row(folder: Path, pattern: str) -> dict[str, object]:
 
 
 def test_a_pattern_is_judged_and_the_newest_word_counts(own: Path) -> None:
-    identity = spike(own)
-    assert (row(own, "spike")["right"], row(own, "spike")["wrong"]) == (0, 0)
+    identity = shock(own)
+    assert (row(own, "price_shock")["right"], row(own, "price_shock")["wrong"]) == (0, 0)
     done = run(own, "feedback", identity[:10], "true", "--author", "kim", "--note", "a real one")
     assert done.exit_code == 0
     ref, _, said = done.stdout.partition("  ")
     assert (ref[:14], said) == ("patterns.desk@", "right, says kim\n")
-    assert (row(own, "spike")["right"], row(own, "spike")["wrong"]) == (1, 0)
+    assert (row(own, "price_shock")["right"], row(own, "price_shock")["wrong"]) == (1, 0)
     run(own, "feedback", ref, "false", "--author", "lee")
-    assert (row(own, "spike")["right"], row(own, "spike")["wrong"]) == (0, 1)
+    assert (row(own, "price_shock")["right"], row(own, "price_shock")["wrong"]) == (0, 1)
     assert run(own, "verify").exit_code == 0
 
 
 def test_what_is_said_of_a_decision_or_an_event_is_said_of_its_patterns(own: Path) -> None:
     decisions = lines(run(own, "decisions", "ls", "--verdict", "block", "--json").stdout)
     events = lines(run(own, "events", "ls", "--json").stdout)
-    event = next(item for item in events if "pattern.spike" in str(item["type"]))
+    event = next(item for item in events if "pattern.price_shock" in str(item["type"]))
     for follows in (event, decisions[-1]):
         done = run(own, "feedback", str(follows["id"]), "true", "--author", "kim", "--json")
         assert json.loads(done.stdout)["right"] is True

@@ -33,10 +33,12 @@ def event(kind: str = "pattern.spike", at: int = T0, **changes: Any) -> Event:
 
 
 def policy(**given: Any) -> Policy:
-    match = {"types": ["pattern.*"], **given.pop("match", {})}
-    base = {"name": "halt", "version": 3, "owner": "risk", "description": "for the test", "match": match}
+    """A block of 15 minutes on any pattern, but for what is given; a policy of `all` has no match."""
+    base: dict[str, Any] = {"name": "halt", "version": 3, "owner": "risk", "description": "for the test"}
+    if "all" not in given:
+        base["match"] = {"types": ["pattern.*"], **given.pop("match", {})}
     verdict = given.get("verdict", "block")
-    if verdict == "block":
+    if verdict == "block" and "leave" not in given:
         base["until"] = "15m"
     return Policy.model_validate({**base, "verdict": verdict, **given})
 

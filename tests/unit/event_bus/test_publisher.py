@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from observer_core.event_bus.publisher import Publisher, PublisherConfig, PublisherState
+from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Event, Note, PatternRecord, decode_record
 from observer_core.shared.stage import Entry
@@ -64,6 +65,8 @@ def test_a_pattern_becomes_an_event_that_cites_it() -> None:
         ("feed_flat", "feed.flat"),
         ("feed_unavailable", "feed.unavailable"),
         ("feed_available", "feed.available"),
+        ("venue_halt", "feed.halted"),
+        ("venue_resumed", "feed.reopened"),
         ("level_shift", "pattern.level_shift"),
     ],
 )
@@ -125,7 +128,12 @@ def test_notes_of_the_journals_own_life_give_nothing_and_move_no_time(kind: str)
 
 
 def test_the_configuration_is_given_in_full() -> None:
-    assert Publisher("live").config() == {"domain": "live", "incident_severity": "warning", "quiet": "15m"}
+    config = PublisherConfig(venues={"binance-0": "binance"})
+    given = dict(Publisher("live", config).config())
+    assert given.pop("domain") == "live"
+    assert given["venues"] == {"binance-0": "binance"}
+    assert PublisherConfig(**given) == config
+    assert set(given) == set(PublisherConfig.model_fields)
 
 
 def test_dump_and_load_in_mid_stream_change_nothing() -> None:
@@ -143,3 +151,23 @@ def test_dump_and_load_in_mid_stream_change_nothing() -> None:
         assert cut.stage.dump(cut.state) == blob
         assert cut.take(record) == expected
     assert cut.stage.views(cut.state) == straight.stage.views(straight.state)
+
+
+def test_a_state_of_version_1_is_taken_over() -> None:
+    run = Run(venues={"binance": "exchange"})
+    series = ["binance", "BTC/USDT", "price"]
+    incident = {
+        "id": "1", "source": "binance", "severity": "warning", "opened_ns": T0, "last_ns": T0,
+        "quiet_ns": 15 * MINUTE, "cause": "patterns.binance@1", "cadence_ns": SECOND, "announced": 1,
+        "seen": [[*series, T0, 0.9]], "standing": [series, ["binance", "", ""]],
+        "patterns": {"feed_stale": 1, "feed_unavailable": 1},
+    }  # fmt: skip
+    old = {"time_ns": T0, "sequence": 7, "views_version": 3, "incidents": [incident]}
+    run.state = run.stage.load(encode(old))
+    at = T0 + 100 * MINUTE
+    assert run.tick(at) == []
+    for kind in ("feed_resumed", "feed_available"):
+        assert run.take(pattern(at, kind, severity="info"))[0].correlationid == "1"
+    (resolved,) = run.tick(at + 99 * MINUTE)
+    assert (resolved.time_ns, resolved.subject) == (at + 15 * MINUTE, "exchange")
+    assert int(resolved.sequence) == 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -103,6 +104,50 @@ def test_there_is_no_change_where_there_is_none(name: str) -> None:
     assert changes(QUIET[name]) == []
 
 
+def walk(n: int, share: float = 1.0, seed: int = 1) -> np.ndarray:
+    values = itertools.accumulate(noise(n, seed).tolist(), lambda before, own: share * before + own)
+    return np.array(list(values))
+
+
+def season(n: int, period: int) -> np.ndarray:
+    return 3 * np.sin(np.arange(n) / period * 2 * np.pi) + noise(n)
+
+
+@pytest.mark.parametrize(
+    ("values", "most"),
+    [
+        (walk(4000, 0.9), 0),
+        (walk(4000, 0.99, seed=3), 2),
+        (walk(4000), 1),
+        (walk(4000, seed=2), 5),
+        (season(3000, 200), 9),
+        (season(4000, 1440), 4),
+    ],
+    ids=["0.9", "0.99", "walk", "another walk", "season of 200", "season of 1440"],
+)
+def test_what_always_wanders_has_few_changes(values: np.ndarray, most: int) -> None:
+    assert len(changes(values)) <= most
+
+
+def test_both_sides_of_a_change_are_told() -> None:
+    (level,), (trend,), (variance,) = (
+        changes(SHIFTED[kind], NO_SHAPES) for kind in ("level", "trend", "variance")
+    )
+
+    assert (level.before, level.after) == pytest.approx((0.0, 3.0), abs=0.5)
+    assert (trend.before, trend.after) == pytest.approx((0.0, 0.3), abs=0.1)
+    assert variance.before == pytest.approx(1.0, rel=0.2)
+    assert 2.5 < variance.after < 8.0
+    assert all(change.statistic >= change.limit for change in (level, trend, variance))
+
+
+@pytest.mark.parametrize("values", [season(4000, 1440), walk(4000, 0.9)], ids=["season", "0.9"])
+def test_a_plain_step_is_found_in_a_series_that_always_wanders(values: np.ndarray) -> None:
+    values = values + 12.0 * (np.arange(4000) >= 3000)
+
+    assert any(abs(change.onset - 3000) <= 2 and change.declared < 3080 for change in changes(values))
+
+
 @pytest.mark.parametrize("kind", SHIFTED)
 def test_changes_of_a_prefix_are_those_of_the_whole_up_to_there(kind: str) -> None:
     values = SHIFTED[kind]
@@ -157,7 +202,7 @@ def test_the_state_carries_over_a_full_window() -> None:
 
 
 def test_other_bytes_are_refused() -> None:
-    with pytest.raises(RecordError, match="format 1"):
+    with pytest.raises(RecordError, match="format 2"):
         ChangePoints.load(b'{"format":0}\n')
     points = ChangePoints()
     points.observe(1.0)

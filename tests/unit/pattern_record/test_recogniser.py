@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from observer_core.pattern_record.config import RecogniserConfig, Severity, Spike, Stale, TagMatch, TagRule
+from observer_core.pattern_record.market.config import Market
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.shared.errors import RecordError
 from observer_core.shared.records import Note, PatternRecord, Snapshot
@@ -20,6 +21,8 @@ from observer_core.shared.stage import Entry, Stage
 
 MINUTE = 60_000_000_000
 START = 1_522_886_400_000_000_000
+GENERIC = RecogniserConfig(market=Market(prices=()))
+"""Prices and volumes are series as any other: no market patterns."""
 
 
 def noise(seed: int):
@@ -36,7 +39,7 @@ class Feed:
     """A recogniser and what it has said."""
 
     def __init__(self, config: RecogniserConfig | None = None) -> None:
-        self.recogniser = Recogniser("coinbase", config or RecogniserConfig())
+        self.recogniser = Recogniser("coinbase", config or GENERIC)
         self.state = self.recogniser.initial()
         self.records: list[PatternRecord] = []
         self.position = 0
@@ -89,7 +92,7 @@ def market(seed=7, length=900):
 
 def test_it_is_a_stage():
     stage: Stage = Recogniser("coinbase", RecogniserConfig())
-    assert (stage.name, stage.version) == ("recognise", "2")
+    assert (stage.name, stage.version) == ("recognise", "3")
     assert stage.config()["source"] == "coinbase"
     assert stage.config()["baseline"]["span"] == 50
     assert stage.advance(stage.initial(), START) == []
@@ -370,6 +373,10 @@ def test_a_calm_turned_wild_is_a_variance_shift_up_and_back_down():
         feed.give({"load": [100.0 + next(draws)]})
     shifts = [direction for pattern, direction in feed.patterns() if pattern == "variance_shift"]
     assert shifts == ["up", "down"]
+    onsets = [r.evidence["onset_ns"] for r in feed.records if r.pattern == "variance_shift"]
+    up, down = ((onset - START) // MINUTE for onset in onsets)
+    assert 400 <= up <= 410
+    assert 600 <= down <= 670
 
 
 def jump_all(config: RecogniserConfig, count: int = 5) -> list[PatternRecord]:
@@ -429,7 +436,7 @@ def test_subjects_and_fields_may_come_at_any_time_without_disturbing_the_others(
         else:
             others = tuple(f"N{i}" for i in range(50))
             crowd.give({"close": [price, *[2.0] * 50]}, ("BTC", *others))
-    of_btc = [r for r in crowd.records if r.series[0][1:] == ("BTC", "close") and r.detector != "stale/1"]
+    of_btc = [r for r in crowd.records if r.series[0][1:] == ("BTC", "close") and r.detector != "stale/2"]
     assert of_btc == alone.records
     assert crowd.state.size == 1 + 3 + 50
     names = [crowd.state.name(at) for at in range(5)]

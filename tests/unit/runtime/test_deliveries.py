@@ -167,7 +167,7 @@ def stopped(it: Observer) -> list[str]:
 
 def test_one_that_is_added_later_begins_where_it_was_told_to(tmp_path: Path) -> None:
     it = observed(tmp_path, subscription("ops", FILE, domains=["desk"]))
-    take(it, recording(tmp_path / "desk.csv", range(180)))
+    take(it, recording(tmp_path / "desk.csv", range(100)))
     old = len(list(it.journals.open("decisions.desk").scan()))
     for name, start in (("all", "beginning"), ("new", "now")):
         config = subscription(name, {"kind": "file", "path": name}, domains=["desk"], start=start)

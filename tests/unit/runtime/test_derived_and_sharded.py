@@ -16,7 +16,7 @@ from observer_core.runtime.observer import Observer
 from observer_core.runtime.replay import computed, replay
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.ids import shard_of
-from observer_core.shared.records import Decision, PatternRecord, Snapshot
+from observer_core.shared.records import Decision, Event, PatternRecord, Snapshot
 from observer_core.snapshot_engine.shards import split
 from observer_core.snapshot_engine.source import Collection, unavailable
 from observer_core.storage.journals import Journals
@@ -278,6 +278,50 @@ def test_a_series_more_opens_an_epoch_and_the_others_go_on(
     values = [value for _, value in series(found, "BTC", "return")]
     assert any(not math.isnan(value) for value in values)
     assert_clean(again.observer.journals)
+
+
+APART = range(70, 90)
+PAIRS = {
+    "name": "pairs", "kind": "derived", "series": [
+        {"subject": "seoul:BTC", "field": "last", "kind": "value", "of": KRW},
+        {"subject": "world:BTC", "field": "last", "kind": "value", "of": USDT},
+    ],
+    "recognise": {"correlations": {"watch": [{
+        "of": ["seoul:*", "last"], "against": ["world:BTC", "last"], "span": 10, "slow_span": 60, "sigmas": 3,
+    }]}},
+}  # fmt: skip
+
+
+def test_relations_and_correlations_of_two_sources_break_and_are_restored(
+    tmp_path: Path, storage: MemoryStorage
+) -> None:
+    """For 20 seconds Seoul asks 3 % more, and goes its own way; the premium is watched unasked."""
+    it = World(tmp_path, storage, (SEOUL, WORLD, PREMIUM, PAIRS))
+    for second in range(150):
+        here, there = row(second if second != JUMP else second + 1)
+        if second in APART:
+            here["BTC/KRW"] = 60_000 * 1300 * (1.04 + 0.001 * (second * second % 13 - 6))
+        it.collect("seoul", here)
+        it.tick()
+        it.collect("world", there)
+        it.tick()
+    journals = it.observer.journals
+    begun, over = START_NS + APART.start * SECOND, START_NS + APART.stop * SECOND
+    for source, subject, name, pattern in (
+        ("premium", "BTC", "premium", "relation"), ("premium", "USDT/KRW", "implied_rate", "relation"),
+        ("pairs", "seoul:BTC", "last", "correlation"),
+    ):  # fmt: skip
+        found = [
+            record
+            for record in records(journals, f"patterns.{source}", PatternRecord)
+            if record.pattern.startswith(pattern) and record.series == ((source, subject, name),)
+        ]
+        assert [record.pattern for record in found] == [f"{pattern}_break", f"{pattern}_restored"]
+        assert begun < found[0].time_ns < over < found[1].time_ns
+        assert found[1].evidence["onset_ns"] == found[0].evidence["onset_ns"] >= begun
+    types = [event.type for event in records(journals, "events.live", Event)]
+    assert types.count("io.qts.observer.pattern.relation_restored") == 2
+    assert_clean(journals)
 
 
 # ---------------------------------------------------------------------- derived, by hints

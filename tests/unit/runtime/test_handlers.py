@@ -264,7 +264,9 @@ class TestSweep:
 
 
 class TestBadHints:
-    @pytest.mark.parametrize("stage", ["collect_source", "recognise", "publish", "decide", "route", "deliver"])
+    @pytest.mark.parametrize(
+        "stage", ["collect_source", "recognise", "publish", "decide", "route", "deliver"]
+    )
     @pytest.mark.parametrize("body", [b"", b"\xff", b"[]", b"{}", b'{"source": 1, "domain": null}'])
     def test_they_are_refused_with_what_was_expected(
         self, instances: Instances, stage: str, body: bytes

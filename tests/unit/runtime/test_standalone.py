@@ -30,7 +30,7 @@ from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.verify import verify
-from tests.support.market import MAPPING, MINUTES, eventually, recording, unable_to_sync
+from tests.support.market import GENERIC, MAPPING, MINUTES, eventually, recording, unable_to_sync
 
 ROOT = Path(__file__).resolve().parents[3]
 FILE = "out/decisions.ndjson"
@@ -66,7 +66,7 @@ def settings_of(folder: Path, rate: float = 2000.0, **more: Any) -> Settings:
     }  # fmt: skip
     return load(
         root=folder, durability="normal", clock_interval="50ms", source=sources, subscription=[subscription],
-        **more,
+        recognise=GENERIC, **more,
     )  # fmt: skip
 
 

@@ -111,6 +111,22 @@ def test_the_number_of_each_kind(kind: str, a: float, b: float, expected: float)
     assert flags(derived) == {}
 
 
+def test_values_of_several_sources_side_by_side() -> None:
+    run = Run(
+        {"subject": "a:BTC", "field": "last", "kind": "value", "of": BTC},
+        {"subject": "b:ETH", "kind": "value", "of": ETH},
+    )
+    assert cells(run.a(0, -3.0)) == {("a:BTC", "last"): -3.0}
+    derived = run.b(1, 5.0, "stale", "clock_skew")
+    assert cells(derived) == {("b:ETH", "value"): 5.0}
+    assert flags(derived) == {"b:ETH": ("stale", "clock_skew")}
+    assert run.a(2, 4.0, "duplicate") is None
+    assert flags(run.a(3, -1.0, "non_positive")) == {"a:BTC": ("non_positive",)}
+    gone = run.fails("b", 4)
+    assert gone is not None
+    assert (gone.status, gone.error) == ("unavailable", "input unavailable: b")
+
+
 def test_a_premium_over_another_currency() -> None:
     run = Run({
         "subject": "BTC", "kind": "premium", "field": "kimchi", "of": ["upbit", "BTC/KRW", "last"],
@@ -500,6 +516,9 @@ def test_the_configuration_comes_back_from_what_is_recorded_of_it() -> None:
         ({"kind": "premium", "over": "1m"}, 'kind "premium" has no over; remove it'),
         ({"kind": "return", "against": None}, 'kind "return" needs over'),
         ({"kind": "return", "over": "1m"}, 'kind "return" has no against; remove it'),
+        ({"kind": "value"}, 'kind "value" has no against; remove it'),
+        ({"kind": "value", "against": None, "over": "1m"}, 'kind "value" has no over; remove it'),
+        ({"kind": "value", "against": None, "rate": BTC}, 'kind "value" has no rate; remove it'),
         ({"kind": "return", "over": "0s", "against": None}, "over: Input should be greater than 0"),
         ({"kind": "return", "over": "soon", "against": None}, "'soon' is not a duration"),
         ({"kind": "sum"}, "kind: Input should be"),

@@ -1,0 +1,1 @@
+"""The patterns of markets, judged subject by subject: prices, volumes and quotes by their role."""
