@@ -1,7 +1,7 @@
 """`make bench`: a snapshot through all four stages, and replay, beside the machine's own limit.
 
 Every line is measured in this run, on this machine, in a temporary folder. Quiet ticks
-give no pattern; news ticks carry one outlier and end in a committed decision.
+give no pattern; news ticks confirm a price that has jumped, and end in a committed decision.
 """
 
 from __future__ import annotations
@@ -143,15 +143,20 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
 
 
 def ticks(subjects: int, count: int) -> Iterator[tuple[int, dict[str, np.ndarray], bool]]:
-    """Seeded series around a level; after the warm-up every 20th tick has one outlier in another subject."""
+    """Seeded series around a level; after the warm-up a price jumps every 20th tick, another one each time.
+
+    The tick after it, which says whether that was a bad print, is the one with news.
+    """
     random = np.random.default_rng(7)
     base = np.round(random.uniform(50, 200, subjects), 2)
     for index in range(count):
         price = np.round(base + random.normal(0, 0.05, subjects), 2)
         volume = np.round(random.uniform(1, 9, subjects), 3)
-        news = index >= WARM and index % NEWS_EVERY == 0
-        if news:
-            price[(index // NEWS_EVERY * 7) % subjects] *= 3
+        if index >= WARM and index % NEWS_EVERY == 0:
+            jumped = (index // NEWS_EVERY * 7) % subjects
+            base[jumped] *= 1.5
+            price[jumped] = round(price[jumped] * 1.5, 2)
+        news = index > WARM and index % NEWS_EVERY == 1
         yield (1_700_000_000 + index) * SECOND, {"price": price, "volume": volume}, news
 
 
@@ -270,11 +275,11 @@ def _at(seconds: list[float], share: float) -> float:
 
 _POLICIES = """
 [[policy]]
-name = "spike"
+name = "shock"
 version = 1
 owner = "bench"
-description = "Every spike of a price blocks its subject."
-match = { types = ["pattern.spike"], fields = ["price"] }
+description = "Every price shock blocks its subject."
+match = { types = ["pattern.price_shock"] }
 verdict = "block"
 scope = "subject"
 until = "15m"
