@@ -11,13 +11,16 @@ import tempfile
 from pathlib import Path
 
 from observer_core.pattern_record.config import (
+    AnomalyPattern,
+    ChangePointPattern,
     LevelShift,
     Limits,
     RecogniserConfig,
     Severity,
-    Spike,
     VarianceShift,
 )
+from observer_core.pattern_record.market.config import Horizon, Market, PriceShock, Volatility
+from observer_core.pattern_record.relations.settings import Relation, Relations
 from observer_core.runtime import settings
 from observer_core.runtime.ingest import ingest
 from observer_core.runtime.observer import Observer
@@ -33,10 +36,16 @@ MAPPING = RecordingConfig(time="date", zone="America/New_York", subject_name="SP
 FIXED = Build("golden", "golden")
 
 
-def observer(storage: MemoryStorage, folder: Path, spike: float) -> Observer:
-    """One with thresholds for daily data, and the preset policies."""
+def observer(storage: MemoryStorage, folder: Path, sigmas: float) -> Observer:
+    """One with thresholds for daily data, the anomaly score and change points on, and the preset policies."""
+    shock = PriceShock(
+        horizons=(Horizon(span=1, sigmas=sigmas, floor=150.0), Horizon(span=5, sigmas=sigmas, floor=300.0)),
+        refractory=10, sustained=250, severity=Severity(warning=0.5, critical=0.52),
+    )  # fmt: skip
+    market = Market(volatility=Volatility(span=20, slow_span=500), price_shock=shock)
     recognise = RecogniserConfig(
-        spike=Spike(threshold=spike, severity=Severity(warning=0.5, critical=0.52)),
+        market=market, anomaly=AnomalyPattern(), change_points=ChangePointPattern(fields=("close",)),
+        relations=Relations(watch=(Relation(field="adjclose", tolerance="2%"),)),
         level_shift=LevelShift(threshold=10.0), variance_shift=VarianceShift(ratio=1.8),
         limits=Limits(refractory=10, sustained=250),
     )  # fmt: skip
@@ -52,10 +61,10 @@ def heads(batch: int, *, change_after: int | None = None) -> dict[str, str]:
         if change_after is not None:
             part = folder / "part.csv"
             part.write_bytes(b"".join(RECORDING.read_bytes().splitlines(keepends=True)[: change_after + 1]))
-            before = observer(storage, folder, spike=5.0)
+            before = observer(storage, folder, sigmas=5.0)
             ingest(before, [part], source="spx", domain="spx", mapping=MAPPING, batch=batch)
             before.close()
-        after = observer(storage, folder, spike=4.0)
+        after = observer(storage, folder, sigmas=4.0)
         ingest(after, [RECORDING], source="spx", domain="spx", mapping=MAPPING, batch=batch)
         found = {}
         for journal in after.journals.names():

@@ -6,70 +6,21 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from observer_core.automation.sinks.webhook import WebhookSink
 from observer_core.shared.errors import ConfigError, DeliveryError
+from tests.support.receiver import Server, receiving
 
 BODY = b'{"id":"a1","type":"io.qts.observer.decision.block"}'
 EVENTS = "application/cloudevents+json"
 
 
-class Receiver(BaseHTTPRequestHandler):
-    """Answers with the status that the path asks for."""
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append((self.path, dict(self.headers), body))  # type: ignore[attr-defined]
-        kind = self.path.strip("/").partition("?")[0]
-        if kind == "silent":
-            self.server.released.wait(5)  # type: ignore[attr-defined]
-            return
-        if kind == "trickle":
-            self._trickle(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 1000)
-            return
-        self.send_response(200 if kind == "slow-body" else int(kind))
-        if kind == "302":
-            self.send_header("Location", "/200")
-        self.send_header("Content-Length", "1000" if kind == "slow-body" else "0")
-        self.end_headers()
-        if kind == "slow-body":
-            self._trickle(b"x" * 1000)
-
-    def _trickle(self, data: bytes) -> None:
-        for byte in data:
-            try:
-                self.wfile.write(bytes([byte]))
-            except OSError:
-                return
-            if self.server.released.wait(0.02):  # type: ignore[attr-defined]
-                return
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Receiver)
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        self.released = threading.Event()
-        self.url = f"http://127.0.0.1:{self.server_port}"
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with receiving() as running:
         yield running
-        running.released.set()
-        running.shutdown()
-        thread.join()
 
 
 def post(sink: WebhookSink, *, record_id: str = "a1", replay: bool = False) -> int:
