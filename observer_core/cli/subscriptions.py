@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -161,35 +162,14 @@ def _ask(
 
 
 def _listed(reader: Reader) -> list[dict[str, Any]]:
-    from observer_core.event_bus.subscriptions import SubscriptionConfig
+    from observer_core.runtime.deliveries import progress, subscriptions
 
-    found = []
-    for domain in reader.domains():
-        routes = reader.journals.open(f"routes.{domain}")
-        known = routes.views().get("subscriptions", {})
-        configs = {c.name: c for c in reader.settings.subscription if domain in c.domains}
-        for name, view in known.items():
-            if view["config"] is not None:
-                configs[name] = SubscriptionConfig(**view["config"])
-        for name, config in configs.items():
-            stream = reader.journals.open(f"{config.stream}.{domain}")
-            results = reader.journals.open(f"results.{domain}-{name}")
-            own, routed = results.checkpoint(stream.name), results.checkpoint(routes.name)
-            cursor = routed or own
-            view = known.get(name)
-            state = "waiting" if view is None else "paused" if view["paused"] else "active"
-            found.append({
-                "name": name, "domain": domain, "stream": stream.name, "state": state,
-                "sink": masked_sink(config.sink), "position": None if own is None else own["position"],
-                "routed": None if routed is None else routed["position"],
-                "lag": None if cursor is None else _lag(cursor, routes if routed else stream),
-                "attempt": 0 if cursor is None else cursor["attempt"],
-            })  # fmt: skip
-    return found
-
-
-def _lag(cursor: dict[str, Any], journal: Journal) -> int:
-    return max(0, int(journal.head().position - cursor["position"]))
+    return [
+        {"name": name, "domain": domain, "stream": f"{config.stream}.{domain}",
+         "sink": masked_sink(config.sink), **asdict(progress(reader.journals, domain, config))}
+        for domain in reader.domains()
+        for name, config in subscriptions(reader.journals, reader.settings, domain).items()
+    ]  # fmt: skip
 
 
 def _config(reader: Reader, name: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import structlog
 
@@ -11,17 +13,45 @@ from observer_core.automation.dead_letters import DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.settings import Settings
 from observer_core.runtime.sinks import sink_of
 from observer_core.shared.errors import InputError, ObserverError
+from observer_core.storage.journals import Journals
 
 _log = structlog.get_logger("observer.delivery")
 _IDLE_SECONDS = 1.0
 
 
-def subscriptions(observer: Observer, domain: str) -> dict[str, SubscriptionConfig]:
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a subscriber is. `lag`: records that wait for him; None: nothing was placed yet."""
+
+    state: Literal["waiting", "active", "paused"]
+    position: int | None
+    routed: int | None
+    lag: int | None
+    attempt: int
+
+
+def progress(journals: Journals, domain: str, config: SubscriptionConfig) -> Progress:
+    stream, routes = journals.open(f"{config.stream}.{domain}"), journals.open(f"routes.{domain}")
+    view = routes.views().get("subscriptions", {}).get(config.name)
+    results = journals.open(f"results.{domain}-{config.name}")
+    own, routed = results.checkpoint(stream.name), results.checkpoint(routes.name)
+    cursor, journal = (routed, routes) if routed else (own, stream)
+    return Progress(
+        state="waiting" if view is None else "paused" if view["paused"] else "active",
+        position=None if own is None else own["position"],
+        routed=None if routed is None else routed["position"],
+        lag=None if cursor is None else max(0, journal.head().position - cursor["position"]),
+        attempt=0 if cursor is None else cursor["attempt"],
+    )
+
+
+def subscriptions(journals: Journals, settings: Settings, domain: str) -> dict[str, SubscriptionConfig]:
     """The subscriptions of a domain by name: the configured ones, and those that operators have added."""
-    found = {item.name: item for item in observer.settings.subscription if domain in item.domains}
-    view = observer.journals.open(f"routes.{domain}").views().get("subscriptions", {})
+    found = {item.name: item for item in settings.subscription if domain in item.domains}
+    view = journals.open(f"routes.{domain}").views().get("subscriptions", {})
     for name, known in view.items():
         if known["config"] is not None:
             found[name] = SubscriptionConfig(**known["config"])
@@ -32,7 +62,7 @@ def deliverer(
     observer: Observer, subscription: str, domain: str, *, stopped: Callable[[], bool] = lambda: False
 ) -> Deliverer:
     """The deliverer of a subscription in one of its domains."""
-    known = subscriptions(observer, domain)
+    known = subscriptions(observer.journals, observer.settings, domain)
     config = known.get(subscription)
     if config is None:
         names = ", ".join(sorted(known)) or "none"
@@ -77,17 +107,18 @@ class Deliveries:
 
     def look(self) -> None:
         """Takes up subscriptions that are new, and lets go of those that are no more."""
+        observer = self._observer
         with self._lock:
             wanted = {
                 (domain, name): config
                 for domain in self._domains
-                for name, config in subscriptions(self._observer, domain).items()
+                for name, config in subscriptions(observer.journals, observer.settings, domain).items()
             }
             for key in [key for key, thread in self._threads.items() if wanted.get(key) != thread.config]:
                 self._threads.pop(key).stop()
             for (domain, name), config in wanted.items():
                 if (domain, name) not in self._threads and not self._stop.is_set():
-                    thread = self._threads[domain, name] = _Thread(self._observer, config, domain)
+                    thread = self._threads[domain, name] = _Thread(observer, config, domain)
                     if self._started:
                         thread.start()
 

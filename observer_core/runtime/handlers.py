@@ -423,7 +423,7 @@ class Handlers:
             yield "decide", {"domain": name}
         if domain.is_routed() and self._behind(domain.router):
             yield "route", {"domain": name}
-        for subscription in subscriptions(self.observer, name):
+        for subscription in subscriptions(self.observer.journals, self.observer.settings, name):
             with self._delivery(name, subscription) as delivery:
                 lags = delivery is not None and delivery.lag() > 0
             if lags:

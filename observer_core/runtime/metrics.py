@@ -26,6 +26,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from observer_core.runtime.delays import delay_of
+from observer_core.runtime.deliveries import progress, subscriptions
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND
@@ -97,7 +98,7 @@ class Metrics:
         """The registry calls this; use `render`."""
         try:
             self._read_on()
-            families = [*self._journals(), *self._lags(), *self._ages()]
+            families = [*self._journals(), *self._lags(), *self._waiting(), *self._ages()]
         except (ObserverError, OSError):
             families = []
         yield from self._counted()
@@ -201,6 +202,18 @@ class Metrics:
                 family.add_metric(
                     [domain, stage], max((self._lag(n, now_ns) for n in names), default=math.inf)
                 )
+        yield family
+
+    def _waiting(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "observer_subscription_lag_records",
+            "Records that wait to be delivered to a subscriber.",
+            labels=["domain", "subscription"],
+        )
+        journals, settings = self._observer.journals, self._observer.settings
+        for domain in self._gate.domains():
+            for name, config in subscriptions(journals, settings, domain).items():
+                family.add_metric([domain, name], progress(journals, domain, config).lag or 0)
         yield family
 
     def _lag(self, journal: str, now_ns: int) -> float:

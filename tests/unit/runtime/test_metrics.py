@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from observer_core.runtime.deliveries import deliverer
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load
@@ -18,6 +19,8 @@ from observer_core.shared.records import Decision, DeliveryResult, Event, Patter
 from observer_core.storage.counting import CountingStorage
 from observer_core.storage.journal import Commit
 from observer_core.storage.memory import MemoryStorage
+from tests.support.market import observer as market
+from tests.support.market import recording, take
 
 NOW = 1_700_000_000 * SECOND
 
@@ -112,6 +115,21 @@ def test_what_was_committed_since_the_start_is_counted_by_its_labels(observer: O
         assert found["observer_decisions_total{domain=live,verdict=block}"] == 1
         assert found["observer_deliveries_total{outcome=delivered,subscription=desk}"] == 1
     assert found["observer_journal_position{journal=patterns.host}"] == 3
+
+
+def test_what_waits_for_a_subscriber_is_told(tmp_path: Path) -> None:
+    it = market(tmp_path, subscription=[
+        {"name": "ops", "domains": ["desk"], "start": "beginning", "sink": {"kind": "log"}}
+    ])  # fmt: skip
+    take(it, recording(tmp_path / "desk.csv"))
+    lag = "observer_subscription_lag_records{domain=desk,subscription=ops}"
+    sender = deliverer(it, "ops", "desk")
+    sender.pump()
+    assert samples(Metrics(it))[lag] == 0
+    take(it, recording(tmp_path / "desk.csv", range(300)))
+    assert samples(Metrics(it))[lag] == sender.lag() > 0
+    sender.pump()
+    assert samples(Metrics(it))[lag] == 0
 
 
 def test_lag_and_age_grow_with_the_clock(observer: Observer, clock: ManualClock) -> None:
