@@ -14,6 +14,9 @@ from observer_core.cli import (
     configuration,
     dead_letters,
     gate,
+    ledger,
+    permits,
+    policies,
     quarantine,
     records,
     report,
@@ -30,6 +33,7 @@ from observer_core.cli.feedback import feedback
 from observer_core.cli.ingesting import ingest
 from observer_core.cli.integrity import digest, replay, verify
 from observer_core.cli.invocation import FAILURE, Commands, Invocation
+from observer_core.cli.reconcile import reconcile
 from observer_core.cli.running import push, run
 from observer_core.cli.status import status
 from observer_core.cli.tuning import tune
@@ -94,9 +98,14 @@ app.command()(explain)
 app.command()(feedback)
 app.command()(evaluate)
 app.command()(tune)
+app.add_typer(policies.app, name="policy")
+app.command()(policies.whatif)
 app.command()(verify)
 app.command()(digest)
 app.command()(replay)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(permits.app, name="permit")
+app.command()(reconcile)
 app.command()(quarantine.redrive)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(dead_letters.app, name="dlq")

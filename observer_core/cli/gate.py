@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from observer_core.cli.invocation import FINDING
-from observer_core.cli.moments import moment, when
+from observer_core.cli.moments import moment, span, when
 from observer_core.cli.opened import Reader, reading, takes_it
-from observer_core.cli.output import STYLES, json_line, say
+from observer_core.cli.output import STYLES, json_line, say, table
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
     from observer_core.decision_pipeline.gate import GateAnswer
+    from observer_core.shared.records import Evaluation
 
 app = typer.Typer(help="Ask the gate, or close and open it.", no_args_is_help=True)
 
 Scope = Annotated[
+    str, typer.Argument(metavar="SCOPE", help="subject:NAME, source:NAME, or * for the domain.")
+]
+Everything = Annotated[
     str, typer.Argument(metavar="SCOPE", help="subject:NAME, source:NAME, or * for the domain.")
 ]
 Author = Annotated[str, typer.Option(help="Who does this; recorded.")]
@@ -41,15 +45,23 @@ def check(
     ] = "deny",
     as_json: Annotated[bool, typer.Option("--json", help="The answer as one line of JSON.")] = False,
 ) -> None:
-    """Allow (exit code 0) or deny (1), with the reasons."""
+    """Allow (exit code 0) or deny (1), with the reasons.
+
+    With --at also what somebody was told nearest to then, from the gate's own records.
+    """
+    from observer_core.runtime.gate_report import asked_nearest
+
     with reading(ctx) as reader:
         name = domain or reader.gate.find_domain(subject)
         at_ns = None if at is None else moment(at, lambda: reader.newest_ns(name))
         answer = reader.gate.check(subject, domain=name, at_ns=at_ns, on_unknown=on_unknown)
+        asked = None if at_ns is None else asked_nearest(reader.journals, name, subject, at_ns)
     if as_json:
-        json_line(answer.to_json())
+        json_line({**answer.to_json(), **({} if at_ns is None else {"asked": _asked(name, asked)})})
     else:
         _tell(answer)
+        if at_ns is not None:
+            _tell_asked(name, asked, at_ns)
     if answer.decision != "allow":
         raise typer.Exit(FINDING)
 
@@ -65,8 +77,66 @@ def close(
     ] = None,
     domain: Domain = None,
 ) -> None:  # fmt: skip
-    """Block a scope; * is the kill switch of a domain."""
+    """Block a scope.
+
+    A release ends the block, or its end does; `gate kill` closes so that neither can.
+    """
     _command(ctx, "block", scope, author, reason, domain, duration)
+
+
+@app.command()
+def kill(
+    ctx: typer.Context, author: Author, reason: Reason, scope: Everything = "*", domain: Domain = None
+) -> None:  # fmt: skip
+    """Set the kill switch of a scope.
+
+    It has no end, and no policy, condition, release or override opens it: only `gate unkill`.
+    """
+    _command(ctx, "kill", scope, author, reason, domain)
+
+
+@app.command()
+def unkill(
+    ctx: typer.Context, author: Author, reason: Reason, scope: Everything = "*", domain: Domain = None
+) -> None:  # fmt: skip
+    """Re-arm the kill switch of exactly this scope.
+
+    What else blocks it stays.
+    """
+    _command(ctx, "unkill", scope, author, reason, domain)
+
+
+@app.command()
+def confirm(
+    ctx: typer.Context,
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="The record that asked, commands.DOMAIN@N.")
+    ],
+    author: Author, reason: Reason,
+) -> None:  # fmt: skip
+    """Have done what another person asked.
+
+    The setting control.two_person says which commands wait for that.
+    """
+    name = request.rpartition("@")[0].partition(".")[2]
+    _command(ctx, "confirm", "*", author, reason, name or None, request=request)
+
+
+@app.command()
+def requests(
+    ctx: typer.Context,
+    domain: Annotated[
+        str | None, typer.Option(help="The domain to look at.", show_default="all of them")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One request or override a line.")] = False,
+) -> None:
+    """List what waits for a second person, and the overrides that stand."""
+    with reading(ctx) as reader:
+        found = {
+            name: reader.journals.open(f"decisions.{name}").views().get("control", {})
+            for name in reader.domains(domain)
+        }
+    _list_control(found, as_json=as_json)
 
 
 @app.command()
@@ -113,29 +183,83 @@ def _tell(answer: GateAnswer) -> None:
     say(f"  rests on data of {when(answer.as_of_ns)}, valid until {when(answer.valid_until_ns)}")
 
 
+def _asked(domain: str, found: tuple[int, Evaluation] | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    position, record = found
+    return {
+        "id": f"gate.{domain}@{position}", "time_ns": record.time_ns, "caller": record.caller,
+        "action": record.action, "decision": "allow" if record.verdict == "allow" else "deny",
+        "reasons": list(record.reasons),
+    }  # fmt: skip
+
+
+def _tell_asked(domain: str, found: tuple[int, Evaluation] | None, at_ns: int) -> None:
+    if found is None:
+        say("  nobody asked around then")
+        return
+    position, record = found
+    away = record.time_ns - at_ns
+    how_far = "then" if not away else f"{span(abs(away))} {'later' if away > 0 else 'earlier'}"
+    said = "allow" if record.verdict == "allow" else "deny"
+    codes = ", ".join(str(reason["code"]) for reason in record.reasons)
+    say(
+        f"  {record.caller} asked ({record.action}) at {when(record.time_ns)}, {how_far}, and was told "
+        f"{said}{f' ({codes})' if codes else ''}: gate.{domain}@{position}"
+    )
+
+
+def _list_control(found: dict[str, dict[str, Any]], *, as_json: bool) -> None:
+    rows = [
+        {"domain": name, "what": what, **entry}
+        for name, control in found.items()
+        for what, entries in (("request", "requests"), ("override", "overrides"))
+        for entry in control.get(entries, ())
+    ]
+    if as_json:
+        for row in rows:
+            json_line(row)
+    elif rows:
+        table(
+            ("domain", "what", "scope", "by", "since", "until"),
+            [
+                (row["domain"], f"{row['command']} {row['request']}" if "request" in row else "override",
+                 row["scope"], " ".join(filter(None, (row["author"], row["principal"]))),
+                 when(row["since_ns"]), when(row.get("expires_ns") or row["until_ns"]))
+                for row in rows
+            ],
+        )  # fmt: skip
+    else:
+        say("nothing waits for a second person, and no override stands")
+
+
 def _command(
     ctx: typer.Context, command: str, scope: str, author: str, reason: str, domain: str | None,
-    duration: str | None = None, policy: str | None = None,
+    duration: str | None = None, policy: str | None = None, request: str | None = None,
 ) -> None:  # fmt: skip
+    from observer_core.cli.principal import os_user
     from observer_core.decision_pipeline.commands import parse_command
     from observer_core.runtime import operate
-    from observer_core.shared.clock import ManualClock, parse_duration
+    from observer_core.shared.clock import ManualClock, format_duration, parse_duration
 
     with reading(ctx) as reader:
         name = _domain_of(reader, scope, domain)
         # A recorded domain keeps its own time: the wall clock would age everything in it.
         now_ns = max(reader.gate.now_ns(name), reader.newest_ns(name))
         until_ns = None if duration is None else now_ns + parse_duration(duration)
-        asked = {"command": command, "scope": scope, "author": author, "reason": reason,
-                 "until_ns": until_ns, "policy": policy}  # fmt: skip
+        asked: dict[str, Any] = {
+            "command": command, "scope": scope, "author": author, "reason": reason, "until_ns": until_ns,
+            "policy": policy, "principal": os_user(), "request": request,
+        }  # fmt: skip
         parse_command(asked, "", now_ns)
-        ref = operate.command(
-            reader.journals, ManualClock(now_ns), name, command=command, scope=scope, author=author,
-            reason=reason, until_ns=until_ns, policy=policy,
-        )  # fmt: skip
-        told = takes_it(reader, name)
-    say(f"{ref}  {command} {scope} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
+        ref = operate.command(reader.journals, ManualClock(now_ns), name, **asked)
+        told, control = takes_it(reader, name), reader.settings.control
+    about = request or scope
+    say(f"{ref}  {command} {about} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
     say(told)
+    if command in control.two_person:
+        within = format_duration(control.confirm_within)
+        say(f"It then waits {within} for another person: observer gate confirm {ref}", "yellow")
 
 
 def _domain_of(reader: Reader, scope: str, chosen: str | None) -> str:

@@ -1,19 +1,22 @@
-"""`report`: what the Functions app would cost, and how often each detector was right."""
+"""`report`: what the Functions app would cost, how often detectors were right, what was not executed."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from observer_core.cli.invocation import Invocation
+from observer_core.cli.moments import moment, when
 from observer_core.cli.opened import reading
 from observer_core.cli.output import json_line, say, table
 
 if TYPE_CHECKING:
     from observer_core.runtime.cost import Measured, Prices
     from observer_core.runtime.feedback import Precision
+    from observer_core.runtime.gate_report import NonExecution
 
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 
@@ -93,6 +96,81 @@ def detectors(
     )
     if not any(row.judged for _, row in found):
         say("nothing was judged yet: observer feedback PATTERN true|false --author WHO")
+
+
+@app.command()
+def nonexecution(
+    ctx: typer.Context,
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="From this time on: RFC 3339, or 2h before the domain's newest."),
+    ] = None,
+    caller: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only what this caller asked the gate.")
+    ] = None,
+    domain: Annotated[str | None, typer.Option(help="Only this domain.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One domain a line.")] = False,
+) -> None:
+    """Show what was asked, allowed, denied, suppressed and not observed, and why.
+
+    Of how much comes first: all that the gate recorded, and all that a policy matched.
+    """
+    from observer_core.runtime.gate_report import non_execution
+
+    with reading(ctx) as reader:
+        found = []
+        for name in reader.domains(domain):
+            newest = partial(reader.newest_ns, name)
+            since_ns = None if since is None else moment(since, newest)
+            found.append(non_execution(reader.journals, name, since_ns=since_ns, caller=caller))
+    for row in found:
+        if as_json:
+            json_line(row.to_json())
+        else:
+            _tell_non_execution(row)
+
+
+def _tell_non_execution(row: NonExecution) -> None:
+    asked = f"{when(row.first_ns)} to {when(row.last_ns)}" if row.evaluated else "nobody asked the gate"
+    say(f"domain {row.domain}: {asked}", "bold")
+    table(
+        ("", "count", "share"),
+        [
+            ("evaluated", str(row.evaluated), ""),
+            ("  allowed", str(row.allowed), _percent(row.allowed, row.evaluated)),
+            ("  denied", str(row.denied), _percent(row.denied, row.evaluated)),
+            ("    not observed", str(row.not_observed), _percent(row.not_observed, row.evaluated)),
+            ("denied, not recorded", str(row.not_recorded), ""),
+            ("policy matches", str(row.matched), ""),
+            ("  acted on", str(row.acted), _percent(row.acted, row.matched)),
+            ("  suppressed", str(row.suppressed), _percent(row.suppressed, row.matched)),
+        ],
+    )
+    why = [
+        *((f"denied: {code}", count, row.denied) for code, count in row.denials.most_common()),
+        *(
+            (f"suppressed: {code} ({policy})", count, row.suppressed)
+            for (policy, code), count in row.suppressions.most_common()
+        ),
+    ]
+    if why:
+        table(
+            ("reason", "count", "share"),
+            [(name, str(count), _percent(count, whole)) for name, count, whole in why],
+        )
+    if len(row.callers) > 1:
+        table(
+            ("caller", "evaluated", "allowed", "denied"),
+            [
+                (name, str(sum(counts)), str(counts[0]), str(counts[1]))
+                for name, counts in sorted(row.callers.items())
+            ],
+        )
+    say()
+
+
+def _percent(count: int, whole: int) -> str:
+    return f"{count / whole:.1%}" if whole else "-"
 
 
 def _share(row: Precision) -> str:

@@ -50,9 +50,9 @@ def _domain(reader: Reader, name: str) -> dict[str, Any]:
         "stages": _stages(reader, name, sources, now_ns),
         "incidents": incidents["open"],
         "blocks": [
-            {"scope": row["scope"], **entry}
-            for row in GateInputs.of(decisions, (), ()).blocks
-            for entry in row["blocks"]
+            {"scope": scope, **entry}
+            for scope, entries in sorted(GateInputs.of(decisions, (), ()).blocks.items())
+            for entry in entries
         ],
         "risk": decisions.get("risk", {"overall": "unknown", "subjects": {}, "sources": {}}),
         "quarantined": [

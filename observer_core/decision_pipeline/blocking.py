@@ -3,7 +3,8 @@
 Blocks of several policies may stand on one scope; each ends on its own: at its time,
 when every condition that it waits for has ended, or by a command. Missing data ends
 none. An override lifts blocks for a while: those that would still stand when it ends are
-set again.
+set again; shortly before, a record warns of it. What is set by hand (an operator's block, the
+kill switch) no policy, no condition and no override ends; the kill switch has no end either.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import Any
 
 from observer_core.decision_pipeline.ruling import rule
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope
-from observer_core.decision_pipeline.views import BlockRows, block_entry
+from observer_core.decision_pipeline.views import BlockRows, block_entry, override_entry
 from observer_core.shared.clock import format_time
 from observer_core.shared.records import Decision, Json, Severity
 from observer_core.shared.timers import Timers
 
 OPERATOR = "operator"
+KILL = "kill"
+BY_HAND = (OPERATOR, KILL)
+"""Blocks that only a command ends, or the end that an operator gave them."""
+_NAMED = 16
+"""A record names so many blocks; it always counts them all."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,15 +67,19 @@ class Block:
 
 @dataclass(slots=True, kw_only=True)
 class Override:
+    """`principal`: who its author was proved to be. `entry` is what the view says of it."""
+
     scope: str
     author: str
     reason: str
     until_ns: int
     cause: str
+    principal: str | None = None
+    entry: Json = field(default_factory=dict)
 
     def covers(self, policy: str, scope: str, sources: Iterable[str]) -> bool:
-        """By its scope, or because no other source asks for it. An operator's block is never covered."""
-        if policy == OPERATOR:
+        """By its scope, or because no other source asks for it. What was set by hand is never covered."""
+        if policy in BY_HAND:
             return False
         return self.scope in (DOMAIN, scope) or {self.scope} == set(map(source_scope, sources))
 
@@ -77,8 +87,9 @@ class Override:
 class Blocks:
     """The blocks and overrides of a domain, and how long policies rest between acts."""
 
-    def __init__(self, timers: Timers) -> None:
+    def __init__(self, timers: Timers, warn_before_ns: int = 0) -> None:
         self._timers = timers
+        self._warn_before_ns = warn_before_ns
         self._by_scope: dict[str, dict[str, Block]] = {}
         self._waiting: dict[str, set[str]] = {}
         self.overrides: dict[str, Override] = {}
@@ -88,6 +99,10 @@ class Blocks:
 
     def find(self, policy: str, scope: str) -> Block | None:
         return self._by_scope.get(scope, {}).get(policy)
+
+    def stands(self, policy: str, scope: str) -> bool:
+        """Whether there is one, lifted or not."""
+        return self.find(policy, scope) is not None
 
     def at(self, scope: str) -> list[Block]:
         """The blocks of exactly this scope, lifted ones included, by policy."""
@@ -123,8 +138,14 @@ class Blocks:
             for condition in conditions:
                 self._waiting.setdefault(condition, set()).add(block.key)
 
-    def recover(self, ended: Iterable[str], time_ns: int, ref: str) -> list[Decision]:
-        """Releases the blocks for which the last condition has ended."""
+    def waiting(self, prefix: str) -> list[str]:
+        """The conditions that blocks wait for and that begin so."""
+        return [condition for condition in self._waiting if condition.startswith(prefix)]
+
+    def recover(
+        self, ended: Iterable[str], time_ns: int, ref: str, by: str | None = None
+    ) -> list[Decision]:  # fmt: skip
+        """Releases the blocks for which the last condition has ended. `by`: the signal they waited for."""
         released = []
         for condition in ended:
             for key in sorted(self._waiting.pop(condition, ())):
@@ -132,7 +153,10 @@ class Blocks:
                 block.conditions.discard(condition)
                 if not block.conditions:
                     text = f"recovered: what caused the block has ended ({condition})"
-                    released += self._end(block, time_ns, (ref,), {"code": "recovered", "text": text})
+                    reason = {"code": "recovered", "text": text}
+                    if by is not None:
+                        reason = {"code": "until", "text": f"what the block waited for has come: {by}"}
+                    released += self._end(block, time_ns, (ref,), reason)
         return released
 
     def expire(self, key: str, due_ns: int) -> list[Decision]:
@@ -140,42 +164,86 @@ class Blocks:
         text = f"the block's end has come ({format_time(due_ns)})"
         return self._end(block, due_ns, (block.cause,), {"code": "expired", "text": text})
 
-    def release(self, block: Block, time_ns: int, ref: str, author: str, why: str) -> Decision:
-        """By command. A lifted block is released too: it will not stand again."""
+    def cut(self, block: Block, time_ns: int, causation: tuple[str, ...], reason: Json) -> Decision:
+        """Ends a block before its time, a lifted one too."""
         block.lifted = False
-        reason = {"code": "command", "text": f"released by {author}: {why}", "author": author}
-        return self._end(block, time_ns, (ref,), reason)[0]
+        return self._end(block, time_ns, causation, reason)[0]
 
-    def override(self, override: Override, time_ns: int) -> list[Decision]:
-        """Lifts what the override covers. First its own record, then one a lifted block."""
-        self.overrides[override.scope] = override
-        self._timers.arm(override.until_ns, "override", override.scope)
+    def override(
+        self, override: Override, time_ns: int, causation: tuple[str, ...] = (), by: Json | None = None
+    ) -> list[Decision]:
+        """Lifts what the override covers. First its own record, then one a lifted block.
+
+        `by`: who, as it is recorded. The record names what stays closed: what was set by hand.
+        """
+        causation = causation or (override.cause,)
+        standing = self.overrides.get(override.scope)
         text = f"overridden by {override.author} until {format_time(override.until_ns)}: {override.reason}"
-        reason = {"code": "override", "text": text, "author": override.author, "until_ns": override.until_ns}
-        decisions = [
-            rule("release", override.scope, policy="override", reason=reason, time_ns=time_ns,
-                 causation=(override.cause,), severity="warning", until_ns=override.until_ns)
-        ]  # fmt: skip
-        for block in self._all():
-            if not block.lifted and override.covers(block.policy, block.scope, block.sources):
-                decisions.append(self._released(block, time_ns, (override.cause,), reason))
-                block.lifted = True
-                self._show(block.scope)
+        reason = {
+            "code": "override", "text": text, "author": override.author, "principal": override.principal,
+            "until_ns": override.until_ns, **(by or {}),
+        }  # fmt: skip
+        lifts = [b for b in self._all() if not b.lifted and override.covers(b.policy, b.scope, b.sources)]
+        stays = [b for b in self._all() if b.policy in BY_HAND and _meets(override.scope, b.scope)]
+        longer = {"longer_than_ns": standing.until_ns} if standing else {}
+        begun = rule(
+            "release", override.scope, policy="override",
+            reason={**reason, "lifts": _named(lifts), "stays": _named(stays), **longer}, time_ns=time_ns,
+            causation=causation, severity="warning", until_ns=override.until_ns,
+        )  # fmt: skip
+        override.entry = override_entry(begun)
+        self.overrides[override.scope] = override
+        self.version += 1
+        self._timers.arm(override.until_ns, "override", override.scope)
+        warned_ns = override.until_ns - self._warn_before_ns
+        if self._warn_before_ns and warned_ns > time_ns:
+            self._timers.arm(warned_ns, "warn", override.scope)
+        else:
+            self._timers.disarm("warn", override.scope)
+        decisions = [begun]
+        for block in lifts:
+            decisions.append(self._released(block, time_ns, causation, reason))
+            block.lifted = True
+            self._show(block.scope)
         return decisions
 
-    def end_override(self, scope: str, time_ns: int, causation: tuple[str, ...] = ()) -> list[Decision]:
-        """First the override's end, then each lifted block that would still stand, set again."""
-        override = self.overrides.pop(scope)
+    def warn(self, scope: str, due_ns: int) -> list[Decision]:
+        """The override will end soon: says so, and what stands again then, as things are now."""
+        override = self.overrides[scope]
+        again = self._lifted_by(override)
+        text = (
+            f"the override by {override.author} ends at {format_time(override.until_ns)}; "
+            f"{_counted(len(again))} again then"
+        )
+        reason = {
+            "code": "override_ends_soon", "text": text, "author": override.author,
+            "principal": override.principal, "until_ns": override.until_ns, "again": _named(again),
+        }  # fmt: skip
+        return [
+            rule("judgment", scope, policy="override", reason=reason, time_ns=due_ns,
+                 causation=(override.cause,), severity="warning")
+        ]  # fmt: skip
+
+    def end_override(
+        self, scope: str, time_ns: int, causation: tuple[str, ...] = (), by: Json | None = None
+    ) -> list[Decision]:  # fmt: skip
+        """First the override's end, then each lifted block that would still stand, set again.
+
+        `by`: who ended it before its time, with the text that says so.
+        """
+        override = self.overrides[scope]
+        again = self._lifted_by(override)
+        del self.overrides[scope]
+        self.version += 1
         self._timers.disarm("override", scope)
+        self._timers.disarm("warn", scope)
         causation = causation or (override.cause,)
-        reason = {"code": "override_ended", "text": f"the override by {override.author} has ended"}
+        text = f"the override by {override.author} has ended; {_counted(len(again))} again"
+        reason = {"code": "override_ended", "text": text, "again": _named(again), **(by or {})}
         decisions = [
             rule("judgment", scope, policy="override", reason=reason, time_ns=time_ns, causation=causation)
         ]
-        for block in self._all():
-            if block.lifted and self.override_of(block.policy, block.scope, block.sources) is None:
-                decisions.append(self.set(block, time_ns, (block.cause, *causation)))
-        return decisions
+        return [*decisions, *(self.set(block, time_ns, (block.cause, *causation)) for block in again)]
 
     def rest(self, key: str, until_ns: int) -> None:
         self.resting[key] = until_ns
@@ -195,7 +263,21 @@ class Blocks:
             self._keep(block)
             self._show(block.scope)
         self.overrides = {plain["scope"]: Override(**plain) for plain in value["overrides"]}
+        for override in self.overrides.values():
+            override.entry = override.entry or {  # version 1 kept none
+                "scope": override.scope, "author": override.author, "principal": None, "since_ns": 0,
+                "until_ns": override.until_ns, "decision": "",
+            }  # fmt: skip
         self.resting, self.version = value["resting"], value["version"]
+
+    def _lifted_by(self, override: Override) -> list[Block]:
+        """The lifted blocks that no other override lifts too."""
+        others = [other for other in self.overrides.values() if other is not override]
+        return [
+            block
+            for block in self._all()
+            if block.lifted and not any(o.covers(block.policy, block.scope, block.sources) for o in others)
+        ]
 
     def _end(self, block: Block, time_ns: int, causation: tuple[str, ...], reason: Json) -> list[Decision]:
         """Forgets the block. A lifted one leaves no record: its release was written when it was lifted."""
@@ -244,6 +326,18 @@ class Blocks:
         entries = [block.entry for block in self.at(scope) if not block.lifted]
         self.version += 1
         self.rows.show(scope, entries)
+
+
+def _meets(scope: str, other: str) -> bool:
+    return DOMAIN in (scope, other) or scope == other
+
+
+def _named(blocks: list[Block]) -> Json:
+    return {"count": len(blocks), "blocks": [block.key for block in blocks[:_NAMED]]}
+
+
+def _counted(count: int) -> str:
+    return "1 block stands" if count == 1 else f"{count or 'no'} blocks stand"
 
 
 def _plain(value: Any) -> Json:

@@ -9,7 +9,7 @@ sentence. `on_unknown = "allow"` excuses only that the Observer does not know
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, subject_scope
@@ -62,11 +62,11 @@ class StageState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateInputs:
-    """`blocks` are block rows of the decision views, `risk` the risk row, `quarantined` closed scopes."""
+    """`blocks` are those that stand, by scope; `risk` is the risk row, `quarantined` are closed scopes."""
 
     sources: Sequence[SourceState]
     stages: Sequence[StageState]
-    blocks: Sequence[Mapping[str, Any]] = ()
+    blocks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     risk: Mapping[str, Any] = field(default_factory=dict)
     quarantined: Container[str] = frozenset()
 
@@ -84,12 +84,12 @@ class GateInputs:
                 closed.update(body.get("scopes") or (DOMAIN,))
         return GateInputs(
             sources=sources, stages=stages, risk=views.get("risk", {}),
-            blocks=[
-                row
-                for key, view in sorted(views.items())
+            blocks={
+                row["scope"]: row["blocks"]
+                for key, view in views.items()
                 if key.startswith("block.")
                 for row in view["rows"]
-            ],
+            },
             quarantined=frozenset(closed),
         )  # fmt: skip
 
@@ -99,7 +99,8 @@ class GateAnswer:
     """`as_of_ns`: the oldest input it rests on (None: there is none).
 
     `valid_until_ns`: when the first of them would be too old; ask again before. It is
-    never an end of a block: a block ends by a release record only.
+    never an end of a block: a block ends by a release record only. `risk` is None where the
+    views could not be read.
     """
 
     subject: str
@@ -108,7 +109,7 @@ class GateAnswer:
     reasons: tuple[Json, ...]
     as_of_ns: int | None
     valid_until_ns: int
-    risk: RiskLevel
+    risk: RiskLevel | None
 
     def to_json(self) -> Json:
         return {
@@ -116,6 +117,13 @@ class GateAnswer:
             "reasons": list(self.reasons), "as_of_ns": self.as_of_ns, "valid_until_ns": self.valid_until_ns,
             "valid_until": format_time(self.valid_until_ns), "risk": self.risk,
         }  # fmt: skip
+
+
+def denied(answer: GateAnswer, reasons: Sequence[Json]) -> GateAnswer:
+    """The answer with further reasons to deny, if there are any; nothing excuses these."""
+    if not reasons:
+        return answer
+    return replace(answer, decision="deny", reasons=(*answer.reasons, *reasons))
 
 
 def evaluate(request: GateRequest, inputs: GateInputs) -> GateAnswer:
@@ -137,7 +145,7 @@ def evaluate(request: GateRequest, inputs: GateInputs) -> GateAnswer:
     if not inputs.stages:
         reasons.append(_reason("stage_lag", "nothing is known of the stages that decide", stage=None))
     excused = UNKNOWN_CODES if request.on_unknown == "allow" else frozenset()
-    denied = any(reason["code"] not in excused for reason in reasons)
+    forbidden = any(reason["code"] not in excused for reason in reasons)
     ages = [
         (moment, limit)
         for source in known
@@ -145,27 +153,26 @@ def evaluate(request: GateRequest, inputs: GateInputs) -> GateAnswer:
     ] + [(stage.through_ns, stage.max_lag_ns) for stage in inputs.stages]
     moments = [(min(moment, now_ns), limit) for moment, limit in ages if moment is not None]
     return GateAnswer(
-        subject=request.subject, domain=request.domain, decision="deny" if denied else "allow",
+        subject=request.subject, domain=request.domain, decision="deny" if forbidden else "allow",
         reasons=tuple(reasons), as_of_ns=min((moment for moment, _ in moments), default=None),
         valid_until_ns=max(now_ns, min((moment + limit for moment, limit in moments), default=now_ns)),
         risk=_risk(inputs.risk, request.subject, known),
     )  # fmt: skip
 
 
-def _blocked(rows: Sequence[Mapping[str, Any]], scopes: Sequence[str]) -> Iterator[Json]:
-    for row in rows:
-        if row["scope"] in scopes:
-            for entry in row["blocks"]:
-                until_ns = entry["until_ns"]
-                until = "until it is released" if until_ns is None else f"until {format_time(until_ns)}"
-                text = (
-                    f"{row['scope']} is blocked by {entry['policy']} "
-                    f"since {format_time(entry['since_ns'])} {until}: {entry['reason']}"
-                )
-                numbers = {
-                    name: entry[name] for name in ("policy", "version", "since_ns", "until_ns", "decision")
-                }
-                yield _reason("blocked", text, scope=row["scope"], **numbers)
+def _blocked(blocks: Mapping[str, Sequence[Mapping[str, Any]]], scopes: Sequence[str]) -> Iterator[Json]:
+    for scope in scopes:
+        for entry in blocks.get(scope, ()):
+            until_ns = entry["until_ns"]
+            until = "until it is released" if until_ns is None else f"until {format_time(until_ns)}"
+            text = (
+                f"{scope} is blocked by {entry['policy']} "
+                f"since {format_time(entry['since_ns'])} {until}: {entry['reason']}"
+            )
+            numbers = {
+                name: entry[name] for name in ("policy", "version", "since_ns", "until_ns", "decision")
+            }
+            yield _reason("blocked", text, scope=scope, **numbers)
 
 
 def _quarantined(quarantined: Container[str], scopes: Sequence[str]) -> Iterator[Json]:

@@ -1,162 +1,238 @@
-"""Judgment: the risk state of each subject, as points in a bucket that leaks in the domain's time.
+"""Judgment: the risk state of each subject, each source and the domain, with its arithmetic in the record.
 
-An event adds weight(severity) × score points; one point leaks every `leak`. The level
-rises at `elevated` and `critical` and falls at the lower `elevated_leave` and
-`critical_leave` (hysteresis). The level at any moment follows from the last addition:
-points(t) = max(0, points(t0) − (t − t0) / leak), so it does not matter how often it is
-looked at. Each change of level is a decision with its arithmetic.
+An event adds weight(severity) × score points to the bucket of its subject (of its source, when it
+names no single subject); one point leaks every `leak`, in the domain's time. A level rises at
+`elevated` and `critical` and falls at the lower `elevated_leave` and `critical_leave`
+(hysteresis). What a bucket holds at any moment follows from the last addition, so it does not
+matter how often it is looked at.
+
+* subject: the level of its bucket.
+* source: the worse of its own bucket and of the total of its own bucket and those of the subjects it
+  has reported of.
+* domain (`*`): the worst level of any subject or source, or that of the total of all buckets where
+  this is worse: one very bad subject shows, and so do many that are each a little bad.
+
+Each change of one of these levels is a decision of policy `risk`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, fields
-from typing import Annotated
+from collections.abc import Iterable
 
-from pydantic import Field, model_validator
-
+from observer_core.decision_pipeline.buckets import Bucket, Total, listing
+from observer_core.decision_pipeline.levels import JudgmentConfig, Levels, below, leave, plain, risen
 from observer_core.decision_pipeline.ruling import rule
+from observer_core.decision_pipeline.scopes import DOMAIN, source_scope
 from observer_core.decision_pipeline.signals import Signal
 from observer_core.decision_pipeline.views import RISK_LEVELS, RiskLevel
-from observer_core.shared.clock import SECOND
-from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.records import Decision, Json, Severity
 from observer_core.shared.timers import Timers
 
 LEAK_CADENCES = 5
 """A point takes at least this many cadences of the data to leak."""
+_LISTED = 8
+"""A record names so many scopes; it always counts them all."""
 
-Points = Annotated[float, Field(ge=0)]
 _SEVERITY: dict[RiskLevel, Severity] = {"calm": "info", "elevated": "warning", "critical": "critical"}
 
-
-class Weights(Config):
-    """Points that an event of score 1 adds."""
-
-    info: Points = 0.0
-    warning: Points = 1.0
-    critical: Points = 3.0
-
-
-class JudgmentConfig(Config):
-    """Levels are in points; one point leaks every `leak`; a bucket holds `capacity` at most."""
-
-    weights: Weights = Weights()
-    leak: Annotated[DurationNs, Field(gt=0)] = 300 * SECOND
-    elevated: Points = 2.0
-    elevated_leave: Points = 1.0
-    critical: Points = 5.0
-    critical_leave: Points = 3.0
-    capacity: Points = 10.0
-
-    @model_validator(mode="after")
-    def _levels_are_in_order(self) -> JudgmentConfig:
-        ordered = (
-            self.elevated_leave < self.elevated < self.critical <= self.capacity
-            and self.elevated_leave < self.critical_leave < self.critical
-        )
-        if not ordered:
-            raise ValueError(
-                "expected elevated_leave < elevated < critical <= capacity "
-                "and elevated_leave < critical_leave < critical"
-            )
-        return self
-
-
-@dataclass(slots=True, kw_only=True)
-class Bucket:
-    """`points` as they were at `at_ns`."""
-
-    level: RiskLevel = "calm"
-    points: float = 0.0
-    at_ns: int = 0
-    leak_ns: int = 0
-    cause: str = ""
-
-    def left(self, now_ns: int) -> float:
-        return max(0.0, self.points - (now_ns - self.at_ns) / self.leak_ns) if self.points else 0.0
+__all__ = ["JudgmentConfig", "Risks"]
 
 
 class Risks:
-    """The buckets of a domain, by scope."""
+    """The buckets of a domain by scope, the totals of its sources and its own, and what they come to."""
 
     def __init__(self, config: JudgmentConfig, timers: Timers) -> None:
         self._config, self._timers = config, timers
         self._weights = config.weights.model_dump()
-        self._leave = {"critical": config.critical_leave, "elevated": config.elevated_leave, "calm": 0.0}
         self._buckets: dict[str, Bucket] = {}
+        self._totals: dict[str, Total] = {}
+        self._tense: dict[RiskLevel, int] = dict.fromkeys(RISK_LEVELS, 0)
+        """How many subjects and sources are at each level."""
         self.levels: dict[str, RiskLevel] = {}
+        """Of every scope that is not calm, the domain's included."""
         self.version = 0
 
     def add(self, signal: Signal) -> list[Decision]:
-        """The signal's points; a decision when they change the level."""
-        added = self._weights[signal.severity] * signal.score
-        if not signal.risky or added <= 0:
+        """The signal's points; a decision for each level that they change."""
+        weight = self._weights[signal.severity]
+        if not signal.risky or weight * signal.score <= 0:
             return []
-        scope = signal.own_scope
+        scope, now_ns = signal.own_scope, signal.time_ns
         bucket = self._buckets.setdefault(scope, Bucket())
-        before, left = bucket.points, bucket.left(signal.time_ns)
-        bucket.leak_ns = max(
-            bucket.leak_ns if left else 0, self._config.leak, LEAK_CADENCES * signal.cadence_ns
-        )
-        bucket.points = min(left + added, self._config.capacity)
-        bucket.at_ns, bucket.cause = signal.time_ns, signal.ref
-        level = self._risen(bucket)
-        arithmetic = {"before": before, "leak": before - left, "add": added, "after": bucket.points,
-                      "leak_ns": bucket.leak_ns, "capacity": self._config.capacity}  # fmt: skip
-        return self._to(scope, bucket, level, signal.time_ns, arithmetic, signal.evidence)
+        self._leave_totals(bucket)
+        bucket.pour(
+            ref=signal.ref, kind=signal.kind, severity=signal.severity, weight=weight, score=signal.score,
+            source=signal.source, now_ns=now_ns, capacity=self._config.capacity,
+            leak_ns=max(self._config.leak, LEAK_CADENCES * signal.cadence_ns),
+        )  # fmt: skip
+        bucket.level = risen(bucket.level, bucket.points(now_ns), self._config)
+        self._join_totals(bucket)
+        self._timers.arm(self._falls_ns(bucket, now_ns), "risk", scope)
+        groups = _groups(bucket)
+        for group in groups:
+            total = self._totals[group]
+            total.cause = signal.ref
+            total.level = risen(total.level, total.points(now_ns), self._limits(group))
+            self._wait(group, total, now_ns)
+        scopes = [scope, *(group for group in groups if group != scope)]
+        return self._judged(scopes, now_ns, signal.ref, signal.evidence)
 
     def fall(self, scope: str, due_ns: int) -> list[Decision]:
         """The bucket has leaked down to where its level is left; an empty one is forgotten."""
         bucket = self._buckets[scope]
+        falls_ns = self._falls_ns(bucket, due_ns)
+        if falls_ns > due_ns:  # levels are others than when it was armed
+            self._timers.arm(falls_ns, "risk", scope)
+            return []
         if bucket.level == "calm":
+            self._leave_totals(bucket)
             del self._buckets[scope]
             return []
-        after = self._leave[bucket.level]
-        arithmetic = {"before": bucket.points, "leak": bucket.points - after, "add": 0.0, "after": after,
-                      "leak_ns": bucket.leak_ns}  # fmt: skip
-        return self._to(scope, bucket, _below(bucket.level), due_ns, arithmetic, {})
+        bucket.level = below(bucket.level)
+        self._timers.arm(self._falls_ns(bucket, due_ns), "risk", scope)
+        return self._judged((scope, DOMAIN), due_ns, bucket.cause, {})
+
+    def fall_total(self, group: str, due_ns: int) -> list[Decision]:
+        """The total may have leaked down to where its level is left."""
+        total = self._totals[group]
+        if total.points(due_ns) <= leave(self._limits(group), total.level):
+            total.level = below(total.level)
+        cause = total.cause
+        self._wait(group, total, due_ns)
+        return self._judged(dict.fromkeys((group, DOMAIN)), due_ns, cause, {})
 
     def dump(self) -> Json:
-        buckets = {scope: _plain(bucket) for scope, bucket in self._buckets.items()}
-        return {"buckets": buckets, "version": self.version}
+        return {
+            "buckets": {scope: bucket.dump() for scope, bucket in self._buckets.items()},
+            "totals": {group: [total.level, total.cause] for group, total in self._totals.items()},
+            "version": self.version,
+        }
 
     def load(self, value: Json) -> None:
-        self._buckets = {scope: Bucket(**plain) for scope, plain in value["buckets"].items()}
-        self.levels = {scope: b.level for scope, b in self._buckets.items() if b.level != "calm"}
+        self._buckets = {scope: Bucket.load(plain) for scope, plain in value["buckets"].items()}
+        for scope, bucket in self._buckets.items():
+            if not bucket.sources and scope.startswith("source:"):  # version 1 kept none
+                bucket.sources.add(scope.partition(":")[2])
+            self._join_totals(bucket)
+        for group, (level, cause) in value.get("totals", {}).items():
+            total = self._totals.setdefault(group, Total())
+            total.level, total.cause = level, cause
+        for scope in dict.fromkeys((*self._buckets, *self._totals)):
+            if scope != DOMAIN:
+                self._note(scope, self._level(scope))
+        self._note(DOMAIN, self._level(DOMAIN))
         self.version = value["version"]
 
-    def _risen(self, bucket: Bucket) -> RiskLevel:
-        if bucket.points >= self._config.critical:
-            return "critical"
-        if bucket.points >= self._config.elevated and bucket.level == "calm":
-            return "elevated"
-        return bucket.level
+    # ------------------------------------------------------------------ levels
 
-    def _to(
-        self, scope: str, bucket: Bucket, level: RiskLevel, time_ns: int, arithmetic: Json, evidence: Json
-    ) -> list[Decision]:  # fmt: skip
-        was, bucket.level = bucket.level, level
-        above = bucket.points - self._leave[level]
-        self._timers.arm(max(time_ns, bucket.at_ns + math.ceil(above * bucket.leak_ns)), "risk", scope)
-        if was == level:
-            return []
-        self.version += 1
-        if level == "calm":
-            del self.levels[scope]
-        else:
+    def _level(self, scope: str) -> RiskLevel:
+        """What the parts of a scope come to."""
+        found: list[RiskLevel] = []
+        if scope in self._buckets:
+            found.append(self._buckets[scope].level)
+        if scope in self._totals:
+            found.append(self._totals[scope].level)
+        if scope == DOMAIN:
+            found += [level for level, count in self._tense.items() if count]
+        return max(found, key=RISK_LEVELS.index, default="calm")
+
+    def _note(self, scope: str, level: RiskLevel) -> RiskLevel:
+        """The scope is at this level from now on; gives the one before."""
+        was = self.levels.pop(scope, "calm")
+        if level != "calm":
             self.levels[scope] = level
-        text = f"risk of {scope} went from {was} to {level} at {arithmetic['after']:.2f} points"
-        reason = {"code": "risk", "text": text, "level": level, "from": was, **arithmetic}
-        return [
-            rule("judgment", scope, policy="risk", reason=reason, time_ns=time_ns, causation=(bucket.cause,),
-                 severity=_SEVERITY[level], evidence=evidence)
-        ]  # fmt: skip
+        if scope != DOMAIN and was != level:
+            for changed, by in ((was, -1), (level, 1)):
+                if changed != "calm":
+                    self._tense[changed] += by
+        return was
+
+    def _judged(self, scopes: Iterable[str], time_ns: int, cause: str, evidence: Json) -> list[Decision]:
+        """A decision for each of the scopes whose level is another one now; the domain stands last."""
+        decisions = []
+        for scope in scopes:
+            level = self._level(scope)
+            was = self._note(scope, level)
+            if was != level:
+                self.version += 1
+                text = self._text(scope, was, level, time_ns)
+                arithmetic = self._arithmetic(scope, time_ns)
+                reason = {"code": "risk", "text": text, "level": level, "from": was, **arithmetic}
+                decisions.append(
+                    rule(
+                        "judgment", scope, policy="risk", reason=reason, time_ns=time_ns, causation=(cause,),
+                        severity=_SEVERITY[level], evidence=evidence, also=(was, level),
+                    )
+                )  # fmt: skip
+        return decisions
+
+    # ------------------------------------------------------------------ arithmetic
+
+    def _arithmetic(self, scope: str, now_ns: int) -> Json:
+        parts: Json = {}
+        if bucket := self._buckets.get(scope):
+            parts["own"] = {
+                **bucket.arithmetic(now_ns, self._config.capacity), "limits": plain(self._config),
+            }  # fmt: skip
+        if total := self._totals.get(scope):
+            members = (item for item in self._buckets.items() if scope in _groups(item[1]))
+            parts["total"] = {
+                "level": total.level, "points": total.points(now_ns), "limits": plain(self._limits(scope)),
+                **listing(members, now_ns, _LISTED),
+            }  # fmt: skip
+        if scope == DOMAIN:
+            parts["worst"] = self._worst(now_ns)
+        return parts
+
+    def _worst(self, now_ns: int) -> Json:
+        """The subjects and sources at the worst level."""
+        level = max((lv for lv, count in self._tense.items() if count), key=RISK_LEVELS.index, default="calm")
+        at = sorted(scope for scope, lv in self.levels.items() if lv == level and scope != DOMAIN)
+        return {"level": level, "count": len(at), "scopes": at[:_LISTED]}
+
+    def _text(self, scope: str, was: RiskLevel, level: RiskLevel, now_ns: int) -> str:
+        said = []
+        if bucket := self._buckets.get(scope):
+            said.append(f"at {bucket.points(now_ns):.2f} points")
+        if total := self._totals.get(scope):
+            said.append(f"in total {total.points(now_ns):.2f} points of {total.members}")
+        if scope == DOMAIN and (worst := self._worst(now_ns))["count"]:
+            more = f" and {worst['count'] - 1} more" if worst["count"] > 1 else ""
+            said.append(f"worst {worst['scopes'][0]}{more} ({worst['level']})")
+        return f"risk of {scope} went from {was} to {level} {', '.join(said)}".rstrip()
+
+    # ------------------------------------------------------------------ totals
+
+    def _limits(self, group: str) -> Levels:
+        return self._config.domain if group == DOMAIN else self._config.source
+
+    def _leave_totals(self, bucket: Bucket) -> None:
+        for group in _groups(bucket):
+            total = self._totals[group]
+            total.take(bucket)
+            if not total.members and total.level == "calm":
+                del self._totals[group]
+
+    def _join_totals(self, bucket: Bucket) -> None:
+        for group in _groups(bucket):
+            self._totals.setdefault(group, Total()).put(bucket)
+
+    def _falls_ns(self, bucket: Bucket, now_ns: int) -> int:
+        return max(now_ns, bucket.reaches_ns(leave(self._config, bucket.level)))
+
+    def _wait(self, group: str, total: Total, now_ns: int) -> None:
+        """Until it may leave its level; a calm one need not, and without members it is forgotten."""
+        if total.level != "calm":
+            due_ns = total.reaches_ns(leave(self._limits(group), total.level), now_ns)
+            self._timers.arm(due_ns, "total", group)
+        else:
+            self._timers.disarm("total", group)
+            if not total.members:
+                del self._totals[group]
 
 
-def _plain(bucket: Bucket) -> Json:
-    return {item.name: getattr(bucket, item.name) for item in fields(bucket)}
-
-
-def _below(level: RiskLevel) -> RiskLevel:
-    return RISK_LEVELS[RISK_LEVELS.index(level) - 1]
+def _groups(bucket: Bucket) -> list[str]:
+    """The totals that a bucket is in; in one that is empty there is none."""
+    if not bucket.sources:
+        return [DOMAIN] if bucket.inputs or bucket.carried else []
+    return [*map(source_scope, sorted(bucket.sources)), DOMAIN]

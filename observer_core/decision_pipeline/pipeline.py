@@ -6,14 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from observer_core.decision_pipeline.blocking import Block, Blocks
+from observer_core.decision_pipeline.acting import apply, stood, watch
+from observer_core.decision_pipeline.blocking import Blocks
 from observer_core.decision_pipeline.commands import obey, parse_command, refuse
 from observer_core.decision_pipeline.config import DecisionConfig
+from observer_core.decision_pipeline.control import Requests
+from observer_core.decision_pipeline.evidence import Feeds
 from observer_core.decision_pipeline.judgment import Risks
-from observer_core.decision_pipeline.non_execution import withheld
-from observer_core.decision_pipeline.policy import RESUMED, Matcher, Policy, span
+from observer_core.decision_pipeline.memory import Memory
 from observer_core.decision_pipeline.presets import QUARANTINE
-from observer_core.decision_pipeline.ruling import rule
+from observer_core.decision_pipeline.rules import Interest, Rule
 from observer_core.decision_pipeline.signals import Signal, read_event, read_note
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import InputError
@@ -30,6 +32,9 @@ class PipelineState:
     timers: Timers
     blocks: Blocks
     risks: Risks
+    memory: Memory
+    requests: Requests
+    feeds: Feeds
     time_ns: int = 0
 
 
@@ -48,16 +53,15 @@ class DecisionPipeline:
     def __init__(self, domain: str, config: DecisionConfig | None = None) -> None:
         self.domain = domain
         self._config = config or DecisionConfig()
-        self._policies = [(policy, Matcher(policy.match)) for policy in (QUARANTINE, *self._config.policies)]
-        self._by_type: dict[str, list[tuple[Policy, Matcher]]] = {}
+        self._rules = {policy.name: Rule(policy) for policy in (QUARANTINE, *self._config.policies)}
+        self._by_type: dict[str, list[Interest]] = {}
         self._steps = (self._recover, self._judge, self._decide)
 
     def config(self) -> Mapping[str, Any]:
         return {"domain": self.domain, **self._config.canonical()}
 
     def initial(self) -> PipelineState:
-        timers = Timers()
-        return PipelineState(timers, Blocks(timers), Risks(self._config.judgment, timers))
+        return self._empty(Timers())
 
     def transition(self, state: PipelineState, entry: Entry) -> Sequence[Decision]:
         record = entry.record
@@ -67,126 +71,129 @@ class DecisionPipeline:
         decisions = self._fire(state, now_ns)
         state.time_ns = now_ns
         if isinstance(record, Event):
-            decisions += self._take(state, read_event(record, entry.ref, now_ns))
+            decisions += self._watched(state, self._take(state, read_event(record, entry.ref, now_ns)))
         elif record.kind == "command":
-            decisions += self._obey(state, record.body, entry.ref)
+            decisions += self._watched(state, self._obey(state, record.body, entry.ref))
         elif record.kind != "tick":
-            decisions += self._take(state, read_note(record, entry.ref, now_ns))
+            decisions += self._watched(state, self._take(state, read_note(record, entry.ref, now_ns)))
         return decisions
 
     def advance(self, state: PipelineState, through_ns: int) -> Sequence[Decision]:
         return self._fire(state, through_ns)
 
     def views(self, state: PipelineState) -> Mapping[str, Any]:
-        """`block.<number>` rows with the blocked scopes, `risk`, and `quarantine` if anything is."""
-        return state.blocks.rows.views(state.risks.levels)
+        """`block.<number>` rows with the blocked scopes, `risk`; `control`, `quarantine` if there is any."""
+        overrides = [override.entry for override in state.blocks.overrides.values()]
+        return state.blocks.rows.views(state.risks.levels, overrides, state.requests.entries())
 
     def views_version(self, state: PipelineState) -> int:
-        return state.blocks.version + state.risks.version
+        return state.blocks.version + state.risks.version + state.requests.version
 
     def dump(self, state: PipelineState) -> bytes:
         return encode({
             "time_ns": state.time_ns, "timers": state.timers.armed(),
             "blocking": state.blocks.dump(), "judgment": state.risks.dump(),
+            "memory": state.memory.dump(), "control": state.requests.dump(),
+            "feeds": state.feeds.dump(),
         })  # fmt: skip
 
     def load(self, blob: bytes) -> PipelineState:
         value = decode(blob)
-        timers = Timers((due_ns, kind, key) for due_ns, kind, key in value["timers"])
-        state = PipelineState(timers, Blocks(timers), Risks(self._config.judgment, timers), value["time_ns"])
+        state = self._empty(Timers((due_ns, kind, key) for due_ns, kind, key in value["timers"]))
+        state.time_ns = value["time_ns"]
         state.blocks.load(value["blocking"])
         state.risks.load(value["judgment"])
+        state.memory.load(value.get("memory", {}))  # version 1 had none
+        state.requests.load(value.get("control", {}))
+        state.feeds.load(value.get("feeds", {}))
         return state
+
+    def _empty(self, timers: Timers) -> PipelineState:
+        control = self._config.control
+        return PipelineState(
+            timers, Blocks(timers, control.warn_before), Risks(self._config.judgment, timers),
+            Memory(timers), Requests(timers, control), Feeds(),
+        )  # fmt: skip
+
+    def _watched(self, state: PipelineState, decisions: list[Decision]) -> list[Decision]:
+        """With their evidence in full; blocks that escalate by standing are waited for, or no more."""
+        for decision in decisions:
+            rule = self._rules.get(decision.policy)
+            if rule is not None:
+                watch(state.timers, rule.policy, decision)
+        return [state.feeds.on_the_sheet(decision) for decision in decisions]
 
     def _fire(self, state: PipelineState, through_ns: int) -> list[Decision]:
         decisions: list[Decision] = []
         while (due := state.timers.pop(through_ns)) is not None:
             due_ns, kind, key = due
-            state.time_ns = max(state.time_ns, due_ns)
-            match kind:
-                case "block":
-                    decisions += state.blocks.expire(key, due_ns)
-                case "override":
-                    decisions += state.blocks.end_override(key, due_ns)
-                case "risk":
-                    decisions += state.risks.fall(key, due_ns)
+            made = self._watched(state, self._due(state, kind, key, due_ns))
+            if made:  # what leaves no record must not show in later ones
+                state.time_ns = max(state.time_ns, due_ns)
+            decisions += made
         return decisions
 
+    def _due(self, state: PipelineState, kind: str, key: str, due_ns: int) -> list[Decision]:
+        match kind:
+            case "block":
+                return state.blocks.expire(key, due_ns)
+            case "override":
+                return state.blocks.end_override(key, due_ns)
+            case "warn":
+                return state.blocks.warn(key, due_ns)
+            case "request":
+                return [state.requests.expire(key, due_ns)]
+            case "risk":
+                return state.risks.fall(key, due_ns)
+            case "total":
+                return state.risks.fall_total(key, due_ns)
+            case "memory":
+                state.memory.expire(key, due_ns)
+            case "escalate":
+                rule = self._rules.get(key.partition(" ")[0])
+                return [] if rule is None else stood(state.blocks, rule.policy, key, due_ns)
+        return []
+
     def _take(self, state: PipelineState, signal: Signal) -> list[Decision]:
+        state.feeds.take(signal)
         return [decision for step in self._steps for decision in step(state, signal)]
 
     def _recover(self, state: PipelineState, signal: Signal) -> list[Decision]:
-        return state.blocks.recover(signal.ended, signal.time_ns, signal.ref)
+        state.memory.end(signal.ended, signal.time_ns)
+        decisions = state.blocks.recover(signal.ended, signal.time_ns, signal.ref)
+        for interest in self._interested(signal):
+            if interest.until:
+                ended = interest.rule.ended(signal, state.blocks.waiting)
+                decisions += state.blocks.recover(ended, signal.time_ns, signal.ref, signal.text)
+        return decisions
 
     def _judge(self, state: PipelineState, signal: Signal) -> list[Decision]:
         return state.risks.add(signal)
 
     def _decide(self, state: PipelineState, signal: Signal) -> list[Decision]:
-        return [
-            self._apply(state.blocks, policy, signal, scope)
-            for policy, matcher in self._interested(signal)
-            if matcher.takes(signal)
-            for scope in signal.scopes_at(policy.scope)
-        ]
+        decisions: list[Decision] = []
+        for interest in self._interested(signal):
+            rule = interest.rule
+            if interest.during:
+                rule.remember(state.memory, signal)
+            if interest.parts:
+                for fired in rule.fires(state.memory, signal, interest.parts, state.blocks.stands):
+                    decisions += apply(state.blocks, state.memory, rule, fired)
+        return decisions
 
-    def _interested(self, signal: Signal) -> list[tuple[Policy, Matcher]]:
+    def _interested(self, signal: Signal) -> list[Interest]:
         known = self._by_type.get(signal.full)
         if known is None:
             if len(self._by_type) >= _MAX_KNOWN_TYPES:
                 self._by_type.clear()
-            known = [(p, m) for p, m in self._policies if m.takes_type(signal.full, signal.kind)]
+            found = (rule.interest(signal.full, signal.kind) for rule in self._rules.values())
+            known = [interest for interest in found if interest is not None]
             self._by_type[signal.full] = known
         return known
-
-    def _apply(self, blocks: Blocks, policy: Policy, signal: Signal, scope: str) -> Decision:
-        """What the policy decides, or why it was withheld."""
-        severity = policy.severity or signal.severity
-        reason = withheld(blocks, policy, signal, scope)
-        if reason is None and policy.verdict == "block":
-            block = _block(policy, signal, scope)
-            lifted = blocks.find(policy.name, scope)
-            return blocks.set(
-                block.with_claims_of(lifted) if lifted else block, signal.time_ns, (signal.ref,)
-            )
-        if reason is None:
-            if policy.cooldown:
-                rest_ns = span(policy.cooldown, signal.cadence_ns)
-                blocks.rest(f"{policy.name} {scope}", signal.time_ns + rest_ns)
-            reason = {"code": "matched", "text": f"{policy.name}: {signal.text}"}
-            verdict = policy.verdict
-        else:
-            _remember(blocks, policy, signal, scope, reason["code"])
-            verdict = "non_execution"
-        return rule(
-            verdict, scope, policy=policy.name, version=policy.version, reason=reason,
-            time_ns=signal.time_ns, causation=(signal.ref,), severity=severity, evidence=signal.evidence,
-        )  # fmt: skip
 
     def _obey(self, state: PipelineState, body: Mapping[str, Any], ref: str) -> list[Decision]:
         try:
             command = parse_command(body, ref, state.time_ns)
         except InputError as error:
             return [refuse(body, error, ref, state.time_ns)]
-        return obey(command, state.blocks)
-
-
-def _remember(blocks: Blocks, policy: Policy, signal: Signal, scope: str, code: str) -> None:
-    """What was withheld now may have to hold later: a further condition, or a block once an override ends."""
-    standing = blocks.find(policy.name, scope)
-    if standing is not None and code in ("duplicate", "overridden"):
-        blocks.join(standing, signal.begun, signal.source)
-    elif code == "overridden":
-        blocks.hold_up(_block(policy, signal, scope))
-
-
-def _block(policy: Policy, signal: Signal, scope: str) -> Block:
-    resumed = policy.until == RESUMED
-    for_ns = None if resumed else span(int(policy.until or 0), signal.cadence_ns)
-    return Block(
-        policy=policy.name, version=policy.version, scope=scope, sources={signal.source},
-        severity=policy.severity or signal.severity,
-        reason={"code": "matched", "text": f"{policy.name}: {signal.text}", "for_ns": for_ns},
-        evidence=signal.evidence, until_ns=None if for_ns is None else signal.time_ns + for_ns,
-        cooldown_ns=span(policy.cooldown, signal.cadence_ns) if policy.cooldown else 0, cause=signal.ref,
-        conditions=set(signal.begun) if resumed else set(),
-    )  # fmt: skip
+        return obey(command, state.blocks, state.requests)

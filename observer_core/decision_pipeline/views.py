@@ -25,12 +25,39 @@ def block_entry(decision: Decision) -> Json:
     }  # fmt: skip
 
 
+def override_entry(decision: Decision) -> Json:
+    """One override that stands, as the decision that began it says."""
+    reason = decision.reasons[0]
+    return {
+        "scope": decision.scope, "author": reason["author"], "principal": reason.get("principal"),
+        "since_ns": decision.time_ns, "until_ns": decision.until_ns, "decision": decision.id,
+    }  # fmt: skip
+
+
+def request_entry(decision: Decision) -> Json:
+    """One command that waits for a second person, as the decision that says so does."""
+    reason = decision.reasons[0]
+    return {
+        "request": reason["request"], "command": reason["command"], "scope": decision.scope,
+        "author": reason["author"], "principal": reason["principal"], "since_ns": decision.time_ns,
+        "expires_ns": reason["expires_ns"], "decision": decision.id,
+    }  # fmt: skip
+
+
+def control_row(overrides: Iterable[Json], requests: Iterable[Json]) -> Json:
+    """What operators have open: overrides by scope, and requests, the oldest first."""
+    return {"overrides": sorted(overrides, key=lambda entry: str(entry["scope"])), "requests": list(requests)}
+
+
 def block_row(scope: str, entries: Iterable[Json]) -> Json:
     return {"scope": scope, "blocks": sorted(entries, key=lambda entry: str(entry["policy"]))}
 
 
 def risk_row(levels: Mapping[str, RiskLevel]) -> Json:
-    """`levels` maps a scope to its level. Only what is not calm is listed."""
+    """`levels` maps a scope to its level. Only what is not calm is listed.
+
+    Overall it is never calmer than any scope; the domain's own level counts with them.
+    """
     tense = {scope: level for scope, level in sorted(levels.items()) if level != "calm"}
     return {
         "overall": max(tense.values(), key=RISK_LEVELS.index, default="calm"),
@@ -68,9 +95,14 @@ class BlockRows:
         else:
             self._closed.discard(scope)
 
-    def views(self, levels: Mapping[str, RiskLevel]) -> dict[str, Json]:
-        """`block.<number>` for what is blocked, `risk`, and `quarantine` if anything is."""
+    def views(
+        self, levels: Mapping[str, RiskLevel], overrides: Iterable[Json] = (), requests: Iterable[Json] = ()
+    ) -> dict[str, Json]:
+        """`block.<number>` for what is blocked, `risk`; `control` and `quarantine` if there is anything."""
         views = {**self._views, "risk": risk_row(levels)}
+        control = control_row(overrides, requests)
+        if control["overrides"] or control["requests"]:
+            views["control"] = control
         if self._closed:
             views["quarantine"] = {"scopes": sorted(self._closed)}
         return views

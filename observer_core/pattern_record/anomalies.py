@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from observer_core.pattern_record.config import AnomalyPattern
-from observer_core.pattern_record.detectors.anomaly import CHANNELS, GROWTH, LEVEL, ROWS, AnomalyScore, reset
+from observer_core.pattern_record.detectors.anomaly import (
+    CHANNELS,
+    ROBUST_LEVEL,
+    ROWS,
+    AnomalyScore,
+    contributions,
+    reset,
+)
 from observer_core.pattern_record.families import Seen
 from observer_core.pattern_record.findings import Finding, number
 from observer_core.pattern_record.plan import Plan
@@ -38,13 +45,15 @@ class AnomalyState:
     size: int = 0
     values: Floats = field(default_factory=lambda: np.empty((ROWS, 0)))
     season: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    last: AnomalyScore | None = None
+    """Who observed last in place: no part of the state."""
 
 
 class Anomalies:
     """Scores all series of a snapshot; what reaches 0.5 is a finding. A `families.Family`."""
 
     name = "anomaly"
-    detectors = {"anomaly": "anomaly/1"}  # noqa: RUF012
+    detectors = {"anomaly": "anomaly/2"}  # noqa: RUF012
 
     def __init__(self, config: AnomalyPattern) -> None:
         self._config = config.detector()
@@ -68,6 +77,7 @@ class Anomalies:
             block, season = own.values[:, plan.columns], own.season[:, plan.columns]
             score = AnomalyScore(block, season, self._config, _period(own)).observe(values, at)
             own.values[:, plan.columns], own.season[:, plan.columns] = block, season
+            own.last = None
         found = np.flatnonzero(score >= ALARM).tolist()
         return [self._finding(seen, block[:, cell], float(score[cell]), values, cell) for cell in found]
 
@@ -98,6 +108,9 @@ class Anomalies:
             known = own.values, own.season, AnomalyScore(values, season, self._config, _period(own))
             plan.caches[self.name] = known
         scores: AnomalyScore = known[2]
+        if own.last is not scores:
+            scores.resume()
+            own.last = scores
         return scores
 
     def _fit(self, own: AnomalyState, state: RecogniserState) -> None:
@@ -118,10 +131,9 @@ class Anomalies:
         own.season = AnomalyScore.fresh(own.values.shape[1], self._config, _period(own)).season
 
     def _finding(self, seen: Seen, column: Floats, score: float, values: Floats, cell: int) -> Finding:
-        level, value = number(column[LEVEL][1]), number(values[cell])
-        growth = {
-            f"growth_{name}": number(grown) for name, grown in zip(CHANNELS, column[GROWTH], strict=True)
-        }
+        level, value = number(column[ROBUST_LEVEL]), number(values[cell])
+        told = contributions(column, self._config)
+        growth = {f"growth_{name}": number(grown) for name, grown in zip(CHANNELS, told, strict=True)}
         evidence = {"value": value, "expected": level, "score": number(score), **growth}
         return Finding("anomaly", "up" if value >= level else "down", seen.series(cell), score, evidence)
 

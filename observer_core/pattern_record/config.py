@@ -160,11 +160,14 @@ class Availability(Config):
 class AnomalyPattern(Anomaly):
     """The general score (see `detectors.anomaly`); scored only where this is given.
 
-    `threshold` is ten times the detector's own, which is for somebody who looks at one file: normal
-    noise gives at most one alarm in 4,000 observations.
+    `threshold` is ten times the detector's own, which is for somebody who looks at one file; one channel
+    can add three times as much, and series are judged later. Of normal noise one series in ten has an
+    alarm by the 1,000th observation, then one observation in 15,000.
     """
 
-    threshold: Annotated[float, Field(gt=0.0, le=100.0)] = 0.2
+    threshold: Annotated[float, Field(gt=0.0, le=100.0)] = 0.3
+    cap: Annotated[float, Field(gt=0.0, le=1e3)] = 0.3
+    warm_up: Annotated[int, Field(ge=3, le=1_000_000)] = 300
     severity: Severity = Severity(warning=0.65, critical=0.8)
 
     def detector(self) -> Anomaly:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from observer_core.pattern_record.config import RecogniserConfig
-from observer_core.pattern_record.detectors.anomaly import CHANNELS, GROWTH, Anomaly, AnomalyScore
+from observer_core.pattern_record.detectors.anomaly import CHANNELS, Anomaly, AnomalyScore, contributions
 from observer_core.pattern_record.detectors.change_point import Change, ChangePoints
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.pattern_record.window import Floats
@@ -123,7 +123,7 @@ def _scored(
         at = snapshot.event_ns % _DAY_NS * scores.period // _DAY_NS if scores.period else 0
         assert snapshot.origin is not None
         (row,) = snapshot.origin["rows"]
-        yield row, snapshot, x, scores.observe(x, at), scores.values[GROWTH]
+        yield row, snapshot, x, scores.observe(x, at), contributions(scores.values, scores.config)
 
 
 def _with_season(scores: AnomalyScore, cadence_ns: float) -> AnomalyScore:

@@ -16,11 +16,16 @@ from observer_core.storage.rows import Head
 
 def command(
     journals: Journals, clock: Clock, domain: str, *, command: str, scope: str, author: str, reason: str,
-    until_ns: int | None = None, policy: str | None = None,
+    until_ns: int | None = None, policy: str | None = None, principal: str | None = None,
+    request: str | None = None,
 ) -> str:  # fmt: skip
-    """Asks the domain to `block`, `release`, `override` or `rearm`; gives the ref of the record that asks."""
-    body = {"command": command, "scope": scope, "author": author, "reason": reason,
-            "until_ns": until_ns, "policy": policy}  # fmt: skip
+    """Asks the domain for one of `commands.COMMANDS`; gives the ref of the record that asks.
+
+    `principal`: who the author was proved to be; `request`: the record that a `confirm` confirms.
+    """
+    more = {"principal": principal, "request": request}
+    body = {"command": command, "scope": scope, "author": author, "reason": reason, "until_ns": until_ns,
+            "policy": policy, **{key: value for key, value in more.items() if value is not None}}  # fmt: skip
     journal = journals.open(f"commands.{domain}", domain)
     note = Note(kind="command", time_ns=clock.now_ns(), body=body)
     head = append(journal, [note])

@@ -23,12 +23,16 @@ from pydantic_settings import (
 )
 
 from observer_core.decision_pipeline.config import DecisionConfig
+from observer_core.decision_pipeline.control import ControlConfig
+from observer_core.decision_pipeline.intents import PRICES, CallerConfig, IntentConfig
 from observer_core.decision_pipeline.judgment import JudgmentConfig
+from observer_core.decision_pipeline.permits import PermitsConfig
 from observer_core.decision_pipeline.policy import load_policies
 from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.routing import InhibitConfig, RouteConfig, RoutingConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.runtime.ledger_config import LedgerConfig
 from observer_core.runtime.paths import Paths
 from observer_core.runtime.source_kinds import (
     LIVE,
@@ -60,6 +64,18 @@ class LogConfig(Config):
     level: Literal["debug", "info", "warning", "error"] = "info"
     max_bytes: PositiveInt = 10_000_000
     files: PositiveInt = 5
+
+
+class GateConfig(Config):
+    """How the gate reads what it answers from.
+
+    `views_age`: never from views that were read longer ago (default: 5 ms on files, 1 s on a storage
+    account). `reference`: the fields that are a price to hold intents against, the first that a source
+    has counts; `mid` is also the middle of `bid` and `ask`.
+    """
+
+    views_age: Annotated[DurationNs, Field(ge=0)] | None = None
+    reference: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] = PRICES
 
 
 class StorageConfig(Config):
@@ -107,17 +123,25 @@ class Settings(BaseSettings):
     recognise: RecogniserConfig = RecogniserConfig()
     publish: PublisherConfig = PublisherConfig()
     judgment: JudgmentConfig = JudgmentConfig()
+    control: ControlConfig = ControlConfig()
     policies: Path | None = None
     """A TOML file of policies; without it the presets apply."""
     subscription: tuple[SubscriptionConfig, ...] = ()
     route: RouteConfig = RouteConfig()
     inhibit: tuple[InhibitConfig, ...] = ()
+    gate: GateConfig = GateConfig()
+    caller: tuple[CallerConfig, ...] = ()
+    intent: tuple[IntentConfig, ...] = ()
+    permits: PermitsConfig = PermitsConfig()
+    ledger: LedgerConfig = LedgerConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:
         for what, names in (
             ("source", [item.name for item in self.source]),
             ("subscription", [item.name for item in self.subscription]),
+            ("caller", [item.name for item in self.caller]),
+            ("intent", [item.name for item in self.intent]),
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
@@ -200,8 +224,9 @@ class Settings(BaseSettings):
     def decisions(self) -> DecisionConfig:
         """The policies in force."""
         if self.policies is None:
-            return DecisionConfig(judgment=self.judgment)
-        return DecisionConfig(policies=load_policies(self.paths.root / self.policies), judgment=self.judgment)
+            return DecisionConfig(judgment=self.judgment, control=self.control)
+        policies = load_policies(self.paths.root / self.policies)
+        return DecisionConfig(policies=policies, judgment=self.judgment, control=self.control)
 
     def source_of(self, name: str) -> SourceConfig | None:
         """The configuration of a source, or of the source that `name` is a shard of."""

@@ -29,6 +29,7 @@ from observer_core.runtime.following import Logbook
 from observer_core.runtime.gate import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.ingest import RecordingFeed
+from observer_core.runtime.ledger import Anchoring
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
@@ -131,6 +132,7 @@ class Standalone:
         settings = self.settings
         collector = self._collector
         deliveries = Deliveries(self.observer, self._domains())
+        anchoring = Anchoring(self.observer.journals, settings, self.observer.clock)
         server = serve(self)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
         # What lives from here on lives long; what a tick makes goes by reference counting. Full
@@ -147,6 +149,7 @@ class Standalone:
             _log.info("started", port=self.port, sources=[item.name for item in settings.source])
             collector.start(self._recorded())
             deliveries.start()
+            anchoring.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
             self._take_in_the_rest()
@@ -155,6 +158,7 @@ class Standalone:
             server.stop()
             collector.stop()
             deliveries.stop()
+            anchoring.stop()
             if keeper.is_alive():
                 keeper.join()
             console.stop()

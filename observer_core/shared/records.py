@@ -331,6 +331,44 @@ class DeliveryResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What the gate answered a caller who wants to do `action` with `resource` (an instrument), and why.
+
+    `context` is what the caller said of its intent; where that was too large only what the checks use
+    of it, with the sha256 of the whole in `context_sha256`. `rests` names the journals that the answer
+    was read from and how far they stood, `reference` the price that an intent was held against.
+    """
+
+    kind: ClassVar = "evaluation"
+    verdict: Literal["allow", "non_execution"]
+    caller: str
+    caller_type: str
+    action: str
+    resource: str
+    resource_type: str
+    context: Mapping[str, Any]
+    reasons: tuple[Mapping[str, Any], ...]
+    rests: Mapping[str, int]
+    risk: str | None
+    as_of_ns: int | None
+    valid_until_ns: int
+    time_ns: int
+    reference: Mapping[str, Any] | None = None
+    context_sha256: str | None = None
+    request_id: str | None = None
+    epoch: int = 0
+
+    def encode(self, epoch: int) -> bytes:
+        return encode(_payload(self, epoch))
+
+    @staticmethod
+    def decode(value: Json) -> Evaluation:
+        del value["kind"]
+        value["reasons"] = tuple(value["reasons"])
+        return Evaluation(**value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
     """A record of the journal's own life, or of an operator's.
 
@@ -339,7 +377,8 @@ class Note:
     come this far), `command` (an operator asks), `dead_letter` (a message could not be worked, or
     what became of it), `feedback` (was a pattern right), `silence` and `subscription` (an operator asks,
     or what became of it), `recovery` (bytes were lost and the index was cut), `lifecycle` (start
-    and stop). `body` is the kind's own content.
+    and stop), `not_recorded` (the gate denied while it could not write), `anchor` (where all journals
+    stood). `body` is the kind's own content.
     """
 
     kind: str
@@ -368,11 +407,16 @@ NOTE_KINDS = (
     "subscription",
     "recovery",
     "lifecycle",
+    "not_recorded",
+    "anchor",
 )
-AnyRecord = Snapshot | PatternRecord | Event | Decision | Route | Notification | DeliveryResult | Note
+AnyRecord = (
+    Snapshot | PatternRecord | Event | Decision | Route | Notification | DeliveryResult | Evaluation | Note
+)
 _DECODERS: dict[str, Any] = {
     "snapshot": Snapshot.decode, "pattern": PatternRecord.decode, "decision": Decision.decode,
     "route": Route.decode, "notification": Notification.decode, "delivery": DeliveryResult.decode,
+    "evaluation": Evaluation.decode,
     **dict.fromkeys(NOTE_KINDS, Note.decode),
 }  # fmt: skip
 

@@ -20,13 +20,18 @@ import observer_core
 from observer_core.decision_pipeline.gate import Answer, GateAnswer
 from observer_core.runtime import metrics as prometheus
 from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate_changes import Changes
+from observer_core.runtime.gate_desk import GateDesk, Question
 from observer_core.runtime.health import MEDIA_TYPE as HEALTH
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.permits import Permits
 from observer_core.shared.clock import parse_time
 from observer_core.shared.errors import InputError
 from observer_core.snapshot_engine.names import fault
+from observer_core.web.changes import ChangeDoor
+from observer_core.web.evaluation import EvaluationDoor
 from observer_core.web.guard import Guard, is_loopback
 from observer_core.web.problems import HANDLERS, Problem
 from observer_core.web.push import PushDoor
@@ -34,12 +39,16 @@ from observer_core.web.push import PushDoor
 T = TypeVar("T")
 _READERS: Final = 4
 _PUSHES: Final = 2
+_ANYBODY: Final = "anonymous"
 _ENDPOINTS: Final = {
     "GET /health": "how the Observer is, as application/health+json; 503 when it fails",
     "GET /livez": "200 while the loop turns",
     "GET /readyz": "200 once the Observer works",
     "GET /metrics": "metrics in Prometheus' text format",
     "GET /v1/gate/{subject}?domain=&at=&on_unknown=": "may this subject be acted on, now or at a moment",
+    "POST /v1/evaluation": "may a caller do something with an instrument; AuthZEN 1.0, recorded",
+    "POST /v1/evaluations": "several of them",
+    "GET /v1/changes?domain=&after=&wait=": "blocks and their ends as they come",
     "POST /v1/snapshots/{source}?atomic=": "observations for a source of kind push, JSON or NDJSON",
 }
 
@@ -60,6 +69,7 @@ def create_app(
     `loopback_only`: refuse requests that name another host; by default when it listens to this one.
     """
     endpoints = _Endpoints(observer, health, metrics, gate, PushDoor(observer, metrics, push, put_off))
+    evaluation = EvaluationDoor(endpoints.desk)
     if loopback_only is None:
         loopback_only = is_loopback(observer.settings.web.host)
     return Starlette(
@@ -70,6 +80,11 @@ def create_app(
             Route("/readyz", endpoints.readyz),
             Route("/metrics", endpoints.metrics),
             Route("/v1/gate/{subject:path}", endpoints.gate),
+            Route("/v1/evaluation", evaluation.evaluation, methods=["POST"]),
+            Route("/v1/evaluations", evaluation.evaluations, methods=["POST"]),
+            Route("/access/v1/evaluation", evaluation.evaluation, methods=["POST"]),
+            Route("/access/v1/evaluations", evaluation.evaluations, methods=["POST"]),
+            Route("/v1/changes", endpoints.changes),
             Route("/v1/snapshots/{source}", endpoints.push, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, loopback_only=loopback_only)],
@@ -87,6 +102,10 @@ class _Endpoints:
     ) -> None:  # fmt: skip
         self._health, self._metrics, self._gate = health, metrics, gate
         self._door = door
+        permits = Permits.of(observer.settings, observer.journals)
+        self.desk = GateDesk(observer, gate, None if permits is None else permits.permit_for)
+        local = observer.settings.storage.kind == "local"
+        self._changes = ChangeDoor(Changes(observer.journals), gate.domains, self._read, near=local)
         self._readers = ThreadPoolExecutor(_READERS, "web")
         self._pushes = ThreadPoolExecutor(_PUSHES, "push")
         # Bodies are held in memory from the first byte to the commit: only so many at a time.
@@ -97,6 +116,7 @@ class _Endpoints:
         try:
             yield
         finally:
+            await asyncio.to_thread(self.desk.stop)
             self._readers.shutdown(wait=False, cancel_futures=True)
             self._pushes.shutdown(wait=False, cancel_futures=True)
 
@@ -118,9 +138,22 @@ class _Endpoints:
         return Response(await self._read(self._metrics.render), media_type=prometheus.CONTENT_TYPE)
 
     async def gate(self, request: Request) -> Response:
+        """Now: recorded before it is answered, as any evaluation. At a moment: computed again."""
         subject, options = _gate_question(request)
-        answer = await self._read(partial(self._answer, subject, options))
-        return _json(answer.to_json())
+        if options["at_ns"] is not None:
+            return _json((await self._read(partial(self._answer, subject, options))).to_json())
+        question = Question(
+            caller=_ANYBODY, caller_type=_ANYBODY, action="check", resource=subject, intent=False,
+            resource_type="subject", domain=options["domain"], on_unknown=options["on_unknown"],
+        )  # fmt: skip
+        try:
+            answered = await asyncio.wrap_future(self.desk.ask(question))
+        except InputError as error:
+            raise Problem(404, str(error)) from None
+        return _json({**answered.answer.to_json(), "id": answered.ref})
+
+    async def changes(self, request: Request) -> Response:
+        return await self._changes(request)
 
     async def push(self, request: Request) -> Response:
         async with self._bodies:

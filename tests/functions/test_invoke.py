@@ -103,7 +103,9 @@ class TestTheWholeWay:
             answer = json.loads(body)
             assert (answer["subject"], answer["decision"]) == ("A/USD", "deny")
 
-    @pytest.mark.parametrize("stage", ["collect-source", "push", "recognise", "publish", "decide", "route", "deliver"])
+    @pytest.mark.parametrize(
+        "stage", ["collect-source", "push", "recognise", "publish", "decide", "route", "deliver"]
+    )
     def test_poison_becomes_a_letter(self, worker: Worker, journals: Journals, stage: str) -> None:
         before = journals.open("deadletters.live").head().position
         name = f"{stage.replace('-', '_')}_poison"
@@ -125,7 +127,9 @@ class TestTheWholeWay:
         assert report["checks"]["storage:writable"] == [{"status": "pass"}]
 
 
-@pytest.mark.parametrize("name", ["collect_source", "push", "recognise", "publish", "decide", "route", "deliver"])
+@pytest.mark.parametrize(
+    "name", ["collect_source", "push", "recognise", "publish", "decide", "route", "deliver"]
+)
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"\xff\xfe", b"[1, 2]", b"{}"])
 def test_a_hint_that_says_nothing_fails_so_that_the_host_gives_it_again(
     worker: Worker, name: str, body: bytes

@@ -15,8 +15,9 @@ from desk import DAY, MINUTE, T0, event, policy
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.history import fold
 from observer_core.decision_pipeline.pipeline import DecisionPipeline
+from observer_core.decision_pipeline.signals import ABSENCES
 from observer_core.event_bus.publisher import Publisher, PublisherConfig
-from observer_core.shared.records import AnyRecord, Decision, Note, PatternRecord, Record
+from observer_core.shared.records import AnyRecord, Decision, Event, Note, PatternRecord, Record
 from observer_core.shared.stage import Entry, Stage
 
 CONFIG = DecisionConfig.model_validate(
@@ -203,6 +204,16 @@ def test_events_are_in_one_total_order_with_ids_of_their_own(records: list[AnyRe
     assert [int(item.sequence) for item in made] == list(range(1, len(made) + 1))
     assert [item.time_ns for item in made] == sorted(item.time_ns for item in made)
     assert len({item.id for item in made}) == len(made)
+
+
+@given(at_times(st.one_of(events(), notes())))
+def test_missing_data_end_no_block(records: list[AnyRecord]) -> None:
+    made = [d for d in run(DecisionPipeline("live", CONFIG), records)[0] if isinstance(d, Decision)]
+    for decision in made:
+        if decision.reasons[0]["code"] in ("recovered", "until", "released"):
+            cause = records[int(decision.causation[-1].partition("@")[2]) - 1]
+            kind = cause.type.removeprefix("io.qts.observer.") if isinstance(cause, Event) else "redriven"
+            assert kind not in ABSENCES
 
 
 @given(at_times(st.one_of(events(), notes())))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from observer_core.cli import gate as gating
 from observer_core.cli.opened import running
 from observer_core.runtime.standalone import single_instance
 from observer_core.shared.records import Note
@@ -222,7 +221,6 @@ def test_a_running_observer_is_known_by_its_lock(own: Path, monkeypatch: pytest.
         closed = run(own, "gate", "close", "*", *BY)
         assert f"The running Observer (process {process}) takes it" in closed.stdout
     assert running(data) is None
-    assert gating.running is running
 
 
 # ---------------------------------------------------------------------- quarantine

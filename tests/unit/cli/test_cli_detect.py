@@ -48,7 +48,7 @@ def test_a_jump_is_an_alarm_that_says_what_left_its_range(tmp_path: Path) -> Non
     first = next(alarm for alarm in alarms if alarm["row"] >= JUMP)
     assert (first["row"], first["column"], first["value"]) == (JUMP, "load", values()[JUMP])
     assert first["score"] >= 0.5
-    assert {"range", "from_mean_24"} <= set(first["channels"])
+    assert {"value", "from_mean_288"} <= set(first["channels"])
     assert first["time_ns"] == (1_700_000_000 + 300 * JUMP) * 10**9
 
 

@@ -48,8 +48,15 @@ QUIET = {"weights": {"info": 0, "warning": 0, "critical": 0}}
 
 
 class Desk:
-    def __init__(self, *policies: Policy, judgment: dict[str, Any] | None = None) -> None:
-        config = DecisionConfig.model_validate({"policies": policies, "judgment": judgment or QUIET})
+    def __init__(
+        self,
+        *policies: Policy,
+        judgment: dict[str, Any] | None = None,
+        control: dict[str, Any] | None = None,
+    ) -> None:
+        config = DecisionConfig.model_validate(
+            {"policies": policies, "judgment": judgment or QUIET, "control": control or {}}
+        )
         self.stage = DecisionPipeline("live", config)
         self.state = self.stage.initial()
         self.records: list[Decision] = []

@@ -24,6 +24,9 @@ def test_a_matching_event_blocks_and_says_why() -> None:
     assert block.evidence == {
         "type": "pattern.spike", "source": "binance", "subject": "BTC/USDT", "input_age_ns": SECOND,
         "cadence_ns": SECOND, "score": 0.9, "snapshot": "snapshots.binance@7", "incident": "i1",
+        "feeds": {
+            "sources": 1, "sources_out": 0, "subjects": 1, "subjects_silent": 0, "series_silent": 0,
+        },
     }  # fmt: skip
     views = desk.stage.views(desk.state)
     (row,) = [row for key, view in views.items() if key.startswith("block.") for row in view["rows"]]

@@ -11,6 +11,7 @@ from observer_core.decision_pipeline.gate import (
     GateRequest,
     SourceState,
     StageState,
+    denied,
     evaluate,
 )
 from observer_core.decision_pipeline.views import keys_for
@@ -197,3 +198,11 @@ def test_the_answer_as_json() -> None:
     assert (said["decision"], said["subject"], said["domain"]) == ("deny", BTC, "live")
     assert said["valid_until"] == "2023-11-14T22:13:28Z"
     assert said["reasons"][0]["code"] == "blocked"
+
+
+def test_further_reasons_deny_whatever_is_excused() -> None:
+    excused = ask(source(), subject="nobody", on_unknown="allow")
+    assert excused.decision == "allow"
+    assert denied(excused, []) is excused
+    more = denied(excused, [{"code": "max_quantity", "text": "too much"}])
+    assert (more.decision, codes(more)) == ("deny", ["unknown_subject", "max_quantity"])

@@ -41,10 +41,14 @@ def file(tmp_path: Path, text: str) -> Path:
 def test_a_file_gives_its_policies_in_order(tmp_path: Path) -> None:
     second = GOOD.replace('"halt"', '"watch"').replace('"1h30m"', '"resumed"').replace('cooldown = "5m"', "")
     first, other = load_policies(file(tmp_path, GOOD + second))
-    assert (first.name, first.version, first.until, first.cooldown) == ("halt", 2, 90 * MINUTE, 5 * MINUTE)
+    assert (first.name, first.version, first.cooldown) == ("halt", 2, 5 * MINUTE)
+    assert first.until is not None
+    assert first.until.after == 90 * MINUTE
     assert (first.scope, first.min_score, first.shadow, first.severity) == ("source", 0.7, True, "critical")
     assert first.match.subjects == ("BTC/*",)
-    assert (other.name, other.until) == ("watch", "resumed")
+    assert other.name == "watch"
+    assert other.until is not None
+    assert other.until.resumed
 
 
 def test_the_canonical_form_reads_back_equal(tmp_path: Path) -> None:
@@ -69,11 +73,65 @@ def test_an_empty_file_has_no_policies(tmp_path: Path) -> None:
         (
             'verdict = "block"',
             'verdict = "panic"',
-            "verdict: Input should be 'judgment', 'block' or 'non_exec",
+            "verdict: Input should be 'judgment', 'block', 'release' or 'non_exec",
         ),
-        ('until = "1h30m"', "", 'a block needs until = a duration such as "15m", or "resumed"'),
+        ('until = "1h30m"', "", 'a block needs until = a duration such as "15m", "resumed" or { match'),
         ('until = "1h30m"', 'until = "soon"', "until: 'soon' is not a duration"),
-        ('until = "1h30m"', 'until = "0s"', 'expected a duration above zero (15m) or "resumed"'),
+        ('until = "1h30m"', 'until = "0s"', 'expected a duration above zero (15m), "resumed", or'),
+        ('until = "1h30m"', 'until = { match = { typs = ["x"] } }', "until.match.typs: unknown key"),
+        ('until = "1h30m"', 'until = { at_most = "1h" }', "until: expected a duration (15m), "),
+        (
+            'until = "1h30m"',
+            'until = { match = { types = ["feed.*", "feed.stale"] } }',
+            "until.match: feed.stale says that data are missing, and that never releases anything",
+        ),
+        ('owner = "risk desk"', 'owner = "x"\ncount = 3', 'count and all need within = "10m"'),
+        ('owner = "risk desk"', 'owner = "x"\nwithin = "3m"', "nothing else has one"),
+        ('owner = "risk desk"', 'owner = "x"\ncount = 1\nwithin = "1m"', "count: Input should be greater"),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\ncount = 2\nwithin = "1m"\ndistinct = "source"',
+            "distinct belongs to a count, and must be narrower than scope",
+        ),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\nwhile = { types = ["feed.stale"] }',
+            'all and while need per = "subject", "source" or "domain"',
+        ),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\nall = [{ types = ["a"] }, { types = ["b"] }]',
+            "expected match = { … }, or all = ",
+        ),
+        ('owner = "risk desk"', 'owner = "x"\nenter = { score = 1 }', "enter and leave belong together"),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\nenter = { score = 0.8 }\nleave = { ratio = 0.5 }',
+            "enter and leave must bound the same number",
+        ),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\nescalate = { after = "1h", scope = "source" }',
+            "escalate.scope must be wider than scope, which is source",
+        ),
+        (
+            'owner = "risk desk"',
+            'owner = "x"\nescalate = { times = 3, within = "1h", until = "5m" }',
+            "escalate.until must be longer than until",
+        ),
+        ('owner = "risk desk"', 'owner = "x"\nescalate = { times = 3 }', "times and within belong"),
+        ('owner = "risk desk"', 'owner = "x"\nrelease = ["halt"]', "a release policy, and no other"),
+        (
+            'min_severity = "warning"',
+            "evidence = { sigmas = {} }",
+            "evidence.sigmas: expected min, max or eq",
+        ),
+        ('min_severity = "warning"', "evidence = { sigmas = { min = 3, max = 2 } }", "nothing would match"),
+        (
+            'min_severity = "warning"',
+            "evidence = { sigmas = { equals = 3, max = 2 } }",
+            "equals stands alone",
+        ),
         ('until = "1h30m"', "until = true", "expected a duration above zero"),
         ('until = "1h30m"', 'until = "resumed"', "could leave a standing condition unblocked"),
         (
@@ -131,7 +189,11 @@ def test_the_presets_close_what_must_not_be_traded() -> None:
         ({"kind": "pattern.relation_break", "subject": "H"}, {"subject:H": ["relation-break"]}),
         ({"kind": "pattern.crossed_book", "subject": "I"}, {"subject:I": ["crossed-book"]}),
         ({"kind": "pattern.spread_blowout", "subject": "J"}, {"subject:J": ["spread-blowout"]}),
-        ({"kind": "pattern.drawdown", "subject": "K"}, {}),
+        ({"kind": "pattern.drawdown", "subject": "K", "data": {"evidence": {"fall_bp": 699}}}, {}),
+        (
+            {"kind": "pattern.drawdown", "subject": "L", "data": {"evidence": {"fall_bp": 700}}},
+            {"subject:L": ["drawdown"]},
+        ),
         ({"kind": "pattern.variance_shift", "subject": "D"}, {}),
         ({"kind": "feed.flat", "subject": "E"}, {}),
     ]
@@ -149,3 +211,36 @@ def test_a_glob_never_takes_what_says_that_something_is_over() -> None:
         assert Desk(policy(match={"types": ["*", kind[:-1] + "?"]})).take(event(kind)) == []
         (block,) = Desk(policy(match={"types": [kind]})).take(event(kind))
         assert block.verdict == "block"
+
+
+RICH: list[dict[str, Any]] = [
+    {"count": 3, "within": "10m", "distinct": "field"},
+    {"per": "domain", "while": {"types": ["feed.stale"]}},
+    {"per": "source", "within": "5m", "all": [{"types": ["a"]}, {"types": ["b"], "tags": ["x*"]}]},
+    {"until": {"match": {"types": ["a"], "evidence": {"x": {"equals": "y"}}}, "per": "source"}},
+    {"until": {"match": {"types": ["a"]}, "at_most": "2h"}, "escalate": {"after": "1h", "scope": "domain"}},
+    {"enter": {"ratio": 5}, "leave": {"ratio": 2.5}, "until": "1h"},
+    {"verdict": "release", "release": ["other"]},
+]
+
+
+@pytest.mark.parametrize("given", RICH)
+def test_every_form_reads_back_equal_and_is_spelled_as_it_was(given: dict[str, Any]) -> None:
+    config = DecisionConfig(policies=(policy(**given), policy(name="other")))
+    plain = config.canonical()["policies"][0]
+    assert DecisionConfig.model_validate(config.canonical()) == config
+    assert plain.keys() >= given.keys()
+    if isinstance(given.get("until"), str):
+        assert plain["until"] == given["until"]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "look", "operator", "quarantine"])
+def test_only_blocks_of_policies_there_are_can_be_released(name: str) -> None:
+    others = (policy(name="look", verdict="judgment"), policy(name="held"))
+    with pytest.raises(ValidationError, match="is no policy here that blocks; there are: held"):
+        DecisionConfig(policies=(*others, policy(verdict="release", release=[name])))
+
+
+def test_the_default_policies_have_distinct_names_and_say_why() -> None:
+    assert len({item.name for item in DEFAULT_POLICIES}) == len(DEFAULT_POLICIES)
+    assert all(item.description.endswith(".") for item in DEFAULT_POLICIES)

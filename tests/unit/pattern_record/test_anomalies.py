@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from observer_core.pattern_record.config import AnomalyPattern, RecogniserConfig
+from observer_core.pattern_record.detectors.anomaly import Anomaly
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.runtime.detecting import detect
@@ -20,7 +21,7 @@ from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 
 STEP = 300 * SECOND
 START = 1_700_000_000 * SECOND
-CONFIG = RecogniserConfig(anomaly=AnomalyPattern(threshold=0.02))
+CONFIG = RecogniserConfig(anomaly=AnomalyPattern(**Anomaly().model_dump()))
 JUMP = 500
 
 
@@ -75,8 +76,12 @@ def test_a_jump_is_an_anomaly_of_its_series_with_what_grew() -> None:
     for n in range(600):
         run.give(n)
     assert {("a", JUMP), ("b", JUMP + 1), ("c", JUMP + 2)} <= set(run.anomalies())
-    found = next(r for r in run.records if r.pattern == "anomaly" and r.series[0][1] == "a" and r.score > 0.5)
-    assert (found.detector, found.direction) == ("anomaly/1", "up")
+    found = next(
+        r
+        for r in run.records
+        if (r.pattern, r.series[0][1]) == ("anomaly", "a") and r.time_ns == START + JUMP * STEP
+    )
+    assert (found.detector, found.direction) == ("anomaly/2", "up")
     assert found.evidence["growth_value"] > 0
     assert found.score == found.evidence["score"]
     assert run.state.families["anomaly"].period == 288

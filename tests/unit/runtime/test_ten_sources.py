@@ -260,7 +260,7 @@ def everything_follows_from_what_is_stored(folder: Path) -> None:
     for name in journals.names():
         assert verify(journals.open(name)).fault is None
     again = [replay(journals, name, observer_core.__version__) for name in computed(journals)]
-    assert len(again) == len(WELL) + len(ILLNESSES) + 3  # events, decisions, routes
+    assert len(again) == len(WELL) + len(ILLNESSES) + 2
     assert [(it.journal, it.problem) for it in again if not it.equal] == []
 
 

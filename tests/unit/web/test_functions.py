@@ -87,6 +87,16 @@ def test_a_push_leaves_a_hint(process: Handlers) -> None:
     assert json.loads(message.body) == {"source": "desk"}
 
 
+def test_the_gate_answers_and_records_there_too(process: Handlers) -> None:
+    question = {
+        "subject": {"type": "strategy", "id": "alpha"}, "action": {"name": "order"},
+        "resource": {"type": "instrument", "id": "A"},
+    }  # fmt: skip
+    body = TestClient(functions.asgi).post("/v1/evaluation", json=question).json()
+    assert (body["decision"], body["context"]["id"]) == (False, "gate.live@2")
+    assert process.observer.journals.open("gate.live").head().position == 2
+
+
 def test_handlers_made_anew_get_an_application_of_their_own(
     process: Handlers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
