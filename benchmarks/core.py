@@ -84,6 +84,7 @@ def main() -> None:
         replay_recording()
         for subjects in (100, 1_000):
             replay_synthetic(subjects, 2_000 if subjects == 100 else 1_000)
+        replay_week()
 
 
 def compare(subjects: int, durability: str, count: int, pace: float | None) -> None:
@@ -215,7 +216,40 @@ def replay_synthetic(subjects: int, count: int) -> None:
         _replay(observer, "bench", "bench", f"synthetic, {subjects} subjects x {len(FIELDS)}", values)
 
 
-def _replay(observer: Observer, source: str, domain: str, name: str, values: int) -> None:
+def replay_week(subjects: int = 100) -> None:
+    """A week of minutes: prices that wander, a shock now and then, an hour in which a third is silent."""
+    minutes = 7 * 24 * 60
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
+        observer = Observer.local(settings.load(root=Path(folder), durability="normal"))
+        names = _names(subjects)
+        writer = observer.writer("bench", "bench", "recorded", 0)
+        random = np.random.default_rng(11)
+        price = random.uniform(50, 200, subjects)
+        batch, values = [], 0
+        for minute in range(minutes):
+            price *= 1.0 + random.normal(0, 0.0005, subjects)
+            if minute % 700 == 699:
+                price[minute % subjects] *= 0.95
+            volume = np.round(random.gamma(2.0, 3.0, subjects), 3)
+            shown = np.round(price, 2)
+            if 5000 <= minute < 5060:
+                shown[::3] = volume[::3] = np.nan
+            when = (1_700_000_000 + 60 * minute) * SECOND
+            fields = {"price": shown, "volume": volume}
+            batch.append(
+                Snapshot(source="bench", event_ns=when, ingest_ns=when, subjects=names, fields=fields)
+            )
+            values += 2 * subjects
+            if len(batch) == 60:
+                writer.write(batch)
+                batch = []
+        writer.write(batch)
+        observer.domain("bench").work(refresh=True, flush=True)
+        seconds = _replay(observer, "bench", "bench", f"a week of minutes, {subjects} subjects x 2", values)
+        print(f"{'':44} {60 * minutes / seconds:,.0f} times real time", flush=True)
+
+
+def _replay(observer: Observer, source: str, domain: str, name: str, values: int) -> float:
     started = time.perf_counter()
     results = [
         replay(observer.journals, journal, observer.build.version)
@@ -227,6 +261,7 @@ def _replay(observer: Observer, source: str, domain: str, name: str, values: int
     records = sum(result.records for result in results)
     print(f"{name:44} {records:9,} {seconds:8.3f} {values / seconds / 1e6:8.2f}", flush=True)
     observer.close()
+    return seconds
 
 
 class Beside:
