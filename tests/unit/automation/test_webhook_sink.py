@@ -80,6 +80,12 @@ def test_another_attempt_is_made_only_where_it_may_help(server: Server, status: 
     assert f"answered {status}; 2xx was expected" in str(error)
 
 
+def test_when_to_come_back_is_heeded(server: Server) -> None:
+    server.answers = {"/busy": [(429, {"Retry-After": "120"}, b"")]}
+    error = failure(WebhookSink(server.url + "/busy", allow_private=True))
+    assert (error.retry, error.wait_ns) == (True, 120 * 10**9)
+
+
 def test_a_redirect_is_not_followed_and_not_tried_again(server: Server) -> None:
     error = failure(WebhookSink(f"{server.url}/302", allow_private=True))
     assert (error.code, error.retry) == (302, False)
