@@ -19,6 +19,7 @@ from observer_core.runtime.observer import Observer
 from observer_core.shared.errors import InputError, StorageUnavailable
 from observer_core.shared.records import DeliveryResult, Route
 from tests.support.market import eventually, observer, recording, take
+from tests.support.receiver import receiving
 
 FILE = {"kind": "file", "path": "out/blocks.ndjson"}
 
@@ -230,3 +231,27 @@ def test_the_threads_take_up_what_an_operator_adds_and_let_go_of_what_he_removes
         assert [name for _, name in sending._threads] == ["ops"]
     finally:
         sending.stop()
+
+
+def test_a_sink_that_hangs_delays_neither_another_nor_the_stages(tmp_path: Path) -> None:
+    """The first record still hangs at the one when the other has all of them, and the stages are done."""
+    with receiving() as server:
+        hanging = {"kind": "webhook", "url": server.url + "/silent", "timeout": "4s", "allow_private": True}
+        it = observed(
+            tmp_path, subscription("slow", hanging, domains=["desk"]),
+            subscription("ops", FILE, domains=["desk"]),
+        )  # fmt: skip
+        sending = Deliveries(it, ["desk"])
+        sending.start()
+        try:
+            take(it, recording(tmp_path / "desk.csv"))
+            sending.wake()
+            eventually(lambda: server.requests)
+            eventually(lambda: deliverer(it, "ops", "desk").lag() == 0)
+            assert len(server.requests) == 1
+            assert it.journals.names("results", "desk") == ["results.desk-ops", "results.desk-slow"]
+            outcomes = [entry.record for entry in it.journals.open("results.desk-slow").scan()]
+            assert not any(isinstance(record, DeliveryResult) for record in outcomes)
+        finally:
+            server.released.set()
+            sending.stop()
