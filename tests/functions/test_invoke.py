@@ -79,16 +79,17 @@ class TestTheWholeWay:
         for stage in ("events.live", "decisions.live"):
             assert journals.open(stage).head().through_ns == journals.open("clock.live").head().through_ns > 0
 
-    def test_a_spike_that_is_pushed_is_decided_and_delivered(
+    def test_a_shock_that_is_pushed_is_decided_and_delivered(
         self, worker: Worker, storage: AzureStorage, journals: Journals
     ) -> None:
         start = time.time_ns() // SECOND - 300
         rows = [
             {"subject": "A/USD", "price": 100 + 0.05 * (n * 7 % 11), "time": start + n} for n in range(120)
         ]
-        rows.append({"subject": "A/USD", "price": 150.0, "time": start + 120})
+        # The second one says that the first was no bad print.
+        rows += [{"subject": "A/USD", "price": 150.0, "time": start + n} for n in (120, 121)]
         assert push(worker, rows)[0] == 202
-        for stage in ("recognise", "publish", "decide", "deliver"):
+        for stage in ("recognise", "publish", "decide", "route", "deliver"):
             for hint in bodies(storage, stage):
                 worker.message(stage, json.dumps(hint, indent=2).encode())
         sent = [json.loads(message.body) for message in storage.queues.receive("out", count=32)]

@@ -27,7 +27,7 @@ name = "spike"
 version = 1
 owner = "desk"
 description = "Every spike of a price blocks its subject."
-match = { types = ["pattern.spike"] }
+match = { types = ["pattern.spike", "pattern.price_shock"] }
 verdict = "block"
 scope = "subject"
 until = "1m"
