@@ -118,8 +118,11 @@ def confirm(
 
     The setting control.two_person says which commands wait for that.
     """
-    name = request.rpartition("@")[0].partition(".")[2]
-    _command(ctx, "confirm", "*", author, reason, name or None, request=request)
+    from observer_core.decision_pipeline.commands import check_request
+
+    check_request(request)
+    domain = request.rpartition("@")[0].partition(".")[2]
+    _command(ctx, "confirm", "*", author, reason, domain, request=request)
 
 
 @app.command()

@@ -137,13 +137,11 @@ class Total:
         self._change(bucket, -1)
 
     def points(self, now_ns: int) -> float:
-        return math.fsum(
-            (empty - count * now_ns) / leak for leak, (count, empty) in sorted(self._parts.items())
-        )
+        return math.fsum([(empty - count * now_ns) / leak for leak, (count, empty) in self._parts.items()])
 
     def reaches_ns(self, points: float, now_ns: int) -> int:
         """When it will have leaked down to `points` at the earliest: as if no bucket were empty before."""
-        pace = math.fsum(count / leak for leak, (count, _) in sorted(self._parts.items()))
+        pace = math.fsum([count / leak for leak, (count, _) in self._parts.items()])
         above = self.points(now_ns) - points
         return now_ns + max(1, math.ceil(above / pace)) if above > 0 and pace else now_ns
 

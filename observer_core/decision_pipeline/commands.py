@@ -79,7 +79,7 @@ def parse_command(body: Mapping[str, Any], ref: str, time_ns: int) -> Command:
         raise InputError(f"command: expected one of {', '.join(COMMANDS)}, found {command!r}")
     if command == "confirm":
         scope = DOMAIN  # that of what is confirmed counts
-        _refuse_other(request)
+        check_request(request)
     if not is_scope(scope):
         raise InputError(f"scope: expected subject:NAME, source:NAME or *, found {scope!r}")
     if until_ns is None and command == "override":
@@ -107,7 +107,8 @@ def _words(body: Mapping[str, Any], key: str, longest: int) -> str:
     return words
 
 
-def _refuse_other(request: object) -> None:
+def check_request(request: object) -> None:
+    """`InputError` where it does not name a record that asks."""
     try:
         journal, _ = parse_ref(request if isinstance(request, str) else "")
     except ValueError:

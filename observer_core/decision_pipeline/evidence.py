@@ -8,7 +8,7 @@ says how many there are. The gate, which reads the sources' own views, does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -23,6 +23,7 @@ _MOST_BROKEN = 1_000
 _NAMED = 4
 _BROKEN = "pattern.relation_break"
 _WHOLE = "pattern.relation_restored"
+_NONE: Mapping[str, int] = {}
 _NUMBERS = ("value", "expected", "allowed")
 
 
@@ -79,18 +80,14 @@ class Feeds:
 
     def sheet(self, scope: str) -> Json:
         """What is known now about the scope."""
-        level, _, name = scope.partition(":")
         if scope == DOMAIN:
-            return self._sheet(self._feeds.values(), None, self._broken)
-        broken = {
-            series: found
-            for series, found in self._broken.items()
-            if name == (series[1] if level == "subject" else series[0])
-        }
+            return _sheet(self._feeds.values(), None, self._broken.values())
+        level, _, name = scope.partition(":")
         if level == "source":
-            return self._sheet([self._feeds[name]] if name in self._feeds else [], None, broken)
-        feeds = [self._feeds[source] for source in sorted(self._sources_of.get(name, ()))]
-        return self._sheet(feeds, name, broken)
+            feeds = [self._feeds[name]] if name in self._feeds else []
+            return _sheet(feeds, None, [found for series, found in self._broken.items() if series[0] == name])
+        feeds = [self._feeds[source] for source in self._sources_of.get(name, ())]
+        return _sheet(feeds, name, [found for series, found in self._broken.items() if series[1] == name])
 
     def dump(self) -> Json:
         return {
@@ -142,34 +139,35 @@ class Feeds:
             case kind if kind == _WHOLE:
                 self._broken.pop(series, None)
 
-    def _sheet(self, feeds: Iterable[Feed], subject: str | None, broken: Mapping[Series, Json]) -> Json:
-        feeds = list(feeds)
-        silent = sum(_silent(feed, subject) for feed in feeds)
+
+def _sheet(feeds: Iterable[Feed], subject: str | None, broken: Collection[Json]) -> Json:
+    """Counts of these sources, of one of their subjects or of all."""
+    sources = out = subjects = quiet = silent = 0
+    since_ns: int | None = None
+    for feed in feeds:
+        sources += 1
+        found: Mapping[Any, int]
         if subject is None:
-            known, quiet = sum(len(f.subjects) for f in feeds), sum(len(f.by_subject) for f in feeds)
+            found, subjects, quiet = feed.silent, subjects + len(feed.subjects), quiet + len(feed.by_subject)
         else:
-            known, quiet = len(feeds), sum(subject in feed.by_subject for feed in feeds)
-        sheet: Json = {
-            "sources": len(feeds), "sources_out": sum(bool(feed.out) for feed in feeds),
-            "subjects": known, "subjects_silent": quiet, "series_silent": silent,
-        }  # fmt: skip
-        since = [_since_ns(feed, subject) for feed in feeds]
-        if any(since):
-            sheet["gap_since_ns"] = min(filter(None, since))
-        if broken:
-            sheet["disagreements"] = len(broken)
-            sheet["disagreement"] = list(broken.values())[:_NAMED]
-        return sheet
-
-
-def _silent(feed: Feed, subject: str | None) -> int:
-    return len(feed.silent) if subject is None else len(feed.by_subject.get(subject, ()))
-
-
-def _since_ns(feed: Feed, subject: str | None) -> int | None:
-    """Since when something is missing."""
-    silent = feed.silent if subject is None else feed.by_subject.get(subject, {})
-    return min((*feed.out.values(), *islice(silent.values(), 1)), default=None)
+            found, subjects = feed.by_subject.get(subject, _NONE), subjects + 1
+            quiet += bool(found)
+        silent += len(found)
+        if feed.out:
+            out += 1
+        if feed.out or found:
+            oldest = min((*feed.out.values(), *islice(found.values(), 1)))
+            since_ns = oldest if since_ns is None else min(since_ns, oldest)
+    sheet: Json = {
+        "sources": sources, "sources_out": out, "subjects": subjects, "subjects_silent": quiet,
+        "series_silent": silent,
+    }  # fmt: skip
+    if since_ns is not None:
+        sheet["gap_since_ns"] = since_ns
+    if broken:
+        sheet["disagreements"] = len(broken)
+        sheet["disagreement"] = list(islice(broken, _NAMED))
+    return sheet
 
 
 def _at(measured: Mapping[str, Any], key: str, place: int) -> Any:

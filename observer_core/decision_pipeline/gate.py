@@ -36,7 +36,8 @@ class SourceState:
     """What is known of one source; `subjects` are those of its last snapshot that had any.
 
     `through_ns`: how far its patterns have been worked; `snapshot_ns`: its newest
-    snapshot (None: never had one); both must be younger than `max_age_ns`. `closed`: the
+    snapshot (None: never had one); both must be younger than `max_age_ns`, and a snapshot not further
+    than that ahead of the clock, which was set back then. `closed`: the
     subjects whose market is, as of their newest rows; `*` stands for all of them.
     """
 
@@ -209,6 +210,9 @@ def _source(source: SourceState, request: GateRequest) -> Iterator[Json]:
     age_ns = request.now_ns - source.snapshot_ns
     if age_ns > limit_ns:
         text = f"the newest data of {name} is {_span(age_ns)} old; the limit is {_span(limit_ns)}"
+        yield _reason("source_stale", text, source=name, age_ns=age_ns, limit_ns=limit_ns)
+    elif age_ns < -limit_ns:
+        text = f"the newest data of {name} are {_span(-age_ns)} ahead of the clock: nobody knows their age"
         yield _reason("source_stale", text, source=name, age_ns=age_ns, limit_ns=limit_ns)
     if request.subject in source.stale_subjects:
         text = f"{request.subject} has stopped reporting in {name}, which is {_span(age_ns)} old itself"

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import translate
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import Field, PositiveInt, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from observer_core.decision_pipeline.policy import Globs
 from observer_core.shared.clock import SECOND, format_duration
@@ -39,6 +39,7 @@ PRICES: Final = (MID, "last", "price", "close")
 CHECKS: Final = ("price_collar", "max_quantity", "max_notional", "max_messages", "no_duplicate_within")
 _MAX_KEYS: Final = 10_000
 _MAX_SIDE: Final = 32
+_MAX_MESSAGES: Final = 1_000_000
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Span = Annotated[DurationNs, Field(gt=0)]
@@ -53,7 +54,7 @@ class Limits(Config):
     price_collar: Positive | None = None
     max_quantity: Positive | None = None
     max_notional: Positive | None = None
-    max_messages: PositiveInt | None = None
+    max_messages: Annotated[int, Field(gt=0, le=_MAX_MESSAGES)] | None = None
     messages_within: Span = SECOND
     no_duplicate_within: Span | None = None
 
@@ -109,12 +110,13 @@ class Intent(NamedTuple):
 
 
 class Reference(NamedTuple):
-    """The last good price: of which field, in which record, known since when."""
+    """The last good price: of which field, in which record, known since when, and good until when."""
 
     price: float
     field: str
     ref: str
     time_ns: int
+    until_ns: int
 
     def to_json(self) -> Json:
         return {"price": self.price, "field": self.field, "ref": self.ref, "time_ns": self.time_ns}

@@ -58,30 +58,40 @@ class Risks:
         if not signal.risky or weight * signal.score <= 0:
             return []
         scope, now_ns = signal.own_scope, signal.time_ns
-        bucket = self._buckets.setdefault(scope, Bucket())
+        bucket = self._buckets.get(scope)
+        fresh = bucket is None
+        if bucket is None:
+            bucket = self._buckets[scope] = Bucket()
         self._leave_totals(bucket)
         bucket.pour(
             ref=signal.ref, kind=signal.kind, severity=signal.severity, weight=weight, score=signal.score,
             source=signal.source, now_ns=now_ns, capacity=self._config.capacity,
             leak_ns=max(self._config.leak, LEAK_CADENCES * signal.cadence_ns),
         )  # fmt: skip
-        bucket.level = risen(bucket.level, bucket.points(now_ns), self._config)
         self._join_totals(bucket)
-        self._timers.arm(self._falls_ns(bucket, now_ns), "risk", scope)
-        groups = _groups(bucket)
-        for group in groups:
+        level = risen(bucket.level, bucket.points(now_ns), self._config)
+        changed = [scope] if level != bucket.level else []
+        bucket.level = level
+        # What is added moves a fall to later: a timer that is armed fires too early, and looks again.
+        if fresh or changed:
+            self._timers.arm(self._falls_ns(bucket, now_ns), "risk", scope)
+        for group in _groups(bucket):
             total = self._totals[group]
             total.cause = signal.ref
-            total.level = risen(total.level, total.points(now_ns), self._limits(group))
-            self._wait(group, total, now_ns)
-        scopes = [scope, *(group for group in groups if group != scope)]
-        return self._judged(scopes, now_ns, signal.ref, signal.evidence)
+            level = risen(total.level, total.points(now_ns), self._limits(group))
+            if level != total.level:
+                total.level = level
+                self._wait(group, total, now_ns)
+                changed.append(group)
+        if not changed:
+            return []
+        return self._judged(dict.fromkeys((*changed, DOMAIN)), now_ns, signal.ref, signal.evidence)
 
     def fall(self, scope: str, due_ns: int) -> list[Decision]:
         """The bucket has leaked down to where its level is left; an empty one is forgotten."""
         bucket = self._buckets[scope]
         falls_ns = self._falls_ns(bucket, due_ns)
-        if falls_ns > due_ns:  # levels are others than when it was armed
+        if falls_ns > due_ns:  # something was added since it was armed
             self._timers.arm(falls_ns, "risk", scope)
             return []
         if bucket.level == "calm":
@@ -235,4 +245,6 @@ def _groups(bucket: Bucket) -> list[str]:
     """The totals that a bucket is in; in one that is empty there is none."""
     if not bucket.sources:
         return [DOMAIN] if bucket.inputs or bucket.carried else []
+    if len(bucket.sources) == 1:
+        return [source_scope(next(iter(bucket.sources))), DOMAIN]
     return [*map(source_scope, sorted(bucket.sources)), DOMAIN]

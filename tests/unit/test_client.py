@@ -165,6 +165,16 @@ def test_a_stream_that_is_lost_is_a_change_and_nothing_is_kept_meanwhile(served:
     assert [gate.may_trade("BTC/USDT").cached for _ in range(2)] == [False, True]
 
 
+def test_nothing_is_kept_once_nobody_listens_for_changes(served: Served) -> None:
+    served.command("block", "subject:ETH/USDT")
+    gate = Gate(served.url, caller="x", timeout=PATIENT, cache=True)
+    stream = gate.changes(wait=0.1)
+    assert next(stream).verdict == "block"
+    assert [gate.may_trade("BTC/USDT").cached for _ in range(2)] == [False, True]
+    stream.close()  # type: ignore[attr-defined]
+    assert [gate.may_trade("BTC/USDT").cached for _ in range(2)] == [False, False]
+
+
 # ---------------------------------------------------------------------- it fails closed
 
 
@@ -194,6 +204,15 @@ def test_an_allow_ends_when_it_is_no_longer_valid(monkeypatch: pytest.MonkeyPatc
         assert gate.may_trade("a")
         assert gate.may_trade("a").cached is cached
         monkeypatch.setattr(client.time, "monotonic", lambda: now + 40)
+        assert gate.may_trade("a").cached is False
+
+
+def test_an_allow_ends_while_the_machine_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(client._answers()) as port:
+        gate = Gate(f"http://127.0.0.1:{port}", timeout=PATIENT, cache=True)
+        assert [gate.may_trade("a").cached for _ in range(2)] == [False, True]
+        awake = time.time() + 3600  # the monotonic clock has stood still
+        monkeypatch.setattr(client.time, "time", lambda: awake)
         assert gate.may_trade("a").cached is False
 
 
@@ -233,6 +252,45 @@ def test_an_answer_in_chunks_is_read() -> None:
 @pytest.mark.parametrize("context", [{"x": object()}, {"x": float("nan")}, 7])
 def test_what_cannot_be_asked_is_denied(context: Any) -> None:
     assert code(Gate("http://127.0.0.1:1").may_trade("a", context=context)) == "client_error"
+
+
+def test_a_subject_that_is_none_is_denied_too() -> None:
+    subject: Any = ["a"]
+    assert code(Gate("http://127.0.0.1:1").may_trade(subject)) == "client_error"
+
+
+def test_a_skew_that_is_no_number_is_never_kept() -> None:
+    with server(client._answers()) as port:
+        gate = Gate(f"http://127.0.0.1:{port}", timeout=PATIENT, max_skew=float("nan"))
+        assert code(gate.may_trade("a")) == "client_clock_skew"
+
+
+def test_a_name_with_many_addresses_has_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    granted: list[float] = []
+    clock = [0.0]
+
+    class Deaf:
+        """A socket whose peer never answers: it waits for as long as it may."""
+
+        def __init__(self, *_: int) -> None:
+            pass
+
+        def settimeout(self, seconds: float) -> None:
+            granted.append(seconds)
+
+        def connect(self, _: Any) -> None:
+            clock[0] += granted[-1]
+            raise TimeoutError
+
+        def close(self) -> None:
+            pass
+
+    address = (client.socket.AF_INET, client.socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))
+    monkeypatch.setattr(client.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(client.socket, "getaddrinfo", lambda *_, **__: [address] * 5)
+    monkeypatch.setattr(client.socket, "socket", Deaf)
+    assert code(Gate("http://gate.example", timeout=0.25).may_trade("a")) == "client_timeout"
+    assert sum(granted) == 0.25
 
 
 def test_the_token_goes_along_and_is_shown_nowhere() -> None:

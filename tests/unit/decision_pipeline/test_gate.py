@@ -75,6 +75,11 @@ def test_an_input_from_the_future_is_fresh_no_longer_than_one_from_now() -> None
             "source_stale",
             {"age_ns": 11 * SECOND, "limit_ns": 10 * SECOND, "source": "binance"},
         ),
+        (
+            {"snapshot_ns": T0 + 11 * SECOND},
+            "source_stale",
+            {"age_ns": -11 * SECOND, "limit_ns": 10 * SECOND, "source": "binance"},
+        ),
         ({"stale_subjects": {BTC}}, "subject_stale", {"subject": BTC, "age_ns": 2 * SECOND}),
         ({"through_ns": T0 - 11 * SECOND}, "stage_lag", {"lag_ns": 11 * SECOND, "limit_ns": 10 * SECOND}),
         ({"through_ns": None}, "stage_lag", {"stage": "recognise binance", "lag_ns": None}),

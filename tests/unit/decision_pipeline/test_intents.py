@@ -26,7 +26,7 @@ from observer_core.shared.records import Evaluation, Json
 
 T0 = 1_700_000_000 * SECOND
 BTC = "BTC/USDT"
-PRICE = Reference(100.0, "last", "snapshots.binance@7", T0 - SECOND)
+PRICE = Reference(100.0, "last", "snapshots.binance@7", T0 - SECOND, T0 + SECOND)
 BUY = {"side": "buy", "quantity": 2, "price": 101.0}
 
 
@@ -145,7 +145,7 @@ def test_all_rules_that_match_apply_and_no_other() -> None:
 def test_a_rule_that_checks_nothing_and_a_limit_of_nothing_are_refused() -> None:
     with pytest.raises(ValidationError, match="'desk' checks nothing; give one of price_collar"):
         IntentConfig(name="desk")
-    for limits in ({"max_quantity": 0}, {"price_collar": -1}, {"max_messages": 0}, {"max_notional": "inf"}):
+    for limits in ({"max_quantity": 0}, {"price_collar": -1}, {"max_messages": 0}, {"max_messages": 10**30}, {"max_notional": "inf"}):
         with pytest.raises(ValidationError):
             IntentConfig(name="desk", **limits)  # type: ignore[arg-type]
 

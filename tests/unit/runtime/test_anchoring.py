@@ -152,6 +152,45 @@ def test_what_is_told_outside_is_durable_before(tmp_path: Path, clock: ManualClo
     storage.close()
 
 
+def test_what_an_anchor_names_is_durable_before_it_is_committed(tmp_path: Path, clock: ManualClock) -> None:
+    storage = LocalStorage(tmp_path / "data", durability="normal", clock=clock)
+    journals = Journals(storage, worker="w")
+    write(journals, "commands.a", "1")
+    ledger = Ledger(journals, clock, None)
+    journal = journals.open(LEDGER)
+    commit, durable = journal.commit, list[int]()
+
+    def watched(*given: Any) -> Any:
+        durable.append(journals.durable_position("commands.a"))
+        return commit(*given)
+
+    journal.commit = watched  # type: ignore[method-assign]
+    ledger.anchor()
+    assert durable == [1]
+    storage.close()
+
+
+def test_a_place_that_fails_on_the_way_is_not_sent_again_what_it_has(
+    journals: Journals, clock: ManualClock
+) -> None:
+    place = Place()
+    ledger = Ledger(journals, clock, place)
+    made = [ledger.anchor() for _ in range(3)]
+    append = place.append
+
+    def one(line: bytes) -> None:
+        append(line)
+        place.failing = True
+
+    place.append = one  # type: ignore[method-assign]
+    with pytest.raises(StorageUnavailable):
+        ledger.send()
+    place.failing = False
+    with pytest.raises(StorageUnavailable):
+        ledger.send()
+    assert place.lines == [anchor.line for anchor in made[:2]]
+
+
 class TestSchedule:
     @pytest.fixture
     def place(self, monkeypatch: pytest.MonkeyPatch) -> Place:

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from observer_core.runtime.engine import StageSpec, Worker
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock
-from observer_core.shared.errors import Divergence, EpochMoved, RecordError, StorageUnavailable
+from observer_core.shared.errors import (
+    Divergence,
+    EpochMoved,
+    JournalError,
+    RecordError,
+    StateFormat,
+    StorageUnavailable,
+)
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry
 from observer_core.storage.counting import CountingStorage
@@ -25,6 +33,7 @@ from tests.support.faults import Between, FaultyStorage
 from tests.support.toys import (
     BUILD,
     FIRST,
+    OPTIONS,
     SECOND_STAGE,
     SOURCE,
     START_NS,
@@ -496,6 +505,66 @@ def test_other_code_is_another_epoch(storage: MemoryStorage, build: Build) -> No
     feed(process(storage), VALUES[3:])
     toy_worker(process(storage), build=build).pump(flush=True)
     assert [r.body["epoch"] for r in records(storage) if r.kind == "epoch"] == [1, 2]
+
+
+class NewFormat(Toy):
+    """As the next version would have it: it writes its states otherwise, and cannot read those of `Toy`."""
+
+    def dump(self, state: State) -> bytes:
+        return b"2" + super().dump(state)
+
+    def load(self, blob: bytes) -> State:
+        if blob[:1] != b"2":
+            raise StateFormat("expected format 2")
+        return super().load(blob[1:])
+
+
+def next_version(storage: MemoryStorage, build: Build) -> Worker[State]:
+    def rebuilt(config: Mapping[str, Any]) -> Toy:
+        return NewFormat(config["name"], threshold=config["threshold"], hold_s=config["hold_s"])
+
+    spec = StageSpec(NewFormat("first"), FIRST, "toy", lambda: (SOURCE,), lambda: (SOURCE,), rebuilt)
+    return Worker(process(storage), spec, build, ManualClock(START_NS), OPTIONS)
+
+
+def test_a_state_of_an_older_format_is_computed_again_from_the_inputs(storage: MemoryStorage) -> None:
+    feed(process(storage), VALUES[:10])
+    toy_worker(process(storage)).pump(flush=True)
+    feed(process(storage), VALUES[10:])
+    next_version(storage, Build("1.1", "lock")).pump(flush=True)
+    opening = next(row for row in process(storage).open(FIRST).states() if row.epoch == 2)
+    assert NewFormat().load(storage.blobs.get(opening.blob)) == rebuilt_by_old(storage)
+    assert [r.body for r in records(storage) if "value" in r.body] == [
+        r.body for r in expected_records() if "value" in r.body
+    ]
+    assert verify(process(storage).open(FIRST)).fault is None
+    assert next_version(storage, Build("1.1", "lock")).pump(flush=True) == 0
+
+
+def expected_records() -> list[Any]:
+    storage = MemoryStorage()
+    feed(process(storage), VALUES)
+    toy_worker(process(storage)).pump(flush=True)
+    return records(storage)
+
+
+def test_a_state_that_its_own_version_cannot_read_is_an_error_that_says_so(storage: MemoryStorage) -> None:
+    feed(process(storage), VALUES)
+    toy_worker(process(storage)).pump(flush=True)
+    with pytest.raises(JournalError, match=r"epoch 1, but cannot read the state patterns\.first/.*format 2"):
+        next_version(storage, BUILD).pump(flush=True)
+
+
+def test_settings_that_a_new_version_does_not_know_do_not_stop_it(storage: MemoryStorage) -> None:
+    feed(process(storage), VALUES[:10])
+    old = Toy("first")
+    old.config = lambda: {"name": "first", "limit": 5}  # type: ignore[method-assign]
+    toy_worker(process(storage), stage=old).pump(flush=True)
+    feed(process(storage), VALUES[10:])
+    toy_worker(process(storage), build=Build("1.1", "lock")).pump(flush=True)
+    assert [r.body for r in records(storage) if "value" in r.body] == [
+        r.body for r in expected_records() if "value" in r.body
+    ]
 
 
 def test_the_same_configuration_goes_on_in_its_epoch(storage: MemoryStorage) -> None:

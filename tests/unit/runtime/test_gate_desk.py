@@ -279,9 +279,61 @@ def test_a_question_too_many_and_one_that_waited_too_long_are_denied(
     assert "1000 questions are waiting" in over.result(0).answer.reasons[0]["text"]
     monkeypatch.setattr(gate_desk, "PATIENCE_S", 0.0)
     go_on.set()
-    assert first.result(20).allowed
-    for future in waiting:
+    for future in (first, *waiting):
         assert codes(future.result(20)) == ["not_recorded"]
+
+
+def test_an_allow_that_took_too_long_to_record_is_denied(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.ask().allowed
+    gate = desk.observer.journals.open("gate.live")
+    commit = gate.commit
+
+    def slow(*given: Any) -> Any:
+        monkeypatch.setattr(gate_desk, "PATIENCE_S", -1.0)  # so long ago is every question by now
+        return commit(*given)
+
+    monkeypatch.setattr(gate, "commit", slow)
+    answered = desk.ask()
+    assert (answered.allowed, codes(answered), answered.ref) == (False, ["not_recorded"], None)
+    monkeypatch.undo()
+    assert desk.ask().allowed
+    assert [record.kind for record in desk.records()[-3:]] == ["evaluation", "not_recorded", "evaluation"]
+
+
+def test_a_context_that_cannot_be_recorded_harms_nobody_else(desk: Desk) -> None:
+    desk.ask()
+    started, go_on = threading.Event(), threading.Event()
+    current = desk.desk._views.current
+
+    def slow() -> Any:
+        started.set()
+        assert go_on.wait(20)
+        return current()
+
+    deep: dict[str, Any] = {}
+    for _ in range(253):  # the record would be one deeper than can be written
+        deep = {"a": deep}
+    desk.desk._views.current = slow  # type: ignore[method-assign]
+    first = desk.desk.ask(Question(caller="one", action="x", resource="a"))
+    assert started.wait(20)
+    bad = desk.desk.ask(Question(caller="bad", action="x", resource="a", context=deep))
+    others = [desk.desk.ask(Question(caller="c", action="x", resource="a", context=ORDER)) for _ in range(3)]
+    go_on.set()
+    with pytest.raises(InputError, match="the context cannot be recorded"):
+        bad.result(20)
+    assert all(future.result(20).allowed for future in (first, *others))
+    assert desk.ask(context=deep["a"]).allowed
+
+
+def test_a_receipt_that_fails_changes_no_answer(desk: Desk) -> None:
+    def fails(*_: object) -> str:
+        raise KeyError("a defect")
+
+    desk.desk._permit = fails
+    answered = desk.ask()
+    assert (answered.allowed, answered.permit) == (True, None)
 
 
 def test_nobody_is_left_waiting_when_it_stops(desk: Desk) -> None:
@@ -383,7 +435,10 @@ def test_an_intent_is_held_against_the_last_good_price(tmp_path: Path) -> None:
         "time_ns": desk.clock.now_ns() - SECOND,
     }  # fmt: skip
     desk.fresh(a=float("nan"), b=10.0)  # not observed: the one before still counts
-    assert desk.ask(context={"price": 101}).allowed
+    answered = desk.ask(context={"price": 101})
+    assert answered.allowed
+    price_ns = desk.records()[-1].reference["time_ns"]
+    assert (answered.answer.as_of_ns, answered.answer.valid_until_ns) == (price_ns, price_ns + 5 * SECOND)
     for _ in range(4):
         desk.fresh(b=10.0)
     assert "no_reference_price" in codes(desk.ask(context={"price": 101}))

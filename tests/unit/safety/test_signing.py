@@ -51,6 +51,10 @@ def test_a_new_file_is_its_owners_alone_and_is_never_written_over(tmp_path: Path
     with pytest.raises(InputError, match="never written over"):
         write_key_file(path, SigningKey.new())
     assert read_key_file(path).id == key.id
+    path.unlink()
+    with pytest.raises(InputError, match=r"permits\.pem\.pub exists"):
+        write_key_file(path, SigningKey.new())
+    assert not path.exists()  # no private key is left of what was refused
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
