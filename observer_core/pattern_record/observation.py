@@ -23,6 +23,7 @@ from observer_core.pattern_record.plan import Plan
 from observer_core.pattern_record.state import RecogniserState
 from observer_core.pattern_record.window import (
     FLAT,
+    FLOAT_ROWS,
     LIMIT,
     PREVIOUS,
     Bytes,
@@ -62,7 +63,7 @@ class Observation:
         self, state: RecogniserState, plan: Plan, snapshot: Snapshot
     ) -> tuple[list[Finding], Floats, Flags | None]:
         """What was found, the cells, and which of them arrived (None: all, and they lie side by side)."""
-        w = plan.window if plan.span is not None else Window.fresh(plan.size)
+        w = plan.window if plan.span is not None else Window(np.empty((FLOAT_ROWS, plan.size)))
         now = float(snapshot.ingest_ns - (state.origin_ns or 0))
         if state.tick >= state.next_release:
             state.next_release = self._limits.lower(*_limit_arrays(state), state.tick)
@@ -174,15 +175,21 @@ def _use(plan: Plan, snapshot: Snapshot, w: Window) -> Flags:
     """Applies the quality flags to `valid`; which cells are news at all."""
     fresh = np.isfinite(w.x)
     subjects = len(plan.row_of)
+    not_new: list[int] = []
+    no_value: list[int] = []
     for subject, flags in snapshot.quality.items():
         row = plan.row_of.get(subject)
         if row is None and subject != ALL:
             continue
-        cells = slice(None) if row is None else slice(row, None, subjects)
+        rows = range(subjects) if row is None else (row,)
         if not NOT_NEW.isdisjoint(flags):
-            fresh[cells] = w.valid[cells] = False
+            not_new.extend(rows)
         elif not NO_VALUE.isdisjoint(flags):
-            w.x[cells] = np.nan
-            w.valid[cells] = False
+            no_value.extend(rows)
+    if not_new:
+        fresh.reshape(-1, subjects)[:, not_new] = False
+    if no_value:
+        w.x.reshape(-1, subjects)[:, no_value] = np.nan
+        w.valid.reshape(-1, subjects)[:, no_value] = False
     w.valid &= fresh
     return fresh

@@ -13,7 +13,8 @@ from observer_core.pattern_record.state import RecogniserState
 from observer_core.pattern_record.window import Floats, Window
 from observer_core.shared.records import Snapshot
 
-_MAX_PLANS = 128
+_MAX_PLANS, _MAX_CELLS = 128, 1_000_000
+"""What is remembered of shapes at once: some 100 bytes a cell."""
 
 
 class Plan:
@@ -81,7 +82,7 @@ def plan_of(state: RecogniserState, config: RecogniserConfig, snapshot: Snapshot
         key = (snapshot.subjects, names)
         plan = state.plans.get(key)
         if plan is None:
-            if len(state.plans) >= _MAX_PLANS:
+            if len(state.plans) >= _MAX_PLANS or sum(one.size for one in state.plans.values()) > _MAX_CELLS:
                 state.plans.clear()
             plan = state.plans[key] = Plan(state, config, snapshot)
         plan.subjects = snapshot.subjects

@@ -19,6 +19,7 @@ from observer_core.pattern_record.plan import plan_of
 from observer_core.pattern_record.relations.pairs import CorrelationBreaks
 from observer_core.pattern_record.relations.targets import RelationBreaks
 from observer_core.pattern_record.state import RecogniserState
+from observer_core.shared.errors import RecordError, StateFormat
 from observer_core.shared.ids import shard_of
 from observer_core.shared.records import ALL, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
@@ -102,15 +103,23 @@ class Recogniser:
         return state.dump({f.name: f.dump(state.families[f.name]) for f in self._families})
 
     def load(self, blob: bytes) -> RecogniserState:
-        """Families that the configuration no longer asks for are left out; new ones begin without a past."""
-        state, parts = RecogniserState.load(blob)
-        for family in self._families:
-            known = parts.get(family.name)
-            state.families[family.name] = family.initial() if known is None else family.load(known)
-        if foreign := self._foreign(state):
-            state.forget(foreign)
+        """Families that the configuration no longer asks for are left out; new ones begin without a past.
+
+        `StateFormat` for what another version wrote.
+        """
+        try:
+            state, parts = RecogniserState.load(blob)
             for family in self._families:
-                family.forget(state.families[family.name], foreign)
+                known = parts.get(family.name)
+                state.families[family.name] = family.initial() if known is None else family.load(known)
+        except RecordError as error:
+            raise StateFormat(str(error)) from error
+        foreign = self._foreign(state)
+        state.closed_subjects = tuple(name for name in state.closed_subjects if name not in foreign)
+        if left := foreign & state.heard():  # once: a state must not depend on how often it was read
+            state.forget(left)
+            for family in self._families:
+                family.forget(state.families[family.name], left)
         silence.settle(state, self._config)
         return state
 

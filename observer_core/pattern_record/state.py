@@ -128,6 +128,11 @@ class RecogniserState:
         column = self.positions.get(field, {}).get(subject)
         return self.origin_ns or 0 if column is None else int(self.begun[0, column])
 
+    def heard(self) -> set[str]:
+        """Subjects of which anything has arrived and is remembered."""
+        arrived = self.times[stale.ARRIVALS, : self.size] > 0
+        return {self._subject_names[at] for at in np.unique(self.owner[0, : self.size][arrived])}
+
     def forget(self, subjects: Collection[str]) -> None:
         """Series of these subjects never were; they begin anew should they come again."""
         numbers = [self.subjects[subject] for subject in subjects]

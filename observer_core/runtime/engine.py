@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from observer_core.runtime.attempts import Attempts, Failed
 from observer_core.runtime.rerun import Reader, merge, rerun_range, rerun_row
 from observer_core.shared.clock import SECOND, Clock
@@ -25,6 +27,7 @@ from observer_core.shared.errors import (
     JournalError,
     LimitExceeded,
     RecordError,
+    StateFormat,
 )
 from observer_core.shared.records import Note, Record
 from observer_core.shared.stage import Entry, Stage
@@ -35,6 +38,7 @@ from observer_core.storage.ports import Op
 from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, beyond, chain, joined
 
 S = TypeVar("S")
+_log = structlog.get_logger("observer.engine")
 _HOUR_NS = 3600 * SECOND
 _CONFLICTS_IN_A_ROW = 100
 _INPUTS_PER_COMMIT = 20
@@ -401,10 +405,11 @@ class Worker(Generic[S]):
         stage = self._stage if epoch or not head.epoch else self._stage_of_epoch(head)
         newest = self.journal.newest_state(head)
         self._consumed, self._through, seq, position = {}, 0, 0, 0
-        if newest is None:
+        state = None if newest is None else self._stored_state(stage, newest, of_mine=epoch is not None)
+        if newest is None or state is None:
+            stage = self._stage
             state = stage.initial()
         else:
-            state = stage.load(self._journals.storage.blobs.get(newest.blob))
             self._consumed, self._through = dict(newest.consumed), newest.through_ns
             seq, position = newest.seq, newest.position
         self._since_state, self._seconds_since_state = 0, 0.0
@@ -424,6 +429,21 @@ class Worker(Generic[S]):
         self._attempts.begin(self._consumed, tops, self._options.batch, attempts)
         self._cold = False
         return tops.keys()
+
+    def _stored_state(self, stage: Stage[S], row: StateRow, *, of_mine: bool) -> S | None:
+        """None: another version wrote it, and it must be computed again from the first input on."""
+        try:
+            return stage.load(self._journals.storage.blobs.get(row.blob))
+        except StateFormat as error:
+            name = self.spec.output
+            if of_mine:
+                raise JournalError(
+                    f"journal {name!r}: this version has opened epoch {row.epoch}, but cannot read the state "
+                    f"{row.blob} that it wrote there ({error}); run the build that wrote it, or restore that "
+                    "blob from a backup"
+                ) from error
+            _log.warning("state of another version: computing it again", journal=name, error=str(error))
+            return None
 
     def _bring_forward_to(self, head: Head) -> None:
         """Somebody else committed: run what they consumed, discarding what they have already written."""
@@ -455,9 +475,14 @@ class Worker(Generic[S]):
         return EpochMoved(self.spec.output, self._epoch or 0, head.epoch, row["version"] if row else "?")
 
     def _stage_of_epoch(self, head: Head) -> Stage[S]:
+        """The stage as it was configured; as it is now where this version does not know those settings."""
         note = self.journal.entry(self.journal.epoch_row(head.epoch)["position"]).record
         assert isinstance(note, Note)
-        return self.spec.rebuild(note.body["config"])
+        try:
+            return self.spec.rebuild(note.body["config"])
+        except (ValueError, TypeError, LookupError) as error:
+            _log.warning("settings of another version: unknown", journal=self.spec.output, error=str(error))
+            return self._stage
 
     # ------------------------------------------------------------------ epochs
 

@@ -24,6 +24,10 @@ class RecordError(InputError):
     """Bytes or values that are not a valid record."""
 
 
+class StateFormat(RecordError):
+    """The state of a stage as another version wrote it. It can be computed again from the stage's inputs."""
+
+
 class StorageError(ObserverError):
     """The storage could not do what was asked. Nothing was half done."""
 

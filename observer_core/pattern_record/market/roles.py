@@ -62,12 +62,12 @@ class Part:
     `there`: None: all of them.
     """
 
-    __slots__ = ("columns", "missing", "rows", "size")
+    __slots__ = ("_there", "columns", "missing", "rows", "size")
 
     def __init__(self, roles: Roles, there: Flags | None, count: int) -> None:
         self.missing: Places | None = None
         self.rows: Places | None = None
-        self.columns, self.size = roles.columns, count
+        self.columns, self.size, self._there = roles.columns, count, there
         if roles.span is None or 2 * count <= roles.size:
             self.rows = np.arange(roles.size) if there is None else np.flatnonzero(there)
             self.columns = roles.columns[self.rows]
@@ -88,10 +88,13 @@ class Part:
 
     def find(self, column: int) -> int | None:
         """Where the subject in `column` is; None: it is not there."""
-        found = np.flatnonzero(self.columns == column)
-        if not len(found) or (self.missing is not None and found[0] in self.missing):
+        if self.rows is not None:
+            found = np.flatnonzero(self.columns == column)
+            return int(found[0]) if len(found) else None
+        at = column - int(self.columns[0])
+        if not 0 <= at < len(self.columns) or (self._there is not None and not self._there[at]):
             return None
-        return int(found[0])
+        return at
 
 
 LARGEST = constant(1e300)

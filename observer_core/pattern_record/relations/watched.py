@@ -26,7 +26,6 @@ Key = tuple[str, ...]
 """(subject, field) of a series; of a pair, those of both."""
 Columns = NDArray[np.intp]
 
-SMALLEST = 1e-300
 _LARGEST = constant(LARGEST)
 _DOUBTED = "outlier_print"
 

@@ -18,6 +18,7 @@ from observer_core.pattern_record.state import _ARRAYS, RecogniserState
 from observer_core.pattern_record.window import FLOAT_ROWS, ONSETS
 from observer_core.runtime.gate import Gate
 from observer_core.shared.clock import SECOND, ManualClock, parse_time
+from observer_core.shared.ids import shard_of
 from observer_core.shared.records import PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
 from tests.support.market import observer
@@ -183,6 +184,14 @@ def test_whether_it_is_closed_outlasts_a_restart(feed: Feed) -> None:
     again = feed.recogniser.load(feed.recogniser.dump(feed.state))
     assert again.closed is True
     assert feed.recogniser.dump(again) == feed.recogniser.dump(feed.state)
+
+
+def test_a_closed_subject_of_another_shard_is_not_told_as_closed_for_ever(feed: Feed) -> None:
+    feed.give(100, 50, quality=dict.fromkeys(SUBJECTS, ("closed_session",)))
+    for part in (0, 1):
+        shard = Recogniser("in", RecogniserConfig(), (part, 2))
+        mine = [subject for subject in SUBJECTS if shard_of(subject, 2) == part]
+        assert shard.views(shard.load(feed.recogniser.dump(feed.state)))["feed"]["closed"] == mine
 
 
 def test_one_subject_that_is_closed_does_not_close_the_others(feed: Feed) -> None:

@@ -15,7 +15,7 @@ import pytest
 from observer_core.pattern_record.config import RecogniserConfig, Severity, Spike, Stale, TagMatch, TagRule
 from observer_core.pattern_record.market.config import Market
 from observer_core.pattern_record.recogniser import Recogniser
-from observer_core.shared.errors import RecordError
+from observer_core.shared.errors import RecordError, StateFormat
 from observer_core.shared.records import Note, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry, Stage
 
@@ -522,6 +522,54 @@ def test_empty_snapshots_are_observations_too():
 def test_a_state_that_is_none_is_refused(blob):
     with pytest.raises(RecordError, match=r"expected"):
         Recogniser("coinbase", RecogniserConfig()).load(blob)
+
+
+def test_a_state_of_another_format_can_be_told_from_one_that_is_broken_elsewhere():
+    """The engine computes it again: see `test_engine`."""
+    recogniser = Recogniser("coinbase", RecogniserConfig())
+    blob = recogniser.dump(recogniser.initial())
+    for other in (blob.replace(b'"format":4', b'"format":3'), blob.replace(b'"format":1', b'"format":0')):
+        assert other != blob
+        with pytest.raises(StateFormat, match=r"format"):
+            recogniser.load(other)
+
+
+def test_what_another_shard_has_now_is_forgotten_once_however_often_a_worker_starts():
+    feed = Feed(RecogniserConfig(correlations={"watch": [{"of": ["*", "x"], "against": ["S1", "x"]}]}))
+    for step in range(5):
+        feed.give({"x": [step % 3, 1.0 - step, 5.0, step % 2]})
+    part = Recogniser("coinbase", feed.recogniser._config, (0, 2))
+    feed.recogniser, feed.state = part, part.load(feed.recogniser.dump(feed.state))
+    mine = tuple(part.views(feed.state)["subjects"]["subjects"])
+    assert 0 < len(mine) < 4
+    for step in range(3):
+        feed.give({"x": [float(step)] * len(mine)}, mine)
+        blob = part.dump(feed.state)
+        assert part.dump(part.load(blob)) == blob
+
+
+def test_many_shapes_of_wide_snapshots_are_not_remembered_without_bound():
+    feed = Feed()
+    names = tuple(map(str, range(50_000)))
+    for missing in range(30):
+        feed.give({"x": np.ones(50_000 - missing)}, names[missing:])
+    assert sum(plan.size for plan in feed.state.plans.values()) < 1_200_000
+
+
+def test_rows_that_are_flagged_count_for_what_their_flags_say_whatever_their_number():
+    flags = ("duplicate", "non_positive", "crossed_book", "non_positive", "out_of_order")
+    one, many = Feed(RecogniserConfig()), Feed(RecogniserConfig())
+    for step in range(80):
+        values = [100.0 + (step * k) % 7 for k in range(1, 6)]
+        quality = {f"S{k}": (flag,) for k, flag in enumerate(flags)} if step % 9 == 8 else {}
+        many.give({"x": values, "y": values}, quality=quality)
+        for k in range(5) if quality else ():
+            if flags[k] in ("duplicate", "out_of_order"):
+                values[k] = math.nan
+        one.give({"x": values, "y": values}, quality={s: f for s, f in quality.items() if s in ("S1", "S3")})
+    n = many.state.size
+    assert many.state.values[:, :n].tobytes() == one.state.values[:, :n].tobytes()
+    assert many.state.times[:, :n].tobytes() == one.state.times[:, :n].tobytes()
 
 
 def test_a_state_that_was_cut_is_refused():
