@@ -37,6 +37,8 @@ MAX_BYTES = 1_000_000
 _STREAM_S = 2.0
 """What an answer of the change stream may take beyond what it waits for."""
 _LOCAL = ("localhost", "127.0.0.1", "::1")
+_Until = tuple[float, float]
+"""The end of an allow by the monotonic clock, and by the clock of the day."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Gate:
             self._headers["Authorization"] = f"Bearer {token}"
         self._local = threading.local()
         self._cache, self._lost, self._drops = cache, False, 0
-        self._kept: dict[tuple[str, str], tuple[float, Answer]] = {}
+        self._kept: dict[tuple[str, str], tuple[_Until, Answer]] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -129,11 +131,11 @@ class Gate:
 
         `context` is what is meant to be done, for intent checks: side, quantity, price.
         """
-        started, drops = time.monotonic(), self._drops
-        kept = self._cached(subject, action, started) if context is None else None
-        if kept is not None:
-            return kept
+        started, asked_at, drops = time.monotonic(), time.time(), self._drops
         try:
+            kept = self._cached(subject, action) if context is None else None
+            if kept is not None:
+                return kept
             answer, holds = self._ask(subject, action, context, started)
         except Denied as denied:
             self.close()
@@ -142,40 +144,45 @@ class Gate:
             self.close()
             return _denial("client_error", f"{type(error).__name__} while the gate was asked")
         if context is None and answer.allowed:
-            self._keep(subject, action, started + holds, answer, drops)
+            self._keep(subject, action, (started + holds, asked_at + holds), answer, drops)
         return answer
 
     def changes(self, wait: float = 25.0, stop: Callable[[], bool] = lambda: False) -> Iterator[Change]:
         """Blocks and their ends, as they come; those that stand already first. Never ends by itself.
 
         Whatever comes, kept allows are dropped. When the stream is lost, that is a change too (`lost`,
-        scope `*`): nothing may be taken as open until the blocks that stand are told anew.
+        scope `*`): nothing may be taken as open until the blocks that stand are told anew. Once it is
+        ended (`stop`, or its iterator is closed), nothing is kept until it is begun again.
         """
         after: int | None = None
         pause = 0.05
-        while not stop():
-            try:
-                if after is None:
-                    found = self._changes({}, _STREAM_S)
-                    told = [{"verdict": "block", **block} for block in found["blocks"]]
-                else:
-                    found = self._changes({"after": after, "wait": wait}, wait + _STREAM_S)
-                    told = list(found["changes"])
-                    if found.get("reset"):
-                        raise Denied("client_changes", "the Observer's journal was cut")
-                changes = [_change(item) for item in told]
-                if changes or after is None:
+        try:
+            while not stop():
+                try:
+                    if after is None:
+                        found = self._changes({}, _STREAM_S)
+                        told = [{"verdict": "block", **block} for block in found["blocks"]]
+                    else:
+                        found = self._changes({"after": after, "wait": wait}, wait + _STREAM_S)
+                        told = list(found["changes"])
+                        if found.get("reset"):
+                            raise Denied("client_changes", "the Observer's journal was cut")
+                    changes = [_change(item) for item in told]
+                    if changes or after is None:
+                        self.drop()
+                    after, pause, self._lost = int(found["after"]), 0.05, False
+                except Exception as error:
+                    after, self._lost = None, True
                     self.drop()
-                after, pause, self._lost = int(found["after"]), 0.05, False
-            except Exception as error:
-                after, self._lost = None, True
-                self.drop()
-                self.close()
-                yield Change("lost", "*", "client", f"the stream of changes is lost: {error}")
-                time.sleep(pause)
-                pause = min(2 * pause, 1.0)
-                continue
-            yield from changes
+                    self.close()
+                    yield Change("lost", "*", "client", f"the stream of changes is lost: {error}")
+                    time.sleep(pause)
+                    pause = min(2 * pause, 1.0)
+                    continue
+                yield from changes
+        finally:  # nobody listens any more
+            self._lost = True
+            self.drop()
 
     def drop(self) -> None:
         """Forgets the allows that were kept."""
@@ -192,15 +199,16 @@ class Gate:
 
     # ------------------------------------------------------------------ one question
 
-    def _cached(self, subject: str, action: str, now: float) -> Answer | None:
+    def _cached(self, subject: str, action: str) -> Answer | None:
         with self._lock:
-            until, answer = self._kept.get((subject, action), (0.0, None))
-            if answer is None or now >= until:
+            (until, until_at), answer = self._kept.get((subject, action), ((0.0, 0.0), None))
+            # By both clocks: the monotonic one stands still while the machine sleeps.
+            if answer is None or time.monotonic() >= until or time.time() >= until_at:
                 self._kept.pop((subject, action), None)
                 return None
         return replace(answer, cached=True)
 
-    def _keep(self, subject: str, action: str, until: float, answer: Answer, drops: int) -> None:
+    def _keep(self, subject: str, action: str, until: _Until, answer: Answer, drops: int) -> None:
         """Keeps an allow, unless something changed since it was asked for, or nobody would hear of it."""
         with self._lock:
             if self._cache and not self._lost and drops == self._drops:
@@ -248,7 +256,7 @@ class Gate:
         if not answer.id:
             raise Denied("client_malformed", "the answer allows, and names no record of that")
         now = _moment(context, "evaluated_at")
-        if self._max_skew is not None and abs(time.time() - now) > self._max_skew:
+        if self._max_skew is not None and not abs(time.time() - now) <= self._max_skew:
             text = f"the Observer's clock differs from this one by more than {self._max_skew:g} s"
             raise Denied("client_clock_skew", text)
         # Counted on this machine's monotonic clock from before it was asked: never longer than it holds.
@@ -294,13 +302,30 @@ class Gate:
             raise
 
     def _connect(self, end: float) -> socket.socket:
-        connection = socket.create_connection((self._host, self._port), timeout=_left(end))
+        connection = self._connect_to_any(end)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls is not None:
             connection.settimeout(_left(end))
             connection = self._tls.wrap_socket(connection, server_hostname=self._host)
         self._local.socket = connection
         return connection
+
+    def _connect_to_any(self, end: float) -> socket.socket:
+        """As `socket.create_connection`, which would wait `timeout` for each address of a name."""
+        failed: OSError | None = None
+        for family, kind, protocol, _, address in socket.getaddrinfo(
+            self._host, self._port, type=socket.SOCK_STREAM
+        ):
+            connection = socket.socket(family, kind, protocol)
+            try:
+                connection.settimeout(_left(end))
+                connection.connect(address)
+            except OSError as error:
+                connection.close()
+                failed = error
+            else:
+                return connection
+        raise failed or OSError("the name has no address")
 
     def _answer_over(
         self, connection: socket.socket, request: bytes, end: float

@@ -69,7 +69,7 @@ class GateInputs:
     stages: Sequence[StageState]
     blocks: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     risk: Mapping[str, Any] = field(default_factory=dict)
-    quarantined: Container[str] = frozenset()
+    quarantined: frozenset[str] = frozenset()
 
     @staticmethod
     def of(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from observer_core.decision_pipeline.gate import GateInputs
 from observer_core.shared.clock import format_time
 from observer_core.shared.records import AnyRecord, Decision, Json, Note
 from observer_core.storage.journals import Journals
 
 _AT_ONCE: Final = 1_000
+_QUARANTINE: Final = "quarantine"
+_UNREAD: Final = "a record that concerns it was set aside unread"
 
 
 class Changes:
@@ -26,14 +29,20 @@ class Changes:
         return self._journals.open(f"decisions.{domain}").head(refresh=False).position
 
     def standing(self, domain: str) -> Json:
-        """What is blocked now, and the cursor to go on from."""
+        """What is blocked or quarantined now, and the cursor to go on from."""
         head, views = self._journals.open(f"decisions.{domain}").consistent_views()
-        blocks = [
-            {"scope": row["scope"], **entry}
-            for key, view in sorted(views.items())
-            if key.startswith("block.")
-            for row in view["rows"]
-            for entry in row["blocks"]
+        inputs = GateInputs.of(views, (), ())
+        blocks: list[Json] = [
+            {
+                "scope": scope, "time": format_time(entry["since_ns"]),
+                "until": None if entry["until_ns"] is None else format_time(entry["until_ns"]), **entry,
+            }
+            for scope, entries in sorted(inputs.blocks.items())
+            for entry in entries
+        ]  # fmt: skip
+        blocks += [
+            {"scope": scope, "policy": _QUARANTINE, "reason": _UNREAD, "time": None, "until": None}
+            for scope in sorted(inputs.quarantined)
         ]
         return {"domain": domain, "after": head.position, "blocks": blocks}
 
@@ -59,13 +68,12 @@ def _changes(record: AnyRecord) -> list[dict[str, Any]]:
         reason = next((str(reason.get("text", "")) for reason in record.reasons), "")
         return [_change(record.verdict, record.scope, record.policy, reason, record.time_ns, record.until_ns)]
     if isinstance(record, Note) and record.kind == "quarantine":
-        text = "a record that concerns it was set aside unread"
         scopes = record.body.get("scopes") or ["*"]
-        return [_change("block", scope, "quarantine", text, record.time_ns, None) for scope in scopes]
-    if isinstance(record, Note) and record.kind == "redrive":
+        return [_change("block", scope, _QUARANTINE, _UNREAD, record.time_ns, None) for scope in scopes]
+    if isinstance(record, Note) and record.kind == "redrive" and not record.body.get("count"):
         text = "a record that was set aside is worked again"
         scopes = record.body.get("scopes") or ["*"]
-        return [_change("release", scope, "quarantine", text, record.time_ns, None) for scope in scopes]
+        return [_change("release", scope, _QUARANTINE, text, record.time_ns, None) for scope in scopes]
     return []
 
 

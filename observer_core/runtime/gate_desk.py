@@ -33,7 +33,7 @@ from observer_core.runtime.gate_views import LIVE, DomainView, Views
 from observer_core.runtime.observer import Observer
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND
-from observer_core.shared.errors import Conflict, InputError, ObserverError
+from observer_core.shared.errors import Conflict, InputError, ObserverError, RecordError
 from observer_core.shared.ids import ref
 from observer_core.shared.records import Evaluation, Json
 
@@ -56,7 +56,8 @@ _log = structlog.get_logger("observer.gate")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """May `caller` do `action` with `resource`? `intent`: whether intent checks apply to it.
+    """May `caller` do `action` with `resource`? `intent`: whether it is one, so that intent checks apply,
+    and no recording is asked unless `domain` names it.
 
     `on_unknown` is the caller's as configured where it is not given.
     """
@@ -95,6 +96,9 @@ class _Waiting:
     question: Question
     future: Future[Answered]
     since: float
+    context: Mapping[str, Any]
+    digest: str | None
+    """What is kept of its context."""
 
 
 class GateDesk:
@@ -123,9 +127,17 @@ class GateDesk:
         """Whose records tell of what could not be decided in any domain."""
 
     def ask(self, question: Question) -> Future[Answered]:
-        """The answer, soon. `InputError` in it for a domain that there is none of."""
+        """The answer, soon. `InputError` in it for a domain that there is none of, and for a context that
+        cannot be recorded: alone, before others share a commit with it.
+        """
         future: Future[Answered] = Future()
-        waiting = _Waiting(question, future, time.monotonic())
+        try:
+            context, digest = _context(question.context)
+        except RecordError as error:
+            text = f"the context cannot be recorded ({error}); plain JSON that is nested less was expected"
+            future.set_exception(InputError(text))
+            return future
+        waiting = _Waiting(question, future, time.monotonic(), context, digest)
         why = None
         with self._lock:
             if self._stopped:
@@ -194,8 +206,9 @@ class GateDesk:
         self._home = next(iter(picture.domains), self._home)
         domains: dict[str, list[_Waiting]] = {}
         for item in batch:
-            name = item.question.domain or picture.domain_of(item.question.resource)
-            if name in picture.domains or name in self._configured or item.question.domain is None:
+            asked = item.question
+            name = asked.domain or picture.domain_of(asked.resource, live=asked.intent)
+            if name in picture.domains or name in self._configured or asked.domain is None:
                 domains.setdefault(name, []).append(item)
             else:
                 there = ", ".join(sorted({*picture.domains, *self._configured})) or "none yet"
@@ -213,7 +226,7 @@ class GateDesk:
                 now_ns = self._views.now_ns(view)
                 journal = self._journal(domain)
                 sent, time_ns = journal.bring_forward(now_ns)
-                decided = [self._decide(item.question, domain, view, sent, now_ns, time_ns) for item in items]
+                decided = [self._decide(item, domain, view, sent, now_ns, time_ns) for item in items]
                 first = journal.commit([record for _, record in decided], missed)
             except ObserverError as failure:
                 self._forget(domain)
@@ -234,7 +247,11 @@ class GateDesk:
         self, domain: str, items: Sequence[_Waiting], decided: Sequence[tuple[GateAnswer, Evaluation]],
         now_ns: int, first: int,
     ) -> None:  # fmt: skip
+        late = time.monotonic() - PATIENCE_S
         for position, (item, (answer, record)) in enumerate(zip(items, decided), first):
+            if record.verdict == "allow" and item.since < late:  # much may have changed since
+                self._refuse([item], f"to record it took longer than {PATIENCE_S:g} s")
+                continue
             place = ref(journal_name(domain), position)
             item.future.set_result(Answered(answer, now_ns, place, self._receipt(place, record)))
         if self._failing:
@@ -242,8 +259,9 @@ class GateDesk:
             _log.info("the gate records again", domain=domain)
 
     def _decide(
-        self, question: Question, domain: str, view: DomainView | None, sent: Sent, now_ns: int, time_ns: int
+        self, item: _Waiting, domain: str, view: DomainView | None, sent: Sent, now_ns: int, time_ns: int
     ) -> tuple[GateAnswer, Evaluation]:
+        question = item.question
         on_unknown = question.on_unknown or self._on_unknown.get(question.caller, "deny")
         request = GateRequest(question.resource, now_ns, domain, on_unknown)
         answer = evaluate(request, _NOTHING if view is None else view.inputs)
@@ -253,6 +271,8 @@ class GateDesk:
             if view is not None and any(rule.needs_reference for rule in rules):
                 fields = self._observer.settings.gate.reference
                 reference = self._views.reference(view, question.resource, fields, now_ns)
+                if reference is not None:
+                    answer = _resting_on(answer, reference, now_ns)
             answer = denied(
                 answer,
                 check(
@@ -260,12 +280,11 @@ class GateDesk:
                     sent, time_ns,
                 ),
             )  # fmt: skip
-        context, digest = _context(question.context)
         record = Evaluation(
             verdict="allow" if answer.decision == "allow" else "non_execution",
             caller=question.caller, caller_type=question.caller_type, action=question.action,
-            resource=question.resource, resource_type=question.resource_type, context=context,
-            context_sha256=digest, reasons=answer.reasons,
+            resource=question.resource, resource_type=question.resource_type, context=item.context,
+            context_sha256=item.digest, reasons=answer.reasons,
             rests={} if view is None else view.rests(question.resource), risk=answer.risk,
             as_of_ns=answer.as_of_ns, valid_until_ns=answer.valid_until_ns,
             reference=None if reference is None else reference.to_json(),
@@ -280,8 +299,8 @@ class GateDesk:
             return None
         try:
             return self._permit(place, record)
-        except ObserverError as error:
-            _log.error("no receipt for an allow", ref=place, error=str(error)[:300])
+        except Exception as error:  # whatever it is: it is recorded, and is to be told
+            _log.error("no receipt for an allow", ref=place, error=f"{type(error).__name__}: {error}"[:300])
             return None
 
     def _journal(self, domain: str) -> GateJournal:
@@ -336,11 +355,18 @@ class GateDesk:
                 self._missed[domain] = missed if newer is None else missed.and_then(newer)
 
 
+def _resting_on(answer: GateAnswer, price: Reference, now_ns: int) -> GateAnswer:
+    """The answer is as old as the price that it is held against too, and valid no longer than that is."""
+    as_of_ns = price.time_ns if answer.as_of_ns is None else min(answer.as_of_ns, price.time_ns)
+    until_ns = max(now_ns, min(answer.valid_until_ns, price.until_ns))
+    return replace(answer, as_of_ns=as_of_ns, valid_until_ns=until_ns)
+
+
 def _context(context: Mapping[str, Any]) -> tuple[Mapping[str, Any], str | None]:
     """What is kept of a context, and the hash of the whole where that is not all of it."""
     if not context:
         return {}, None
-    data = encode(dict(context))
+    data = encode([dict(context)])[1:-1]  # as deep as it will stand in the record
     if len(data) <= CONTEXT_BYTES:
         return context, None
     kept = {name: context[name] for name in KEPT if isinstance(context.get(name), int | float | str)}

@@ -58,12 +58,17 @@ class Picture:
 
     domains: Mapping[str, DomainView]
 
-    def domain_of(self, subject: str) -> str:
-        """Where `subject` is observed; where nobody observes it, the first there is."""
-        for name, view in self.domains.items():
+    def domain_of(self, subject: str, *, live: bool = False) -> str:
+        """Where `subject` is observed; where nobody observes it, the first there is.
+
+        `live`: only domains that keep the clock's time count. What was once recorded of an instrument
+        says nothing of an order of now.
+        """
+        views = [view for view in self.domains.values() if view.live or not live]
+        for view in views:
             if any(subject in source.subjects for source in view.inputs.sources):
-                return name
-        return next(iter(self.domains), LIVE)
+                return view.name
+        return views[0].name if views else LIVE
 
 
 class Views:
@@ -106,7 +111,7 @@ class Views:
             if subject in source.subjects
             and (price := self._prices.of(
                 source.name, view.positions[f"snapshots.{source.name}"], subject, fields,
-                now_ns - source.max_age_ns,
+                now_ns, source.max_age_ns,
             ))
         ]  # fmt: skip
         return max(found, key=lambda price: (price.time_ns, price.ref), default=None)
@@ -199,11 +204,11 @@ class _Prices:
         self._indexes: OrderedDict[int, tuple[tuple[str, ...], dict[str, int]]] = OrderedDict()
 
     def of(
-        self, source: str, position: int, subject: str, fields: Sequence[str], since_ns: int
+        self, source: str, position: int, subject: str, fields: Sequence[str], now_ns: int, max_age_ns: int
     ) -> Reference | None:
-        """The newest price in the records up to `position` that is good and not from before `since_ns`."""
+        """The newest price in the records up to `position` that is good and no older than `max_age_ns`."""
         for place, snapshot in reversed(self._snapshots(source, position)):
-            if snapshot.time_ns < since_ns:
+            if snapshot.time_ns < now_ns - max_age_ns:
                 break
             row = self._index(snapshot.subjects).get(subject)
             flags = (*snapshot.quality.get(ALL, ()), *snapshot.quality.get(subject, ()))
@@ -211,7 +216,8 @@ class _Prices:
                 continue
             for field, price in _prices(snapshot, row, fields):
                 if isfinite(price) and price > 0:
-                    return Reference(price, field, ref(f"snapshots.{source}", place), snapshot.time_ns)
+                    place_ref, since_ns = ref(f"snapshots.{source}", place), snapshot.time_ns
+                    return Reference(price, field, place_ref, since_ns, since_ns + max_age_ns)
         return None
 
     def _snapshots(self, source: str, position: int) -> list[tuple[int, Snapshot]]:

@@ -111,6 +111,7 @@ class Ledger:
         ]
         if base.position:
             heads.append(Point(LEDGER, base.position, base.hash))
+        self._sync()  # before: an anchor that survives a power failure must not name what does not
         now_ns = max(base.time_ns, self._clock.now_ns())
         note = anchor_note(heads, now_ns)
         head = self.journal.commit(base, Commit(records=[note], through_ns=now_ns))
@@ -120,21 +121,26 @@ class Ledger:
         """Sends what the place has not been sent yet, in order; gives how many anchors that were."""
         if self._place is None:
             return 0
-        if self._journals.storage.volatile:
-            self._journals.sync()  # what a power failure may still take back must not be told outside
+        self._sync()  # what a power failure may still take back must not be told outside
         key = f"sent.{derive(repr(self._place))[:16]}"
         row = self.journal.checkpoint(key)
         first = (0 if row is None else int(row["position"])) + 1
         sent = 0
-        for commit, lines in self.journal.raw(first):
-            for position, line in enumerate(lines, commit.first):
-                if position >= first:
-                    self._place.append(line)
-                    sent += 1
-        if sent:
-            done = {key: {"position": first + sent - 1}}
-            self.journal.commit(self.journal.head(), Commit(checkpoints=done))
+        try:
+            for commit, lines in self.journal.raw(first):
+                for position, line in enumerate(lines, commit.first):
+                    if position >= first:
+                        self._place.append(line)
+                        sent += 1
+        finally:  # also when it failed on the way: what went need not go again
+            if sent:
+                done = {key: {"position": first + sent - 1}}
+                self.journal.commit(self.journal.head(), Commit(checkpoints=done))
         return sent
+
+    def _sync(self) -> None:
+        if self._journals.storage.volatile:
+            self._journals.sync()
 
     def is_due(self, every_ns: int) -> bool:
         head = self.journal.head()

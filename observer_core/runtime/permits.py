@@ -98,11 +98,12 @@ class Permits:
     def _rest(self, journal: str, position: int) -> Rest:
         found = self._rests.get((journal, position))
         if found is None:
+            hashes = commit_hashes(self._journals.open(journal), position)
+            rests = {(journal, at): Rest(at, digest.hex()) for at, digest in hashes}
             if len(self._rests) >= _REMEMBERED:
                 self._rests = {}
-            for at, digest in commit_hashes(self._journals.open(journal), position):
-                self._rests[journal, at] = Rest(at, digest.hex())
-            found = self._rests[journal, position]
+            self._rests.update(rests)
+            found = rests[journal, position]
         return found
 
     def _read_policies(self, decisions: str, position: int) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from observer_core.shared.errors import ConfigError, InputError
 
 _SEED: Final = 32
+_EXISTS: Final = "{name} exists; a key is never written over: give another name"
 
 
 class PublicKey:
@@ -158,11 +159,14 @@ def write_key_file(path: Path, key: SigningKey) -> Path:
     """Writes a new file with mode 0600, and its public key beside it (`.pub`); gives the path of that."""
     public = path.with_name(path.name + ".pub")
     path.parent.mkdir(parents=True, exist_ok=True)
+    for name in (path, public):
+        if name.exists():
+            raise InputError(_EXISTS.format(name=name))
     for name, text, mode in ((path, key.pem(), 0o600), (public, key.public.pem(), 0o644)):
         try:
             descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         except FileExistsError:
-            raise InputError(f"{name} exists; a key is never written over: give another name") from None
+            raise InputError(_EXISTS.format(name=name)) from None
         with open(descriptor, "w") as file:
             os.fchmod(descriptor, mode)
             file.write(text)

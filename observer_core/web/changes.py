@@ -57,12 +57,12 @@ class ChangeDoor:
         found: dict[str, Any] = await self._read(partial(self._changes.since, domain, after))
         looked = time.monotonic()
         while not found["changes"] and not found["reset"] and (now := time.monotonic()) < end:
+            # Also before a look at what has moved: it may be a group that is not committed yet.
+            await asyncio.sleep(min(_NEAR_S if self._near else _LOOK_S, end - now))
             moved = self._near and self._changes.position(domain) > found["after"]
-            if moved or now - looked >= _LOOK_S:
+            if moved or time.monotonic() - looked >= _LOOK_S:
                 found = await self._read(partial(self._changes.since, domain, found["after"]))
-                looked = now
-            else:
-                await asyncio.sleep(min(_NEAR_S if self._near else _LOOK_S, end - now))
+                looked = time.monotonic()
         return found
 
 

@@ -9,6 +9,7 @@ idea to keep the container in another account than the journals.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import count
 from typing import Final
 
 from observer_core.shared.canonical import decode
@@ -30,7 +31,7 @@ class AzureAnchors:
 
     def append(self, line: bytes) -> None:
         month = f"{self._container}/{format_time(decode(line)['time_ns'])[:7]}"
-        for number in range(1, 1000):
+        for number in count(1):
             name = f"{month}.ndjson" if number == 1 else f"{month}~{number:03d}.ndjson"
             try:
                 self._storage.segments.append(name, line + b"\n")
@@ -57,6 +58,6 @@ class AzureAnchors:
         self._storage.close()
 
 
-def _in_order(name: str) -> tuple[str, str]:
+def _in_order(name: str) -> tuple[str, int]:
     month, _, number = name.removesuffix(".ndjson").partition("~")
-    return month, number
+    return month, int(number or 1)

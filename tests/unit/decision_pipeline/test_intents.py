@@ -145,7 +145,13 @@ def test_all_rules_that_match_apply_and_no_other() -> None:
 def test_a_rule_that_checks_nothing_and_a_limit_of_nothing_are_refused() -> None:
     with pytest.raises(ValidationError, match="'desk' checks nothing; give one of price_collar"):
         IntentConfig(name="desk")
-    for limits in ({"max_quantity": 0}, {"price_collar": -1}, {"max_messages": 0}, {"max_messages": 10**30}, {"max_notional": "inf"}):
+    for limits in (
+        {"max_quantity": 0},
+        {"price_collar": -1},
+        {"max_messages": 0},
+        {"max_messages": 10**30},
+        {"max_notional": "inf"},
+    ):
         with pytest.raises(ValidationError):
             IntentConfig(name="desk", **limits)  # type: ignore[arg-type]
 

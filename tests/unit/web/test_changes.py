@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from test_app import Site, assert_problem
 
 from observer_core.runtime import operate
+from observer_core.runtime.gate_changes import Changes
+from observer_core.shared.clock import SECOND
+from observer_core.shared.records import Note
+from observer_core.storage.journal import Commit
 from observer_core.web import changes as door
 
 
@@ -49,6 +54,55 @@ def test_what_stands_comes_first_and_then_what_changes(site: Site) -> None:
     assert not found["reset"]
     again = changes(site, after=found["after"], wait=0)
     assert (again["changes"], again["after"]) == ([], found["after"])
+
+
+def test_what_is_quarantined_stands_too_and_a_redrive_of_others_ends_nothing(site: Site) -> None:
+    operate.command(
+        site.observer.journals, site.clock, "live", command="block", scope="subject:b", author="kim",
+        reason="drill", until_ns=site.clock.now_ns() + 60 * SECOND,
+    )  # fmt: skip
+    site.work()
+    journal = site.observer.journals.open("decisions.live")
+    view = {"quarantined.events.live@1": {"scopes": ["source:host"]}}
+    head = journal.commit(journal.head(), Commit(views=view))
+    blocks = changes(site)["blocks"]
+    assert [(b["scope"], b["policy"], b["until"] is None) for b in blocks] == [
+        ("subject:b", "operator", False), ("source:host", "quarantine", True),
+    ]  # fmt: skip
+    body = {"input": "decisions.live", "position": 1, "scopes": ["source:host"]}
+    for count in (1, 0):
+        note = Note(kind="redrive", time_ns=head.time_ns, body={**body, "count": count})
+        head = journal.commit(head, Commit(records=[note]))
+    found = changes(site, after=head.position - 2, wait=0)["changes"]
+    assert [(change["position"], change["verdict"]) for change in found] == [(head.position, "release")]
+
+
+def test_what_is_not_committed_yet_is_not_looked_for_without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(Changes):
+        """This process knows of more than is committed, as it does within a step of the stages."""
+
+        def __init__(self) -> None:
+            self.reads = 0
+
+        def position(self, domain: str) -> int:
+            return 9
+
+        def since(self, domain: str, after: int) -> Any:
+            self.reads += 1
+            return {"after": 1, "changes": [1] if self.reads == 5 else [], "reset": False}
+
+    async def read(work: Any) -> Any:
+        return work()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    pauses: list[float] = []
+    monkeypatch.setattr(door.asyncio, "sleep", sleep)
+    ahead = Ahead()
+    waiting = door.ChangeDoor(ahead, lambda: ["live"], read, near=True)
+    asyncio.run(waiting._wait("live", 1, 55.0))
+    assert (ahead.reads, len(pauses)) == (5, 4)
 
 
 def test_who_waits_hears_of_a_block_when_it_is_committed(site: Site) -> None:

@@ -59,6 +59,16 @@ def test_an_allow_says_what_it_rests_on_and_how_long_it_holds(site: Site, path: 
     }  # fmt: skip
 
 
+def test_a_context_too_deep_to_be_recorded_is_a_problem_and_harms_no_other(site: Site) -> None:
+    deep = json.loads('{"a":' * 300 + "1" + "}" * 300)
+    assert_problem(ask(site, {**QUESTION, "context": deep}), 400, "the context cannot be recorded")
+    items = [{"context": deep}, {"context": {"quantity": 1}}]
+    first, second = ask(site, {**QUESTION, "evaluations": items}, "/v1/evaluations").json()["evaluations"]
+    assert (first["decision"], first["context"]["error"]["status"]) == (False, 400)
+    assert second["decision"] is True
+    assert len(recorded(site)) == 1
+
+
 def test_a_denial_is_an_answer_with_reasons(site: Site) -> None:
     response = ask(site, {**QUESTION, "resource": instrument("DOGE/USDT")})
     assert response.status_code == 200
