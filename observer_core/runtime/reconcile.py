@@ -112,6 +112,10 @@ def reconcile(
     return _Reconciliation(journals, domain, window_ns, keys, caller).run(fills, since, until)
 
 
+NO_ORDER = frozenset(("check", "cancel"))
+"""Actions whose allow covers no fill: somebody looked (as `GET /v1/gate` does), or took an order back."""
+
+
 class _Reconciliation:
     def __init__(
         self, journals: Journals, domain: str, window_ns: int, keys: Mapping[str, PublicKey],
@@ -137,6 +141,8 @@ class _Reconciliation:
             self._denials[cited] = record
             return
         allow = self._allows[cited] = Allow(cited, record, _decimal(record.context.get("quantity")))
+        if record.action in NO_ORDER:
+            return
         self._of.setdefault(record.resource, []).append(allow)
         self._times.setdefault(record.resource, []).append(record.time_ns)
 
@@ -224,6 +230,9 @@ class _Reconciliation:
 
     def _fits(self, fill: Fill, allow: Allow) -> bool:
         """Takes the fill from the allow; a finding for what it was not allowed to be."""
+        if allow.record.action in NO_ORDER:
+            text = f"{allow.ref} allows to {allow.record.action}, which fills nothing"
+            return self._find("permit_mismatch", fill, text)
         if fill.side and allow.side and fill.side != allow.side:
             return self._find("permit_mismatch", fill, f"{allow.ref} allows {allow.side}, not {fill.side}")
         allow.fills += 1

@@ -70,6 +70,16 @@ def test_a_fill_after_a_denial_says_so(desk: Desk) -> None:
     assert finding.text == f"no allow for {BTC} within 1m before it; it was denied ({ref}, blocked)"
 
 
+def test_looking_and_cancelling_cover_no_fill(desk: Desk) -> None:
+    for number, action in enumerate(("check", "cancel"), 1):
+        named = desk.answer(number, action=action)
+        (finding,) = done(desk, fill(number + 0.5, answer=named)).findings
+        assert (finding.code, finding.text) == (
+            "permit_mismatch", f"{named} allows to {action}, which fills nothing"
+        )  # fmt: skip
+    assert codes(done(desk, fill(3))) == [("f1", "no_allow")]
+
+
 def test_what_a_fill_names_is_not_given_to_another(desk: Desk) -> None:
     only = desk.answer(1, context={"quantity": 1})
     found = done(desk, fill(2, 1, quantity=Decimal(1)), fill(3, 2, quantity=Decimal(1), answer=only))

@@ -64,11 +64,13 @@ def test_what_is_no_duration_is_named(text: str) -> None:
         parse_duration(text)
 
 
-def test_clocks_never_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clocks_never_go_back_and_never_stand_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's clock is set back by 50: until it has caught up, half of what passes is counted."""
+    passed, wall = iter([0, 0, 20, 40, 60, 100]), iter([100, 70, 90, 110, 150])
+    monkeypatch.setattr("observer_core.shared.clock.time.monotonic_ns", lambda: next(passed))
+    monkeypatch.setattr("observer_core.shared.clock.time.time_ns", lambda: next(wall))
     clock = SystemClock()
-    times = iter([100, 50, 120])
-    monkeypatch.setattr("observer_core.shared.clock.time.time_ns", lambda: next(times))
-    assert [clock.now_ns() for _ in range(3)] == [100, 100, 120]
+    assert [clock.now_ns() for _ in range(5)] == [100, 110, 120, 130, 150]
     manual = ManualClock(10)
     manual.set(5)
     assert manual.now_ns() == 10
