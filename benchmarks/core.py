@@ -22,9 +22,9 @@ import numpy as np
 
 from benchmarks.limit import Limit
 from observer_core.runtime import settings
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.ingest import ingest
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import replay
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Decision, Snapshot
 from observer_core.snapshot_engine.sources.recording import RecordingConfig

@@ -14,7 +14,7 @@ from observer_core.cli.output import hint, json_line, say, table
 from observer_core.shared.errors import ConfigError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.detecting import Detected
+    from observer_core.runtime.study.detecting import Detected
 
 _SHOWN = 20
 
@@ -42,7 +42,7 @@ def detect(
     patterns that a source of these rows would give. Nothing is stored.
     """
     from observer_core.cli.ingesting import mapping_of
-    from observer_core.runtime.detecting import detect as run
+    from observer_core.runtime.study.detecting import detect as run
 
     names = [name.strip() for name in value.split(",")]
     mapping = mapping_of(

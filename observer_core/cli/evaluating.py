@@ -12,7 +12,7 @@ from observer_core.cli.opened import reading
 from observer_core.cli.output import json_line, say
 
 if TYPE_CHECKING:
-    from observer_core.runtime.evaluate import Evaluation
+    from observer_core.runtime.study.evaluate import Evaluation
 
 
 def evaluate(
@@ -34,8 +34,8 @@ def evaluate(
     Precision, recall, the median delay, alarms a day, and the scores of the Numenta benchmark's
     three profiles.
     """
-    from observer_core.runtime.evaluate import evaluate as compare
-    from observer_core.runtime.evaluate import read_labels, stored_alarms
+    from observer_core.runtime.study.evaluate import evaluate as compare
+    from observer_core.runtime.study.evaluate import read_labels, stored_alarms
 
     windows = read_labels(labels, zone)
     with reading(ctx) as reader:

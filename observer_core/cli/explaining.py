@@ -13,7 +13,7 @@ from observer_core.cli.output import hint, json_line, tree
 if TYPE_CHECKING:
     from rich.tree import Tree
 
-    from observer_core.runtime.explain import Step
+    from observer_core.runtime.audit.explain import Step
 
 _SHOWN = 1_000
 
@@ -36,13 +36,13 @@ def explain(
     Events, patterns, snapshots and their stored lines, each with the hash of its journal's chain and
     where its bytes lie, and the policy as it was when the decision was made.
     """
-    from observer_core.runtime.explain import Explainer, curve_of, find
+    from observer_core.runtime.audit.explain import Explainer, curve_of, find
 
     with reading(ctx) as reader:
         step = Explainer(reader.journals).explain(find(reader.journals, decision))
         curve = curve_of(reader.journals, step) if svg is not None else None
     if svg is not None:
-        from observer_core.runtime.explain_picture import picture
+        from observer_core.runtime.audit.picture import picture
 
         svg.write_text(picture(step, curve), "utf-8")
         hint(f"wrote {svg}")
@@ -53,7 +53,7 @@ def _tree(step: Step) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    from observer_core.runtime.explain import settings_lines
+    from observer_core.runtime.audit.explain import settings_lines
 
     node = Tree(Text(step.title, "bold"))
     stored = step.stored

@@ -37,7 +37,7 @@ def feedback(
     adds them up.
     """
     from observer_core.cli.stored import by_id
-    from observer_core.runtime.feedback import judge
+    from observer_core.runtime.study.feedback import judge
     from observer_core.shared.clock import SystemClock
     from observer_core.shared.ids import ref
 

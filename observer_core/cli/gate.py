@@ -49,7 +49,7 @@ def check(
 
     With --at also what somebody was told nearest to then, from the gate's own records.
     """
-    from observer_core.runtime.gate_report import asked_nearest
+    from observer_core.runtime.gate.report import asked_nearest
 
     with reading(ctx) as reader:
         name = domain or reader.gate.find_domain(subject)

@@ -13,7 +13,7 @@ from observer_core.cli.output import json_line, progress, say, size
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.replay import Replayed
+    from observer_core.runtime.audit.replay import Replayed
     from observer_core.storage.verify import Verified
 
 Json = Annotated[bool, typer.Option("--json", help="One journal a line.")]
@@ -65,7 +65,7 @@ def _tell_verified(found: Verified, as_json: bool) -> None:
 
 def digest(ctx: typer.Context, as_json: Json = False) -> None:
     """Print every journal's head, and one hash over all."""
-    from observer_core.runtime.replay import digest_of
+    from observer_core.runtime.audit.replay import digest_of
 
     with reading(ctx) as reader:
         names = reader.journals.names()
@@ -99,8 +99,8 @@ def replay(
     if not check:
         raise InputError("replay computes again and compares: say `observer replay --verify`")
     import observer_core
-    from observer_core.runtime.replay import computed
-    from observer_core.runtime.replay import replay as compute
+    from observer_core.runtime.audit.replay import computed
+    from observer_core.runtime.audit.replay import replay as compute
 
     results: list[tuple[Replayed, float]] = []
     with reading(ctx) as reader, progress("replay") as advance:

@@ -14,7 +14,7 @@ from observer_core.cli.output import hint, json_line, progress, raw_line, say, s
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.ledger import Compared
+    from observer_core.runtime.audit.ledger import Compared
     from observer_core.storage.ledger import Anchor
 
 app = typer.Typer(help="Anchors over all journals, and exports for an auditor.", no_args_is_help=True)
@@ -34,8 +34,8 @@ def verify(
     Against those of the ledger itself, and against those that were kept outside: only these show
     that a whole journal was written anew. Exit code 1 at a fault, with the journal and from where on.
     """
-    from observer_core.runtime.ledger import inside, place_of
-    from observer_core.runtime.ledger import verify as compare
+    from observer_core.runtime.audit.ledger import inside, place_of
+    from observer_core.runtime.audit.ledger import verify as compare
     from observer_core.storage.ledger import LEDGER, read_anchors
 
     with reading(ctx) as reader, progress("ledger") as advance:
@@ -82,7 +82,7 @@ def anchor(
 
     The line of --json may be kept anywhere else; `ledger verify --anchors` takes it.
     """
-    from observer_core.runtime.ledger import Ledger, place_of
+    from observer_core.runtime.audit.ledger import Ledger, place_of
     from observer_core.shared.clock import SystemClock
 
     with reading(ctx) as reader:
@@ -125,7 +125,7 @@ def export(
     Records exactly as they are stored, the chain after each, what each decision follows from, and
     the anchors. What a decision of the range follows from is in it, where that is older, too.
     """
-    from observer_core.runtime.ledger_export import export as write
+    from observer_core.runtime.audit.export import export as write
 
     with reading(ctx) as reader:
         if domain is not None:

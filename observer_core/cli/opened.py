@@ -15,7 +15,7 @@ from observer_core.cli.invocation import Invocation
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.gate import Gate
+    from observer_core.runtime.gate.reader import Gate
     from observer_core.runtime.observer import Observer
     from observer_core.runtime.settings import Settings
     from observer_core.storage.journals import Journals
@@ -72,7 +72,7 @@ class Reader:
 @contextmanager
 def reading(ctx: typer.Context) -> Iterator[Reader]:
     """The stored journals; `InputError` where there are none yet."""
-    from observer_core.runtime.gate import Gate
+    from observer_core.runtime.gate.reader import Gate
     from observer_core.runtime.storages import open_storage, where
     from observer_core.shared.clock import SystemClock
     from observer_core.storage.journals import Journals

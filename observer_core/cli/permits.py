@@ -15,7 +15,7 @@ from observer_core.cli.output import json_line, say
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.permits import Verdict
+    from observer_core.runtime.audit.permits import Verdict
 
 app = typer.Typer(help="Receipts for allows, and the keys that sign them.", no_args_is_help=True)
 key = typer.Typer(help="The keys that sign receipts.", no_args_is_help=True)
@@ -48,8 +48,8 @@ def verify(
     Its signature, its time and, with --data, whether the journals are the ones it rests on.
     Exit code 1 when any of them fails.
     """
-    from observer_core.runtime.permits import trusted_keys
-    from observer_core.runtime.permits import verify as check
+    from observer_core.runtime.audit.permits import trusted_keys
+    from observer_core.runtime.audit.permits import verify as check
     from observer_core.shared.clock import SystemClock, parse_time
 
     trusted = trusted_keys(Invocation.of(ctx).settings(), keys or ())
@@ -98,7 +98,7 @@ def show(
     ] = "pem",
 ) -> None:
     """Print the public key, for whoever verifies."""
-    from observer_core.runtime.permits import signing_key, trusted_keys
+    from observer_core.runtime.audit.permits import signing_key, trusted_keys
     from observer_core.safety.signing import read_key_file
 
     settings = Invocation.of(ctx).settings()

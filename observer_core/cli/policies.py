@@ -15,8 +15,8 @@ from observer_core.shared.clock import format_duration
 
 if TYPE_CHECKING:
     from observer_core.decision_pipeline.config import DecisionConfig
-    from observer_core.runtime.policy_cases import Outcome
-    from observer_core.runtime.whatif import Backtest, Blocked, Flip, Flips, History
+    from observer_core.runtime.study.policy_cases import Outcome
+    from observer_core.runtime.study.whatif import Backtest, Blocked, Flip, Flips, History
     from observer_core.shared.records import Decision
 
 app = typer.Typer(help="Check, test and compare policies.", no_args_is_help=True)
@@ -37,7 +37,7 @@ def lint(file: File, as_json: Json = False) -> None:
     Errors keep it from being used; warnings are of what can never do what it says. Exit code 1 where
     there is any.
     """
-    from observer_core.runtime.policy_lint import lint as check
+    from observer_core.runtime.study.policy_lint import lint as check
 
     remarks = check(file)
     for remark in remarks:
@@ -71,7 +71,7 @@ def cases(
     Exit code 1 when a case is not as expected.
     """
     from observer_core.decision_pipeline.policy import load_policies
-    from observer_core.runtime.policy_cases import load_cases, run
+    from observer_core.runtime.study.policy_cases import load_cases, run
 
     config = _config(ctx, file)
     outcomes = [run(config, case) for case in load_cases(table_of_cases)]
@@ -97,7 +97,7 @@ def diff(
     Another verdict, scope or end of the same event or command. What follows from time alone, and the
     risk state, is left out: `observer whatif` shows it. Nothing is written.
     """
-    from observer_core.runtime.whatif import flips
+    from observer_core.runtime.study.whatif import flips
 
     config = _config(ctx, file)
     with reading(ctx) as reader:
@@ -116,8 +116,8 @@ def backtest(
     Scope by scope and in all, with the share of the time. Policies that only watch (shadow) are shown as
     if they blocked; the last line is without them. Nothing is written.
     """
-    from observer_core.runtime.whatif import acting
-    from observer_core.runtime.whatif import backtest as count
+    from observer_core.runtime.study.whatif import acting
+    from observer_core.runtime.study.whatif import backtest as count
 
     config = _config(ctx, file)
     with reading(ctx) as reader:
@@ -139,7 +139,7 @@ def whatif(
     Every decision that would not have been, or would have been: ends of blocks, escalations and the risk
     state too; then how long each scope would have been blocked. Nothing is written.
     """
-    from observer_core.runtime.whatif import difference
+    from observer_core.runtime.study.whatif import difference
 
     config = _config(ctx, policy)
     with reading(ctx) as reader:
@@ -162,7 +162,7 @@ def _config(ctx: typer.Context, file: Path) -> DecisionConfig:
 
 
 def _redecide(reader: Reader, domain: str, config: DecisionConfig) -> History:
-    from observer_core.runtime.whatif import redecide
+    from observer_core.runtime.study.whatif import redecide
 
     with progress(f"decide {domain}") as advance:
         return redecide(reader.journals, domain, config, advance)
@@ -245,7 +245,7 @@ def _tell_difference(
 
 def _tell_blocked(history: History, since_ns: int) -> None:
     """Every scope that is blocked for another time."""
-    from observer_core.runtime.whatif import Blocked, standing
+    from observer_core.runtime.study.whatif import Blocked, standing
 
     start = max(since_ns, history.began_ns)
     times: list[dict[str, Blocked]] = []

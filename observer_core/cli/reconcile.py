@@ -14,7 +14,7 @@ from observer_core.cli.output import json_line, say, table
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.runtime.reconcile import Reconciled
+    from observer_core.runtime.audit.reconcile import Reconciled
 
 _SHOWN = 20
 
@@ -90,9 +90,9 @@ def reconcile(
     By its receipt, else by the gate's record that it names, else by the newest allow before it that
     fits. Exit code 1 when a fill is in question; an allow that was not filled is none.
     """
-    from observer_core.runtime.fills import read_fills
-    from observer_core.runtime.permits import trusted_keys
-    from observer_core.runtime.reconcile import reconcile as compare
+    from observer_core.runtime.audit.fills import read_fills
+    from observer_core.runtime.audit.permits import trusted_keys
+    from observer_core.runtime.audit.reconcile import reconcile as compare
     from observer_core.shared.clock import parse_duration
 
     if len(delimiter) != 1:

@@ -14,9 +14,9 @@ from observer_core.cli.opened import reading
 from observer_core.cli.output import json_line, say, table
 
 if TYPE_CHECKING:
-    from observer_core.runtime.cost import Measured, Prices
-    from observer_core.runtime.feedback import Precision
-    from observer_core.runtime.gate_report import NonExecution
+    from observer_core.runtime.gate.report import NonExecution
+    from observer_core.runtime.study.cost import Measured, Prices
+    from observer_core.runtime.study.feedback import Precision
 
 app = typer.Typer(help="Reports.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ def cost(
 
     Simulated in memory, quiet, with the real stages and hints: nothing is asked of an account.
     """
-    from observer_core.runtime.cost import BUDGET, Prices, measure
+    from observer_core.runtime.study.cost import BUDGET, Prices, measure
 
     settings = Invocation.of(ctx).settings()
     table_of_prices = Prices.load(prices)
@@ -72,7 +72,7 @@ def detectors(
 
     Of the patterns that somebody has judged, with the 95 % interval of the true share.
     """
-    from observer_core.runtime.feedback import precision
+    from observer_core.runtime.study.feedback import precision
 
     with reading(ctx) as reader:
         found = [(name, row) for name in reader.domains(domain) for row in precision(reader.journals, name)]
@@ -115,7 +115,7 @@ def nonexecution(
 
     Of how much comes first: all that the gate recorded, and all that a policy matched.
     """
-    from observer_core.runtime.gate_report import non_execution
+    from observer_core.runtime.gate.report import non_execution
 
     with reading(ctx) as reader:
         found = []

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from observer_core.runtime.stored import Stored, at, between, by_id
+from observer_core.runtime.audit.stored import Stored, at, between, by_id
 from observer_core.shared.records import AnyRecord
 from observer_core.storage.journal import Journal
 

@@ -11,7 +11,7 @@ from observer_core.cli.opened import reading
 from observer_core.cli.output import hint, json_line, progress, say, table
 
 if TYPE_CHECKING:
-    from observer_core.runtime.tune import Proposal, Tuned
+    from observer_core.runtime.study.tune import Proposal, Tuned
 
 
 def tune(
@@ -35,8 +35,8 @@ def tune(
     The recogniser runs over the stored snapshots with a ladder of thresholds; the rate is shared
     evenly by the patterns that alarm. Nothing is changed: what is proposed is printed as a diff.
     """
-    from observer_core.runtime.tune import diff
-    from observer_core.runtime.tune import tune as run
+    from observer_core.runtime.study.tune import diff
+    from observer_core.runtime.study.tune import tune as run
 
     patterns = [name.strip() for name in (pattern or "").split(",") if name.strip()]
     with reading(ctx) as reader, progress("tune") as advance:
@@ -113,7 +113,7 @@ def _total(proposals: tuple[Proposal, ...]) -> tuple[str, ...]:
 
 
 def _warnings(found: Tuned) -> list[str]:
-    from observer_core.runtime.tune import ENOUGH
+    from observer_core.runtime.study.tune import ENOUGH
 
     said = []
     if found.expected < ENOUGH:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from observer_core.runtime.following import Follower
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.shared.records import Decision, Event

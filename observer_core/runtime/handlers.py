@@ -21,12 +21,12 @@ import structlog
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.logs.configure import configure_for_host
+from observer_core.runtime.audit.ledger import Anchoring
 from observer_core.runtime.collecting import Bulkhead, Circuit
 from observer_core.runtime.deliveries import deliverer, subscriptions
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
-from observer_core.runtime.ledger import Anchoring
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes, source_of

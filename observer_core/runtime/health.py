@@ -31,7 +31,7 @@ from typing import Any, Final, Literal
 import observer_core
 from observer_core.logs.redaction import without_paths
 from observer_core.runtime.chain import RecentChain
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.source_kinds import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
 from observer_core.shared.canonical import encode

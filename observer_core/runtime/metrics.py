@@ -27,7 +27,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 
 from observer_core.runtime.delays import delay_of
 from observer_core.runtime.deliveries import progress, subscriptions
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ObserverError

@@ -32,7 +32,7 @@ from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.routing import InhibitConfig, RouteConfig, RoutingConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.pattern_record.config import RecogniserConfig
-from observer_core.runtime.ledger_config import LedgerConfig
+from observer_core.runtime.audit.ledger_config import LedgerConfig
 from observer_core.runtime.paths import Paths
 from observer_core.runtime.source_kinds import (
     LIVE,

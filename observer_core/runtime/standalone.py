@@ -23,13 +23,13 @@ from typing import Protocol
 import structlog
 
 from observer_core.logs.configure import configure
+from observer_core.runtime.audit.ledger import Anchoring
 from observer_core.runtime.console import Console
 from observer_core.runtime.deliveries import Deliveries
 from observer_core.runtime.following import Logbook
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.ingest import RecordingFeed
-from observer_core.runtime.ledger import Anchoring
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment

@@ -19,14 +19,14 @@ from starlette.routing import Route
 import observer_core
 from observer_core.decision_pipeline.gate import Answer, GateAnswer
 from observer_core.runtime import metrics as prometheus
-from observer_core.runtime.gate import Gate
-from observer_core.runtime.gate_changes import Changes
-from observer_core.runtime.gate_desk import GateDesk, Question
+from observer_core.runtime.audit.permits import Permits
+from observer_core.runtime.gate.changes import Changes
+from observer_core.runtime.gate.desk import GateDesk, Question
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import MEDIA_TYPE as HEALTH
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.permits import Permits
 from observer_core.shared.clock import parse_time
 from observer_core.shared.errors import InputError
 from observer_core.snapshot_engine.names import fault

@@ -16,7 +16,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from observer_core.runtime.gate_changes import Changes
+from observer_core.runtime.gate.changes import Changes
 from observer_core.web.problems import Problem
 
 MAX_WAIT_S: Final = 55.0

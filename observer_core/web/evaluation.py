@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from observer_core.logs.redaction import without_paths
-from observer_core.runtime.gate_desk import Answered, GateDesk, Question
+from observer_core.runtime.gate.desk import Answered, GateDesk, Question
 from observer_core.shared.clock import format_time
 from observer_core.shared.errors import InputError, ObserverError
 from observer_core.snapshot_engine.names import fault

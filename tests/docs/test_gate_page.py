@@ -13,8 +13,9 @@ from starlette.testclient import TestClient
 
 from observer_core.decision_pipeline import gate as gate_rules
 from observer_core.decision_pipeline import intents
-from observer_core.runtime import gate_desk, settings
-from observer_core.runtime.gate import Gate
+from observer_core.runtime import settings
+from observer_core.runtime.gate import desk as gate_desk
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from observer_core.cli.app import app
-from observer_core.runtime.ledger_config import BlobPlace, FilePlace, WebhookPlace
-from observer_core.runtime.reconcile import CODES
+from observer_core.runtime.audit.ledger_config import BlobPlace, FilePlace, WebhookPlace
+from observer_core.runtime.audit.reconcile import CODES
 from observer_core.runtime.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,8 +12,8 @@ from observer_core.decision_pipeline.non_execution import CHECKS
 from observer_core.decision_pipeline.policy import Policy, PolicyMatch, load_policies
 from observer_core.decision_pipeline.presets import DEFAULT_POLICIES
 from observer_core.decision_pipeline.signals import ABSENCES
-from observer_core.runtime.policy_cases import load_cases, run
-from observer_core.runtime.policy_lint import CONDITIONS, lint, strange
+from observer_core.runtime.study.policy_cases import load_cases, run
+from observer_core.runtime.study.policy_lint import CONDITIONS, lint, strange
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "policies.md").read_text("utf-8")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from observer_core.automation.dead_letters import DeadLetters
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.handlers import Handlers, options
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import replay
 from observer_core.runtime.settings import Settings, load
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Decision, Event, Snapshot

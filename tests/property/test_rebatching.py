@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from observer_core.runtime.replay import replay
+from observer_core.runtime.audit.replay import replay
 from observer_core.storage.memory import MemoryStorage
 from tests.support.market import START_MINUTE, heads, observer, take
 

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.handlers import STAGES
-from observer_core.runtime.replay import replay
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.records import Decision, Event
 from observer_core.storage.journals import Journals

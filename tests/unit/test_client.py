@@ -17,8 +17,8 @@ import pytest
 
 from observer_core import client
 from observer_core.client import Answer, Change, Gate, drill
-from observer_core.runtime import gate as runtime_gate
 from observer_core.runtime import operate
+from observer_core.runtime.gate import reader as runtime_gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
-from observer_core.runtime.replay import replay
+from observer_core.runtime.audit.replay import replay
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Decision, Event

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime import replay as replaying
+from observer_core.runtime.audit import replay as replaying
 from tests.unit.cli.conftest import SILENT_FROM, START_MINUTE, Observer, run
 
 

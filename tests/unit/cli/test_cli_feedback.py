@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.runtime.feedback import Precision
+from observer_core.runtime.study.feedback import Precision
 from tests.unit.cli.conftest import Observer, run
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.runtime.gate import Gate
-from observer_core.runtime.gate_desk import GateDesk, Question
+from observer_core.runtime.gate.desk import GateDesk, Question
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load
 from observer_core.shared.clock import format_time

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.runtime.gate import Gate
-from observer_core.runtime.gate_desk import GateDesk, Question
+from observer_core.runtime.audit.permits import Permits
+from observer_core.runtime.gate.desk import GateDesk, Question
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer as Core
-from observer_core.runtime.permits import Permits
 from observer_core.runtime.settings import load
 from observer_core.shared.clock import format_time
 from tests.unit.cli.conftest import run

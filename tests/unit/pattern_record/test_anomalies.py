@@ -12,7 +12,7 @@ from observer_core.pattern_record.config import AnomalyPattern, RecogniserConfig
 from observer_core.pattern_record.detectors.anomaly import Anomaly
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.pattern_record.state import RecogniserState
-from observer_core.runtime.detecting import detect
+from observer_core.runtime.study.detecting import detect
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import RecordError
 from observer_core.shared.records import PatternRecord, Snapshot

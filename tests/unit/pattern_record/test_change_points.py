@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from observer_core.pattern_record.change_points import FULL, ChangePointFamily, Times
 from observer_core.pattern_record.config import ChangePointPattern, RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
-from observer_core.runtime.detecting import detect
+from observer_core.runtime.study.detecting import detect
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import RecordError
 from observer_core.shared.records import PatternRecord, Snapshot

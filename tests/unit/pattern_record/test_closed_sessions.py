@@ -16,7 +16,7 @@ from observer_core.pattern_record.config import RecogniserConfig, Stale
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.pattern_record.state import _ARRAYS, RecogniserState
 from observer_core.pattern_record.window import FLOAT_ROWS, ONSETS
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.shared.clock import SECOND, ManualClock, parse_time
 from observer_core.shared.ids import shard_of
 from observer_core.shared.records import PatternRecord, Snapshot

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from observer_core.runtime.audit.ledger import AGAIN_NS, Anchoring, Compared, Ledger, inside, place_of, verify
+from observer_core.runtime.audit.ledger_config import LedgerConfig
 from observer_core.runtime.console import Console
-from observer_core.runtime.ledger import AGAIN_NS, Anchoring, Compared, Ledger, inside, place_of, verify
-from observer_core.runtime.ledger_config import LedgerConfig
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.standalone import Standalone
 from observer_core.shared.clock import SECOND, ManualClock

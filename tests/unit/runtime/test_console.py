@@ -10,7 +10,7 @@ from rich.console import Console as Terminal
 
 from observer_core.runtime import console as module
 from observer_core.runtime.console import Console
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from tests.support.market import MINUTES, observer, recording, take
 

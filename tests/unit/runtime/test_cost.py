@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime.cost import BUDGET, MONTH_S, Prices, measure
 from observer_core.runtime.settings import Settings, load
+from observer_core.runtime.study.cost import BUDGET, MONTH_S, Prices, measure
 from observer_core.shared.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from observer_core.decision_pipeline.gate import GateAnswer
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.audit.replay import computed, replay
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import computed, replay
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.ids import shard_of
 from observer_core.shared.records import Decision, Event, PatternRecord, Snapshot

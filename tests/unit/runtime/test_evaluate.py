@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.runtime.evaluate import Alarm, Label, evaluate, read_labels
+from observer_core.runtime.study.evaluate import Alarm, Label, evaluate, read_labels
 from observer_core.shared.clock import SECOND, parse_time
 from observer_core.shared.errors import InputError
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer_core.runtime.explain import Curve, Explainer, Step, find
-from observer_core.runtime.explain_picture import picture
-from observer_core.runtime.stored import Stored
+from observer_core.runtime.audit.explain import Curve, Explainer, Step, find
+from observer_core.runtime.audit.picture import picture
+from observer_core.runtime.audit.stored import Stored
 from observer_core.shared.errors import InputError
 from tests.support.allows import BTC, Desk, answer, decision
 from tests.support.toys import START_NS, note

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from observer_core.runtime.fills import Fill, read_fills
+from observer_core.runtime.audit.fills import Fill, read_fills
 from observer_core.shared.errors import InputError
 from tests.support.toys import START_NS
 

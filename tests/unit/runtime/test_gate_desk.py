@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observer_core.runtime import gate_desk
-from observer_core.runtime.gate import Gate
-from observer_core.runtime.gate_desk import Answered, GateDesk, Question
-from observer_core.runtime.gate_report import asked_nearest, non_execution
+from observer_core.runtime.audit.replay import replay
+from observer_core.runtime.gate import desk as gate_desk
+from observer_core.runtime.gate.desk import Answered, GateDesk, Question
+from observer_core.runtime.gate.reader import Gate
+from observer_core.runtime.gate.report import asked_nearest, non_execution
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import replay
 from observer_core.runtime.settings import load
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, Conflict, InputError, StorageUnavailable

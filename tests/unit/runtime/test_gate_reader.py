@@ -11,7 +11,7 @@ from observer_core.decision_pipeline.gate import GateAnswer
 from observer_core.decision_pipeline.pipeline import DecisionPipeline
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime import operate
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import InputError

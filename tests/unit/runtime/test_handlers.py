@@ -9,8 +9,8 @@ import pytest
 
 from observer_core.runtime import handlers as runtime
 from observer_core.runtime import operate
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.handlers import STAGES, of_process
-from observer_core.runtime.replay import replay
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import InputError

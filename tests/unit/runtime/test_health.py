@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import replay
 from observer_core.shared.errors import DomainMismatch, InputError, StorageFull
 from observer_core.shared.records import Decision, PatternRecord, Snapshot
 from observer_core.snapshot_engine.recorded.content import RecordingError

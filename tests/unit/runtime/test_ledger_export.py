@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from observer_core.runtime.ledger import Ledger
-from observer_core.runtime.ledger_export import INSTRUCTIONS, MANIFEST, export
+from observer_core.runtime.audit.export import INSTRUCTIONS, MANIFEST, export
+from observer_core.runtime.audit.ledger import Ledger
 from observer_core.shared.clock import ManualClock
 from observer_core.shared.errors import InputError
 from observer_core.shared.ids import parse_ref

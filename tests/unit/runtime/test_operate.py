@@ -10,7 +10,7 @@ import pytest
 from observer_core.event_bus.publisher import Publisher
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime import operate
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Note, PatternRecord, Snapshot

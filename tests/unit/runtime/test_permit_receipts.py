@@ -9,7 +9,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from observer_core.runtime.permits import Permits, signing_key, trusted_keys, verify
+from observer_core.runtime.audit.permits import Permits, signing_key, trusted_keys, verify
 from observer_core.runtime.settings import Settings
 from observer_core.safety.signing import SigningKey, write_key_file
 from observer_core.shared.canonical import encode

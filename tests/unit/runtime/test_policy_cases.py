@@ -9,7 +9,7 @@ import pytest
 
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.policy import Policy
-from observer_core.runtime.policy_cases import Case, Outcome, load_cases, run
+from observer_core.runtime.study.policy_cases import Case, Outcome, load_cases, run
 from observer_core.shared.errors import ConfigError
 
 HALT = Policy.model_validate(

@@ -13,7 +13,7 @@ from observer_core.event_bus.publisher import _FEED_TYPES
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.findings import DETECTORS
 from observer_core.pattern_record.market.family import MarketPatterns
-from observer_core.runtime.policy_lint import _FEEDS, CONDITIONS, EVIDENCE, lint, strange
+from observer_core.runtime.study.policy_lint import _FEEDS, CONDITIONS, EVIDENCE, lint, strange
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.records import Event, PatternRecord
 from observer_core.storage.memory import MemoryStorage

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from observer_core.runtime.fills import Fill
-from observer_core.runtime.permits import Permits
-from observer_core.runtime.reconcile import CODES, Reconciled, reconcile
+from observer_core.runtime.audit.fills import Fill
+from observer_core.runtime.audit.permits import Permits
+from observer_core.runtime.audit.reconcile import CODES, Reconciled, reconcile
 from observer_core.safety.signing import SigningKey
 from observer_core.shared.clock import SECOND
 from observer_core.storage.journal import Commit

@@ -10,8 +10,8 @@ import pytest
 
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime import operate
+from observer_core.runtime.audit.replay import Replayed, digest_of, replay
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import Replayed, digest_of, replay
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import StorageUnavailable

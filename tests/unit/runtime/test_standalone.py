@@ -17,10 +17,10 @@ import structlog
 
 import observer_core.runtime.standalone as module
 from observer_core.logs.configure import Logs, configure
+from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.console import Console
 from observer_core.runtime.ingest import RecordingFeed
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import replay
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.standalone import Standalone, run, single_instance
 from observer_core.shared.errors import ConfigError, InputError, StorageFull, StorageUnavailable

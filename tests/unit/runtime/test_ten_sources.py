@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 import observer_core
+from observer_core.runtime.audit.replay import computed, replay
 from observer_core.runtime.collecting import Circuit
 from observer_core.runtime.console import Console
 from observer_core.runtime.handlers import Handlers
-from observer_core.runtime.replay import computed, replay
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.sources import LiveSource
 from observer_core.runtime.standalone import Standalone

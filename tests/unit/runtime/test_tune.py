@@ -12,7 +12,7 @@ import pytest
 from observer_core.pattern_record.config import AnomalyPattern, RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.settings import Settings
-from observer_core.runtime.tune import ENOUGH, TUNABLES, Tunable, Tuned, diff, tune
+from observer_core.runtime.study.tune import ENOUGH, TUNABLES, Tunable, Tuned, diff, tune
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import InputError
 from observer_core.shared.ids import shard_of

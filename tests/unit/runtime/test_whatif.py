@@ -10,9 +10,17 @@ import pytest
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.policy import Policy
 from observer_core.runtime import operate
+from observer_core.runtime.audit.replay import digest_of
 from observer_core.runtime.observer import Observer
-from observer_core.runtime.replay import digest_of
-from observer_core.runtime.whatif import Blocked, acting, backtest, difference, flips, redecide, standing
+from observer_core.runtime.study.whatif import (
+    Blocked,
+    acting,
+    backtest,
+    difference,
+    flips,
+    redecide,
+    standing,
+)
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Decision, Note
 from observer_core.storage.memory import MemoryStorage

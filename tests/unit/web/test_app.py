@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer

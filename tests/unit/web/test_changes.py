@@ -12,7 +12,7 @@ import pytest
 from test_app import Site, assert_problem
 
 from observer_core.runtime import operate
-from observer_core.runtime.gate_changes import Changes
+from observer_core.runtime.gate.changes import Changes
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Note
 from observer_core.storage.journal import Commit

@@ -12,7 +12,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from observer_core.runtime import handlers as runtime
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.handlers import Handlers
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer

@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from observer_core.runtime import settings as configured
-from observer_core.runtime.ledger_config import BlobPlace, FilePlace, WebhookPlace
+from observer_core.runtime.audit.ledger_config import BlobPlace, FilePlace, WebhookPlace
 from observer_core.runtime.settings import Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import Conflict, ObserverError

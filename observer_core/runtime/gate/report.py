@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from observer_core.decision_pipeline.gate import UNKNOWN_CODES
 from observer_core.decision_pipeline.policy import RESERVED
-from observer_core.runtime.gate_journal import NOT_RECORDED, journal_name
+from observer_core.runtime.gate.journal import NOT_RECORDED, journal_name
 from observer_core.shared.records import Decision, Evaluation, Note
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from observer_core.runtime.stored import Stored, at, by_id
+from observer_core.runtime.audit.stored import Stored, at, by_id
 from observer_core.shared.canonical import Fragment, encode
 from observer_core.shared.clock import format_duration, format_time
 from observer_core.shared.errors import InputError, NotFound

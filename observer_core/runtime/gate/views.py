@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from observer_core.decision_pipeline.gate import GateInputs, SourceState
 from observer_core.decision_pipeline.intents import MID, Reference
-from observer_core.runtime.gate import Gate
+from observer_core.runtime.gate.reader import Gate
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import StorageUnavailable

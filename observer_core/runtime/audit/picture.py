@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-from observer_core.runtime.explain import Curve, Step
+from observer_core.runtime.audit.explain import Curve, Step
 from observer_core.shared.clock import SECOND, format_time
 
 _WIDTH: Final = 980

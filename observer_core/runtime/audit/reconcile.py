@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from observer_core.decision_pipeline.history import Standing
 from observer_core.decision_pipeline.scopes import DOMAIN, source_scope, subject_scope
-from observer_core.runtime.fills import Fill
-from observer_core.runtime.permits import verify
+from observer_core.runtime.audit.fills import Fill
+from observer_core.runtime.audit.permits import verify
 from observer_core.safety.signing import PublicKey
 from observer_core.shared.clock import format_duration, format_time
 from observer_core.shared.errors import InputError

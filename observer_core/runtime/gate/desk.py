@@ -27,9 +27,9 @@ from observer_core.decision_pipeline.gate import (
     evaluate,
 )
 from observer_core.decision_pipeline.intents import KEPT, IntentRules, Reference, Sent, check
-from observer_core.runtime.gate import Gate
-from observer_core.runtime.gate_journal import GateJournal, Missed, journal_name
-from observer_core.runtime.gate_views import LIVE, DomainView, Views
+from observer_core.runtime.gate.journal import GateJournal, Missed, journal_name
+from observer_core.runtime.gate.reader import Gate
+from observer_core.runtime.gate.views import LIVE, DomainView, Views
 from observer_core.runtime.observer import Observer
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND

@@ -1,0 +1,1 @@
+"""What an auditor asks for: recomputation, explanation, ledger, permits, reconciliation."""
