@@ -29,7 +29,7 @@ def desk(own: Path) -> Path:
     permits = Permits.of(core.settings, core.journals)
     assert permits is not None
     for resource in ("C/USD", "B/USD"):
-        found = gate.ask(Question(caller="mm", action="trade", resource=resource)).result(10)
+        found = gate.ask(Question(caller="mm", action="trade", resource=resource, domain="desk")).result(10)
         if found.ref is not None and found.allowed:
             (own / "receipt").write_text(permits.permit_for(found.ref) + "\n")
             (own / "at").write_text(format_time(found.now_ns))

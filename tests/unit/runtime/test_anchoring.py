@@ -195,7 +195,7 @@ class TestSchedule:
     @pytest.fixture
     def place(self, monkeypatch: pytest.MonkeyPatch) -> Place:
         place = Place()
-        monkeypatch.setattr("observer_core.runtime.ledger.place_of", lambda settings: place)
+        monkeypatch.setattr("observer_core.runtime.audit.ledger.place_of", lambda settings: place)
         return place
 
     @pytest.fixture

@@ -168,6 +168,7 @@ def test_four_log_files_hold_json_lines(tmp_path: Path, logs: Logs) -> None:
     with Running(settings_of(tmp_path)) as running:
         eventually(running.done)
         eventually(lambda: "block" in (tmp_path / "logs/decision.log").read_text())
+        eventually(lambda: "recording is at its end" in (tmp_path / "logs/observer.log").read_text())
     found = {
         name: lines(tmp_path / "logs" / f"{name}.log")
         for name in ("observer", "snapshot", "pattern", "decision")
