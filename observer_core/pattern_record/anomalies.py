@@ -72,6 +72,8 @@ class Anomalies:
         if plan.span is not None:
             scores = self._in_place(own, plan)
             score = scores.observe(values, at)
+            if not scores.fired:
+                return []
             block = scores.values
         else:
             block, season = own.values[:, plan.columns], own.season[:, plan.columns]

@@ -185,7 +185,7 @@ class ChangePointPattern(Config):
     subjects: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     fields: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     most: Annotated[int, within(1, 4096, "series")] = 64
-    shape: bool = True
+    shape: bool = False
     severity: Severity = Severity()
 
 

@@ -193,7 +193,7 @@ class _Block:
         self.range, self.reach, self.floor, self.a = np.empty((4, m))
         self.score = np.empty(m) if score is None else score
         self.flag, self.far = np.empty(m, np.bool_), np.empty((2, m), np.bool_)
-        self.old = self.seasoned = self.filled = False
+        self.old = self.seasoned = self.filled = self.fired = False
         self.muted, self.idle = True, 0
 
 
@@ -211,7 +211,15 @@ class AnomalyScore:
         self._c = _Numbers(config)
         self._alpha = constant(0.3 * min(1.0, SLOTS / period) if period else 0.0)
         n = values.shape[1]
+        # One series is computed twice, side by side: NumPy takes 0.7 µs to change a single number in place,
+        # and 0.3 µs for two.
+        self._single = n == 1
+        if self._single:
+            values, season, n = np.repeat(values, 2, axis=1), np.repeat(season, 2, axis=1), 2
+        self._twin_values, self._twin_season = values, season
         self._score = np.zeros(n)
+        self.fired = False
+        """Whether a score of the last observation may be an alarm; False: none is."""
         cuts = [slice(a, min(a + CHUNK, n)) for a in range(0, n, CHUNK)]
         self._chunks = [(cut, _Block(values[:, cut], season[:, cut], self._score[cut])) for cut in cuts]
 
@@ -223,6 +231,8 @@ class AnomalyScore:
 
     def resume(self) -> None:
         """Others have observed: nothing is known of these columns but that they are no younger."""
+        if self._single:
+            self._twin_values[:], self._twin_season[:] = self.values, self.season
         for _, block in self._chunks:
             block.muted, block.idle = True, 0
 
@@ -232,6 +242,7 @@ class AnomalyScore:
         The answer is overwritten by the next call.
         """
         slot = at % self.period * len(self.season) // self.period if self.period else -1
+        self.fired = False
         for columns, block in self._chunks:
             np.add(x if len(self._chunks) == 1 else x[columns], _ZERO, out=block.x)  # makes −0 a 0
             np.abs(block.x, out=block.a)
@@ -239,13 +250,21 @@ class AnomalyScore:
             present, size = np.count_nonzero(block.flag), len(block.flag)
             if present == size:
                 self._step(block, slot)
+                self.fired = self.fired or block.fired
             elif 2 * present > size:
                 self._all_but(block, slot, np.flatnonzero(~block.flag))
+                self.fired = True
             elif present:
                 self._only(block, slot, np.flatnonzero(block.flag))
+                self.fired = True
             else:
                 block.score[:] = 0.0
-        return self._score
+        if not self._single:
+            return self._score
+        self.values[:] = self._twin_values[:, :1]
+        if slot >= 0:
+            self.season[slot] = self._twin_season[slot, 0]
+        return self._score[:1]
 
     def _all_but(self, block: _Block, slot: int, missing: NDArray[np.intp]) -> None:
         values = block.values[:, missing]
@@ -393,7 +412,8 @@ class AnomalyScore:
             np.subtract(s.quiet, _ONE, out=s.quiet, where=s.flag)
             s.muted = bool(np.count_nonzero(s.flag))
         np.greater_equal(s.score, _HALF, out=s.flag)
-        if np.count_nonzero(s.flag):
+        s.fired = bool(np.count_nonzero(s.flag))
+        if s.fired:
             np.add(s.limit, c.rise, out=s.limit, where=s.flag)
             np.copyto(s.quiet, c.refractory, where=s.flag)
             s.muted = True

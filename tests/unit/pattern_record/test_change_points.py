@@ -24,7 +24,8 @@ from observer_core.snapshot_engine.recorded.mapping import RecordingConfig
 STEP = 60 * SECOND
 START = 1_700_000_000 * SECOND
 SHIFT = 150
-CONFIG = ChangePointPattern(shape=False)
+CONFIG = ChangePointPattern()
+SHAPES = ChangePointPattern(shape=True)
 
 
 def value(n: int, subject: str = "a", jump: float = 5.0) -> float:
@@ -113,7 +114,7 @@ def test_the_changes_are_those_of_detect_on_the_same_values(signal: object, tmp_
     path.write_text("ts,load\n" + "".join(f"{(START + n * STEP) // SECOND},{x}\n" for n, x in rows))
     mapping = RecordingConfig(time="ts", zone="UTC", fields=("load",), subject_name="a")
     found = detect(path, mapping, change_points=True).changes["load"]
-    run = Run(ChangePointPattern())
+    run = Run(SHAPES)
     for n, x in rows:
         run.give(n, {"a": x})
     assert run.changes() == [(change.onset, change.declared, change.kind) for change in found] != []
@@ -121,7 +122,7 @@ def test_the_changes_are_those_of_detect_on_the_same_values(signal: object, tmp_
 
 
 def test_a_change_of_shape_is_one_without_direction() -> None:
-    run = Run(ChangePointPattern())
+    run = Run(SHAPES)
     for n in range(900):
         run.give(n, {"a": beat(n)})
     assert "shape" in [kind for _, _, kind in run.changes()]
@@ -144,7 +145,7 @@ def test_a_state_that_was_dumped_goes_on_with_equal_records(stop: int) -> None:
 
 
 def test_a_state_with_shapes_carries_over_wherever_it_is_dumped() -> None:
-    through, resumed = Run(ChangePointPattern()), Run(ChangePointPattern())
+    through, resumed = Run(SHAPES), Run(SHAPES)
     for n in range(800):
         through.give(n, {"a": beat(n)})
         resumed.give(n, {"a": beat(n)})
@@ -164,7 +165,7 @@ def test_a_series_alone_and_among_others_in_any_order_has_the_same_changes() -> 
 
 
 def test_only_series_that_match_are_watched() -> None:
-    run = Run(ChangePointPattern(subjects=("web-*", "db"), fields=("l?ad",), shape=False))
+    run = Run(ChangePointPattern(subjects=("web-*", "db"), fields=("l?ad",)))
     for n in range(SHIFT + 60):
         run.give(2 * n, {"web-1": value(n), "db": value(n), "mail": value(n)}, at=n * STEP)
         run.give(2 * n + 1, {"db": value(n)}, field="users", at=n * STEP + SECOND)
@@ -173,7 +174,7 @@ def test_only_series_that_match_are_watched() -> None:
 
 
 def test_the_first_that_appear_are_watched_and_the_rest_is_told_once() -> None:
-    run = Run(ChangePointPattern(most=2, shape=False))
+    run = Run(ChangePointPattern(most=2))
     for n in range(SHIFT + 80):
         values = {"d": math.nan, "a": value(n)} if n < 5 else {s: value(n, s) for s in "dcab"}
         run.give(n, values)
@@ -188,7 +189,7 @@ def test_the_first_that_appear_are_watched_and_the_rest_is_told_once() -> None:
 
 
 def test_subjects_that_belong_to_another_shard_make_room() -> None:
-    config = ChangePointPattern(most=2, shape=False)
+    config = ChangePointPattern(most=2)
     run = Run(config)
     for n in range(30):
         run.give(n, {subject: value(n, subject) for subject in "abcdefgh"})
@@ -225,7 +226,7 @@ def test_series_that_come_go_and_return_have_the_onset_of_their_own_observations
 
 
 def test_bad_input_neither_breaks_nor_is_told() -> None:
-    run = Run(ChangePointPattern())
+    run = Run(SHAPES)
     rows = [math.nan, 1e300, -1e300, 0.0, -0.0, 5e-324, 1e17, math.inf]
     with np.errstate(all="raise", under="ignore"):
         for n in range(400):
@@ -247,11 +248,11 @@ def test_ten_thousand_series_at_once_are_no_change() -> None:
 
 
 def test_a_configuration_that_asks_for_less_forgets_the_rest() -> None:
-    run = Run(ChangePointPattern())
+    run = Run(SHAPES)
     for n in range(30):
         run.give(n, {"a": value(n), "b": value(n), "c": value(n)})
-    family = ChangePointFamily(ChangePointPattern(subjects=("b", "c"), most=1, shape=False))
-    own = family.load(ChangePointFamily(ChangePointPattern()).dump(run.state.families["change_points"]))
+    family = ChangePointFamily(ChangePointPattern(subjects=("b", "c"), most=1))
+    own = family.load(ChangePointFamily(SHAPES).dump(run.state.families["change_points"]))
     assert list(own.watched) == [("b", "load")]
     assert own.watched["b", "load"].points.shape_bytes == 0
 
@@ -268,7 +269,7 @@ def test_other_bytes_are_no_state() -> None:
 
 
 def test_the_state_of_a_series_is_bounded() -> None:
-    family, run = ChangePointFamily(ChangePointPattern()), Run(ChangePointPattern())
+    family, run = ChangePointFamily(SHAPES), Run(SHAPES)
     for n in range(3000):
         run.give(n, {"a": beat(n % 600)})
     watch = run.state.families["change_points"].watched["a", "load"]
