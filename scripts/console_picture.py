@@ -18,7 +18,7 @@ from observer_core.web.server import WebServer
 
 ROOT = Path(__file__).parent.parent
 PICTURE = ROOT / "docs" / "images" / "console.svg"
-SECONDS = 5.0
+SECONDS = 7.0
 
 
 def main() -> None:
