@@ -74,8 +74,20 @@ class Hold:
 
 
 @dataclass(slots=True)
+class _Ready:
+    """What follows from a state's subscriptions and silences, worked out once."""
+
+    subscribers: dict[str, Subscription]
+    silencing: dict[str, Matcher]
+    places: dict[Facts, tuple[dict[str, Node | None], dict[str, tuple[str, ...]]]]
+
+
+@dataclass(slots=True)
 class RouterState:
-    """`seen`: how far each stream was read; `since`: from where on each subscription has been routed."""
+    """`seen`: how far each stream was read; `since`: from where on each subscription has been routed.
+
+    `ready` is a cache, no part of the state.
+    """
 
     time_ns: int = 0
     seen: dict[str, int] = field(default_factory=dict)
@@ -88,6 +100,12 @@ class RouterState:
     groups: dict[tuple[str, str, tuple[str, ...]], Group] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
     views_version: int = 0
+    ready: _Ready | None = None
+
+    def changed(self) -> None:
+        """Subscriptions or silences are others now."""
+        self.views_version += 1
+        self.ready = None
 
 
 class Router:
@@ -109,10 +127,6 @@ class Router:
         self._routing = routing or RoutingConfig()
         self._root, self._named = Node(self._routing.route), self._routing.named()
         self._rules = [(rule, Matcher(rule.when), Matcher(rule.mute)) for rule in self._routing.inhibit]
-        self._compiled: dict[str, Subscription] = {}
-        self._silencing: dict[str, Matcher] = {}
-        self._places: dict[Facts, tuple[dict[str, Node | None], dict[str, tuple[str, ...]]]] = {}
-        self._placed_at = -1
 
     def config(self) -> Mapping[str, Any]:
         return {
@@ -193,28 +207,31 @@ class Router:
     def _begin(self, state: RouterState) -> RouterState:
         """The configured subscriptions of this epoch: new ones are routed from here on."""
         wanted = {*self._given, *state.added} - state.removed
+        removed = state.removed & self._given.keys()
+        if wanted == state.since.keys() and removed == state.removed:
+            return state
         for name in wanted - state.since.keys():
             state.since[name] = {**state.seen, "time_ns": state.time_ns}
         for name in state.since.keys() - wanted:
             del state.since[name]
             state.paused.discard(name)
-        state.removed &= self._given.keys()
-        state.views_version += 1
+        state.removed = removed
+        state.changed()
         return state
 
-    def _subscribers(self, state: RouterState) -> dict[str, Subscription]:
-        if self._placed_at != state.views_version:
-            self._placed_at = state.views_version
-            self._places.clear()
-            self._compiled = {}
-            for name in sorted(state.since):
-                added = state.added.get(name)
-                config = SubscriptionConfig(**added) if added else self._given[name]
-                self._compiled[name] = Subscription(config)
-            self._silencing = {
+    def _ready(self, state: RouterState) -> _Ready:
+        if state.ready is None:
+            subscribers = {
+                name: Subscription(
+                    SubscriptionConfig(**added) if (added := state.added.get(name)) else self._given[name]
+                )
+                for name in sorted(state.since)
+            }
+            silencing = {
                 ref: Matcher(RecordMatch(**silence["match"])) for ref, silence in state.silences.items()
             }
-        return self._compiled
+            state.ready = _Ready(subscribers, silencing, {})
+        return state.ready
 
     def _subscription(self, state: RouterState, body: Mapping[str, Any]) -> Note:
         """Adds, pauses, resumes or removes one; what cannot be done is recorded with the reason."""
@@ -249,7 +266,7 @@ class Router:
         else:
             refused = f"action: expected add, pause, resume or remove, found {action!r}"
             return self._note(state, "subscription", {**told, "name": name, "refused": refused})
-        state.views_version += 1
+        state.changed()
         return self._note(state, "subscription", {**told, "name": name})
 
     # ------------------------------------------------------------------ silences
@@ -268,7 +285,7 @@ class Router:
         state.silences[ref] = {"id": ref, "begun": False, **asked.canonical()}
         state.timers.arm(asked.end_ns, "silence-end", ref)
         state.timers.arm(max(asked.start_ns, state.time_ns), "silence-begin", ref)
-        state.views_version += 1
+        state.changed()
         return self._fire(state, state.time_ns)
 
     def _end_silence(self, state: RouterState, ref: str, body: Mapping[str, Any]) -> list[Record]:
@@ -279,19 +296,19 @@ class Router:
         del state.silences[ref]
         state.timers.disarm("silence-begin", ref)
         state.timers.disarm("silence-end", ref)
-        state.views_version += 1
+        state.changed()
         return [self._note(state, "silence", {**told, "state": "ended"})]
 
     # ------------------------------------------------------------------ routing
 
     def _route(self, state: RouterState, record: Event | Decision, ref: str) -> Route:
         facts = facts_of(record)
-        subscribers = self._subscribers(state)
-        places, refused = self._place(record, facts, subscribers)
-        muted = self._muted(state, facts)
+        ready = self._ready(state)
+        places, refused = self._place(record, facts, ready)
+        muted = self._muted(state, facts, ready)
         to, grouped, stopped = [], [], dict(refused)
         for name, node in places.items():
-            if muted and not subscribers[name].config.always:
+            if muted and not ready.subscribers[name].config.always:
                 stopped[muted] = (*stopped.get(muted, ()), name)
             elif node is None or node.grouping is None:
                 to.append(name)
@@ -302,10 +319,10 @@ class Router:
         return Route(ref=ref, to=tuple(to), grouped=tuple(grouped), stopped=stopped, time_ns=state.time_ns)
 
     def _place(
-        self, record: Event | Decision, facts: Facts, subscribers: Mapping[str, Subscription]
+        self, record: Event | Decision, facts: Facts, ready: _Ready
     ) -> tuple[dict[str, Node | None], dict[str, tuple[str, ...]]]:
         """Who is given such a record, by which route (None: by none), and what stops it for the others."""
-        known = self._places.get(facts)
+        known = ready.places.get(facts)
         if known is not None:
             return known
         arrivals = self._root.arrivals(facts)
@@ -313,7 +330,7 @@ class Router:
         places: dict[str, Node | None] = {}
         stopped: dict[str, list[str]] = {}
         path = "+".join(node.path for node in arrivals) or "none"
-        for name, subscription in subscribers.items():
+        for name, subscription in ready.subscribers.items():
             refusal = subscription.refusal(record)
             if refusal is not None:
                 if refusal.by != "stream":
@@ -324,16 +341,16 @@ class Router:
                 stopped.setdefault(f"route:{path}", []).append(name)
             else:
                 places[name] = None
-        if len(self._places) >= _MAX_REMEMBERED:
-            self._places.clear()
+        if len(ready.places) >= _MAX_REMEMBERED:
+            ready.places.clear()
         found = places, {by: tuple(names) for by, names in stopped.items()}
-        self._places[facts] = found
+        ready.places[facts] = found
         return found
 
-    def _muted(self, state: RouterState, facts: Facts) -> str:
+    def _muted(self, state: RouterState, facts: Facts, ready: _Ready) -> str:
         """What keeps such a record from being told at all, if anything does."""
         for ref, silence in state.silences.items():
-            if silence["begun"] and self._silencing[ref].takes(facts):
+            if silence["begun"] and ready.silencing[ref].takes(facts):
                 return f"silence:{ref}"
         for rule, when, mute in self._rules:
             hold = state.holds.get((rule.name, labels(facts, rule.equal)))
@@ -388,11 +405,11 @@ class Router:
                 found += self._tell(state, key)
             elif kind == "silence-begin":
                 state.silences[key]["begun"] = True
-                state.views_version += 1
+                state.changed()
                 found.append(self._note(state, "silence", {"id": key, "state": "begun"}))
             else:
                 del state.silences[key]
-                state.views_version += 1
+                state.changed()
                 found.append(self._note(state, "silence", {"id": key, "state": "ended"}))
         return found
 

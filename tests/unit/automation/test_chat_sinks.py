@@ -174,6 +174,17 @@ def test_a_hook_that_is_slow_or_private_is_a_failure(server: Server) -> None:
     assert server.requests == [] or all(path == "/silent" for path, _, _ in server.requests)
 
 
+def test_a_body_that_trickles_and_a_server_without_tls_are_failures_to_be_tried_again(server: Server) -> None:
+    slow = SlackSink(
+        token=TOKEN, channel="C0123ABCD", api=f"{server.url}/slow-body?", allow_private=True, timeout=0.3
+    )
+    error = failure(lambda: slow.send_in(incident(), replay=False, earlier=None))
+    assert error.retry
+    assert "did not answer within 0.3 s" in str(error)
+    plain = SlackSink(url=server.url.replace("http:", "https:") + "/200", allow_private=True, timeout=1.0)
+    assert failure(lambda: send(plain, event())).retry
+
+
 # ---------------------------------------------------------------------- Teams
 
 

@@ -353,6 +353,18 @@ def test_names_and_matches_are_checked() -> None:
         RoutingConfig.model_validate({"route": {"receiver": "x"}})
 
 
+def test_a_state_that_was_thrown_away_leaves_nothing_behind_in_the_router() -> None:
+    """Two states of equal age with other silences, as after a lost race for a commit."""
+    bus = Bus(subscriber("ops"))
+    before = bus.router.dump(bus.state)
+    bus.silence(0, MINUTE, subjects=["BTC/*"])
+    assert route(bus.event()).to == ()
+    bus.state = bus.router.load(before)
+    bus.silence(0, MINUTE, subjects=["ETH/*"])
+    assert route(bus.event()).to == ("ops",)
+    assert bus.router.dump(bus.router.load(before)) == before
+
+
 # ---------------------------------------------------------------------- determinism
 
 STEPS = st.lists(
