@@ -44,7 +44,8 @@ def observer(storage: MemoryStorage, folder: Path, sigmas: float) -> Observer:
     )  # fmt: skip
     market = Market(volatility=Volatility(span=20, slow_span=500), price_shock=shock)
     recognise = RecogniserConfig(
-        market=market, anomaly=AnomalyPattern(), change_points=ChangePointPattern(fields=("close",), shape=True),
+        market=market, anomaly=AnomalyPattern(),
+        change_points=ChangePointPattern(fields=("close",), shape=True),
         relations=Relations(watch=(Relation(field="adjclose", tolerance="2%"),)),
         level_shift=LevelShift(threshold=10.0), variance_shift=VarianceShift(ratio=1.8),
         limits=Limits(refractory=10, sustained=250),
