@@ -22,8 +22,23 @@ from observer_core.storage.ledger import hash_at
 
 _MAX_ROWS: Final = 12
 _BACK, _ON = 60, 20
-_MOMENT_NS: Final = 10**17
-"""A number of nanoseconds above it (1973) is a moment, below it a span."""
+_MOMENTS: Final = frozenset(
+    f"{name}_ns"
+    for name in (
+        "event",
+        "time",
+        "onset",
+        "since",
+        "until",
+        "opened",
+        "first",
+        "last",
+        "at",
+        "ingest",
+        "as_of",
+    )
+)
+"""Numbers of nanoseconds that are moments; all others are durations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,5 +331,5 @@ def _numbers(values: Mapping[str, Any], skip: tuple[str, ...] = ()) -> str:
 
 def _shown(key: str, value: Any) -> str:
     if key.endswith("_ns") and isinstance(value, int):
-        return _when(value) if value > _MOMENT_NS else format_duration(max(0, value))
+        return _when(value) if key in _MOMENTS else format_duration(max(0, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)
