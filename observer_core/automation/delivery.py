@@ -24,7 +24,7 @@ from observer_core.safety.breaker import Breaker
 from observer_core.safety.pace import Pace
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import Clock, format_time
-from observer_core.shared.errors import Conflict, DeliveryError
+from observer_core.shared.errors import Conflict, DeliveryError, ObserverError
 from observer_core.shared.ids import derive
 from observer_core.shared.records import (
     Decision,
@@ -78,6 +78,10 @@ class _Cursor:
             journal, value["position"], value["attempt"], value["not_before_ns"],
             Breaker.of(value.get("circuit")),
         )  # fmt: skip
+
+
+class Outdated(ObserverError):
+    """An operator has added the subscription anew: this deliverer is of the one before."""
 
 
 class _Attempt(NamedTuple):
@@ -154,12 +158,17 @@ class Deliverer:
         cursor, _, last = self._next()
         return max(0, last - cursor.position)
 
-    def replay(self, first: int, last: int) -> int:
-        """Sends what matches in first..last again, marked as a replay; the cursor does not move."""
+    def replay(self, first: int, last: int, *, rate: float = 20.0) -> int:
+        """Sends what matches in first..last again, marked as a replay; the cursor does not move.
+
+        `rate`: records a second at most, whatever the subscription's own is.
+        """
         found = []
+        pace = Pace(rate, sleep=self._pause)
         for entry in self.stream.scan(first, last):
             record = entry.record
             if isinstance(record, Event | Decision) and not self._subscription.refusal(record):
+                pace.wait()
                 found.append(self._attempt(entry, 1, replay=True))
         if found:
             self._commit(None, found)
@@ -294,6 +303,8 @@ class Deliverer:
         if self.routes is None:
             return self._cursor(self.stream, self._start), self.stream, self.stream.head().position
         view = self.routes.views().get("subscriptions", {}).get(self.name)
+        if view is not None and view["config"] not in (None, self._config.canonical()):
+            raise Outdated(f"subscription {self.name} was added anew with another configuration")
         if self._begun is None:
             own = self._cursor(self.stream, self._start)
             since = 0 if view is None else view["since"].get(self._config.stream, 0)

@@ -64,6 +64,7 @@ def replay(
         str | None,
         typer.Option(metavar="N|TIME", help="Up to this position or time.", show_default="the newest"),
     ] = None,
+    rate: Annotated[float, typer.Option(min=0.01, metavar="N", help="Records a second at most.")] = 20.0,
     domain: Annotated[str | None, typer.Option(help="The domain, if there are several.")] = None,
 ) -> None:
     """Send what matches again.
@@ -84,7 +85,7 @@ def replay(
     with observing(Invocation.of(ctx).settings()) as observer:
         sender = deliverer(observer, name, chosen)
         try:
-            count = sender.replay(start, end)
+            count = sender.replay(start, end, rate=rate)
         finally:
             sender.close()
     say(f"{count} records of {stream.name}@{start} to {end} were sent again to {name}")

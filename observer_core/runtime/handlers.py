@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
-from observer_core.automation.delivery import Deliverer
+from observer_core.automation.delivery import Deliverer, Outdated
 from observer_core.logs.configure import configure_for_host
 from observer_core.runtime.audit.ledger import Anchoring
 from observer_core.runtime.collecting import Bulkhead, Circuit
@@ -244,6 +244,18 @@ class Handlers:
         """Brings one subscription up to date; what its sink has refused is tried again when that is due."""
         values = _read(hint, domain=str, subscription=str)
         domain, name = values["domain"], values["subscription"]
+        if (domain, name) not in self._deliverers and name not in subscriptions(
+            self.observer.journals, self.observer.settings, domain
+        ):
+            _log.warning("a hint names a subscription that is no more", domain=domain, subscription=name)
+            return
+        try:
+            self._deliver(values, domain, name)
+        except Outdated:
+            self._deliverers.pop((domain, name)).close()
+            self._deliver(values, domain, name)
+
+    def _deliver(self, values: Mapping[str, Any], domain: str, name: str) -> None:
         with self._delivery(domain, name, patience_s=_PATIENCE_S) as item:
             if item is not None and not item.lag():
                 return
@@ -425,7 +437,10 @@ class Handlers:
             yield "route", {"domain": name}
         for subscription in subscriptions(self.observer.journals, self.observer.settings, name):
             with self._delivery(name, subscription) as delivery:
-                lags = delivery is not None and delivery.lag() > 0
+                try:
+                    lags = delivery is not None and delivery.lag() > 0
+                except Outdated:
+                    lags = True
             if lags:
                 yield "deliver", {"domain": name, "subscription": subscription}
 

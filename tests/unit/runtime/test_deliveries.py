@@ -16,8 +16,11 @@ from observer_core.automation.sinks.webhook import WebhookSink
 from observer_core.runtime import operate
 from observer_core.runtime.deliveries import Deliveries, deliverer
 from observer_core.runtime.observer import Observer
+from observer_core.shared.clock import ManualClock
 from observer_core.shared.errors import InputError, StorageUnavailable
 from observer_core.shared.records import DeliveryResult, Route
+from observer_core.storage.memory import MemoryStorage
+from tests.support.instances import START_NS, Instances
 from tests.support.market import eventually, observer, recording, take
 from tests.support.receiver import receiving
 
@@ -255,3 +258,41 @@ def test_a_sink_that_hangs_delays_neither_another_nor_the_stages(tmp_path: Path)
         finally:
             server.released.set()
             sending.stop()
+
+
+# ---------------------------------------------------------------------- in the Functions app
+
+
+def test_what_operators_change_reaches_an_instance_that_has_delivered_before(tmp_path: Path) -> None:
+    """Added, delivered, removed, added anew with another sink, removed for good."""
+    app = Instances(tmp_path, MemoryStorage(ManualClock(START_NS)))
+    (handlers,) = app.handlers
+
+    def act(**body: Any) -> None:
+        body = {"author": "kim", "reason": "test", **body}
+        operate.ask(handlers.observer.journals, "live", "subscription", body, START_NS)
+        app.handlers[0].route(b'{"domain": "live"}')
+
+    def add(path: str) -> None:
+        config = subscription("late", {"kind": "file", "path": path})
+        act(action="add", config=config)
+
+    def observe(seconds: range) -> None:
+        for second in seconds:
+            app.collect("alpha", second)
+        app.storage.queues.send(handlers.queue("recognise"), b'{"source": "alpha"}')
+        app.drain()
+
+    observe(range(80))
+    add("first")
+    app.handlers[0].deliver(b'{"domain": "live", "subscription": "late"}')
+    before = len(lines(tmp_path / "first"))
+    assert before > 0
+    act(action="remove", name="late")
+    add("second")
+    observe(range(80, 160))
+    assert len(lines(tmp_path / "first")) == before
+    assert lines(tmp_path / "second")
+    act(action="remove", name="late")
+    app.restart(0)
+    app.handlers[0].deliver(b'{"domain": "live", "subscription": "late"}')  # a late hint is no poison
