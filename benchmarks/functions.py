@@ -153,10 +153,10 @@ def decisions(folder: Path, connection: str) -> None:
 
 def _moment(names: list[str], time_s: int, number: int, *, spike: int | None = None) -> dict[str, object]:
     """One snapshot of all series, one of which may jump."""
-    prices = [100 + 0.05 * ((number * 7 + place) % 11) for place in range(len(names))]
+    values = [100 + 0.05 * ((number * 7 + place) % 11) for place in range(len(names))]
     if spike is not None:
-        prices[spike] *= 1.5
-    return {"time": time_s, "subjects": names, "fields": {"price": prices}}
+        values[spike] *= 1.5
+    return {"time": time_s, "subjects": names, "fields": {"load": values}}
 
 
 def _push(worker: Worker, rows: list[dict[str, object]]) -> None:
