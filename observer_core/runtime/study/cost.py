@@ -7,14 +7,17 @@ hints are the real ones; only the values and the time are made up.
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
+import structlog
 from pydantic import Field, ValidationError
 
 from observer_core.runtime.handlers import STAGES, Handlers, options
@@ -150,15 +153,27 @@ def measure(
         )
     slowest = -(-max(intervals.values()) // SECOND)
     stretch = seconds or max(600, 20 * slowest)
-    run = _Simulation(settings, intervals, instances, subjects, seed)
-    # Epochs open, states are written, baselines learnt, and the first sweep has nothing left to find.
-    run.forward(max(SWEEP_EVERY_S + 60, 3 * slowest))
-    before = run.stored()
-    run.measured = Measured(stretch, instances, subjects)
-    run.forward(stretch)
+    with _silently():
+        run = _Simulation(settings, intervals, instances, subjects, seed)
+        # Epochs open, states are written, baselines learnt, and the first sweep has nothing left to find.
+        run.forward(max(SWEEP_EVERY_S + 60, 3 * slowest))
+        before = run.stored()
+        run.measured = Measured(stretch, instances, subjects)
+        run.forward(stretch)
     run.measured.snapshots = run.stored() - before
     run.measured.observations = run.measured.snapshots * subjects * len(_FIELDS)
     return run.measured
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """What the handlers log is of no real day."""
+    known = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**known)
 
 
 class _Simulation:

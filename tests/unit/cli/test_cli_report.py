@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.unit.cli.conftest import run
+from tests.unit.cli.conftest import ROOT, run
 
 SOURCE = '[[source]]\nname = "host"\nkind = "system"\ninterval = "1s"\n'
 
@@ -51,3 +51,9 @@ def test_a_configuration_without_sources_says_so(tmp_path: Path) -> None:
     done = run(configured(tmp_path, ""), "report", "cost")
     assert done.exit_code == 2
     assert "there is nothing to cost" in done.stderr
+
+
+def test_the_cost_of_what_is_shipped_is_one_line_of_json_and_nothing_else() -> None:
+    done = run(ROOT, "report", "cost", "--config", ROOT / "config/functions/observer.toml", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["runs"][0]["operations_per_snapshot"] <= 12
