@@ -110,6 +110,7 @@ def lint(path: Path) -> list[Remark]:
     remarks += _clashes(policies)
     for policy in policies:
         remarks += strange(policy, policies)
+    remarks += _missing(policies)
     order = {
         str(t.get("name", f"number {n}")) if isinstance(t, dict) else "": n for n, t in enumerate(tables, 1)
     }
@@ -210,6 +211,19 @@ def strange(policy: Policy, policies: Iterable[Policy] = ()) -> Iterator[Remark]
     for name in policy.release or ():
         if owners.get(name, policy.owner) != policy.owner:
             yield warning("release", f"{name} has another owner, {owners[name]}: do they know?")
+
+
+def _missing(policies: Iterable[Policy]) -> Iterator[Remark]:
+    """What nobody blocks on, though another block shows that it is meant."""
+    blocked: dict[str, str] = {}
+    for policy in policies:
+        if policy.verdict == "block" and not policy.shadow and policy.match is not None:
+            blocked = {**dict.fromkeys(taken(policy.match), policy.name), **blocked}
+    if "feed.stale" in blocked and "feed.halted" not in blocked:
+        text = (
+            "a venue that falls silent as a whole says feed.halted and not feed.stale; no policy blocks on it"
+        )
+        yield Remark("warning", blocked["feed.stale"], "match.types", text)
 
 
 def taken(match: PolicyMatch, *, releasing: bool = False) -> frozenset[str]:

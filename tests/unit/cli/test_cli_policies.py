@@ -15,7 +15,7 @@ name = "stale-feed"
 version = 9
 owner = "risk"
 description = "An hour."
-match = { types = ["feed.stale"] }
+match = { types = ["feed.stale", "feed.halted"] }
 verdict = "block"
 until = "1h"
 """
@@ -63,7 +63,7 @@ def test_lint_names_file_policy_and_key(tmp_path: Path, hour: Path) -> None:
     done = run(tmp_path, "policy", "lint", hour)
     assert done.exit_code == 1
     assert f"{hour}: policy 'stale-feed': owner: error: missing; it must be given" in done.stdout
-    hour.write_text(HOUR.replace("feed.stale", "feed.stail"))
+    hour.write_text(HOUR.replace('feed.stale", "feed.halted', "feed.stail"))
     done = run(tmp_path, "policy", "lint", hour, "--json")
     assert done.exit_code == 1
     remark = json.loads(done.stdout)

@@ -63,7 +63,7 @@ def test_every_error_is_told_with_its_policy_and_key(tmp_path: Path) -> None:
 
 def test_a_name_given_twice_and_one_of_the_pipelines_own(tmp_path: Path) -> None:
     one = TWO_WRONG.partition('[[policy]]\nname = "b"')[2].partition("[[policy]]")[0] + 'until = "resumed"\n'
-    text = '[[policy]]\nname = "b"' + one
+    text = '[[policy]]\nname = "b"' + one.replace("feed.stale", "pattern.crossed_book")
     assert told(tmp_path, text) == []
     assert told(tmp_path, text + text) == [("error", "b", "name")]
     assert told(tmp_path, text.replace('"b"', '"operator"')) == [("error", "operator", "name")]
@@ -129,6 +129,17 @@ def test_what_can_never_do_what_it_says_is_a_warning(given: dict[str, Any], key:
     ((found, why),) = of(**given)
     assert found == key
     assert text in why
+
+
+def test_who_blocks_on_silence_is_told_of_the_silence_of_a_whole_venue(tmp_path: Path) -> None:
+    path = tmp_path / "policies.toml"
+    stale = TWO_WRONG.split("[[policy]]")[2].replace('name = "b"', 'name = "stale"') + 'until = "resumed"\n'
+    path.write_text("[[policy]]" + stale)
+    (remark,) = lint(path)
+    assert (remark.level, remark.policy, remark.key) == ("warning", "stale", "match.types")
+    assert "feed.halted" in remark.text
+    path.write_text("[[policy]]" + stale.replace('"feed.stale"', '"feed.stale", "feed.halted"'))
+    assert lint(path) == []
 
 
 def test_a_release_of_another_owners_block_is_a_warning() -> None:
