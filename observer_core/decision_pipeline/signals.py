@@ -8,19 +8,15 @@ from typing import Any
 
 from observer_core.decision_pipeline.scopes import DOMAIN, Level, is_scope, source_scope, subject_scope
 from observer_core.shared.canonical import encode
+from observer_core.shared.conditions import CONDITION_OF, pattern_of
 from observer_core.shared.records import ALL, RECOVERIES, Event, Json, Note, Severity
 
 TYPE_PREFIX = "io.qts.observer."
 _ABOUT_THE_SOURCE = frozenset(("feed.unavailable", "feed.available"))
-_FEED_PATTERNS = {
-    "feed.stale": "feed_stale", "feed.resumed": "feed_resumed",
-    "feed.halted": "venue_halt", "feed.reopened": "venue_resumed",
-}  # fmt: skip
-_CONDITION_OF = {recovery: condition for condition, recovery in RECOVERIES.items()}
 _NOTE_KINDS = {"quarantine": "quarantined", "redrive": "redriven"}
 
 ENDINGS = frozenset(("feed.available", "feed.resumed", "feed.reopened", "incident.resolved", "redriven")) | {
-    f"pattern.{recovery}" for recovery in _CONDITION_OF
+    f"pattern.{recovery}" for recovery in CONDITION_OF
 }
 """Kinds that say that something is over."""
 ABSENCES = frozenset(
@@ -143,13 +139,13 @@ def _conditions(
             # One that was merged into another goes on there, and is over when that is.
             over = () if data.get("merged_into") else (incident, *data.get("merged", ()))
             return (), tuple(f"incident:{one}" for one in over)
-    pattern = _FEED_PATTERNS.get(kind) or kind.removeprefix("pattern.")
+    pattern = pattern_of(kind)
     if pattern == "volatility_regime" and (found := _regimes(series, measured)) is not None:
         return found
     if pattern in RECOVERIES:
         return _series_keys(pattern, series), ()
-    if pattern in _CONDITION_OF:
-        return (), _series_keys(_CONDITION_OF[pattern], series)
+    if pattern in CONDITION_OF:
+        return (), _series_keys(CONDITION_OF[pattern], series)
     return ((f"incident:{incident}",) if incident else ()), ()
 
 

@@ -12,16 +12,12 @@ from observer_core.event_bus.halts import Halt, Halts
 from observer_core.event_bus.incident import Incident
 from observer_core.event_bus.incidents import Change, Incidents
 from observer_core.shared.canonical import decode, encode
+from observer_core.shared.conditions import event_kind
 from observer_core.shared.ids import derive
 from observer_core.shared.records import Event, Json, Note, PatternRecord, Severity
 from observer_core.shared.stage import Entry
 
 TYPE_PREFIX = "io.qts.observer."
-_FEED_TYPES = {
-    "feed_stale": "feed.stale", "feed_resumed": "feed.resumed", "feed_flat": "feed.flat",
-    "feed_unavailable": "feed.unavailable", "feed_available": "feed.available",
-    "venue_halt": "feed.halted", "venue_resumed": "feed.reopened",
-}  # fmt: skip
 
 __all__ = ["TYPE_PREFIX", "Publisher", "PublisherConfig", "PublisherState"]
 
@@ -102,7 +98,7 @@ class Publisher:
 
     def _pattern(self, state: PublisherState, pattern: PatternRecord, ref: str) -> list[Event]:
         incident, changes = state.incidents.take(pattern, ref, state.time_ns)
-        kind = _FEED_TYPES.get(pattern.pattern, f"pattern.{pattern.pattern}")
+        kind = event_kind(pattern.pattern)
         events = [
             self._event(
                 state, kind, pattern.source, _subject(pattern), _pattern_data(pattern), ref,

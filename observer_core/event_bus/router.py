@@ -12,6 +12,7 @@ from observer_core.event_bus.matching import Facts, Matcher, RecordMatch, facts_
 from observer_core.event_bus.routing import Grouping, Node, RoutingConfig, labels
 from observer_core.event_bus.subscriptions import Subscriber, Subscription, SubscriptionConfig
 from observer_core.shared.canonical import decode, encode
+from observer_core.shared.conditions import CONDITION_OF, pattern_of
 from observer_core.shared.config import Config, explain
 from observer_core.shared.ids import derive
 from observer_core.shared.records import (
@@ -32,11 +33,6 @@ from observer_core.shared.timers import Timers
 MAX_REFS = 200
 """As many records of one notification are named; all are counted."""
 _MAX_REMEMBERED = 4096
-_FEED_PATTERNS = {
-    "feed.stale": "feed_stale", "feed.resumed": "feed_resumed", "feed.unavailable": "feed_unavailable",
-    "feed.available": "feed_available", "feed.halted": "venue_halt", "feed.reopened": "venue_resumed",
-}  # fmt: skip
-_CONDITION_OF = {recovery: condition for condition, recovery in RECOVERIES.items()}
 
 
 class SilenceRequest(Config):
@@ -455,10 +451,10 @@ def _conditions(facts: Facts, event: Event) -> tuple[set[str], set[str]]:
     if kind.startswith("incident."):
         one = {f"incident:{facts.incident or event.data.get('id', '')}"}
         return (set(), one) if kind == "incident.resolved" else (one, set())
-    pattern = _FEED_PATTERNS.get(kind) or kind.removeprefix("pattern.")
+    pattern = pattern_of(kind)
     series = [encode(item).decode() for item in event.data.get("series", ())] or [facts.source or "*"]
     if pattern in RECOVERIES:
         return {f"{pattern}:{item}" for item in series}, set()
-    if pattern in _CONDITION_OF:
-        return set(), {f"{_CONDITION_OF[pattern]}:{item}" for item in series}
+    if pattern in CONDITION_OF:
+        return set(), {f"{CONDITION_OF[pattern]}:{item}" for item in series}
     return set(), set()

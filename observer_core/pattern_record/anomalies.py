@@ -5,9 +5,9 @@ The score of a series is the one that `observer detect` gives for the same value
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class Anomalies:
     """Scores all series of a snapshot; what reaches 0.5 is a finding. A `families.Family`."""
 
     name = "anomaly"
-    detectors = {"anomaly": "anomaly/2"}  # noqa: RUF012
+    detectors: ClassVar[Mapping[str, str]] = {"anomaly": "anomaly/2"}
 
     def __init__(self, config: AnomalyPattern) -> None:
         self._config = config.detector()

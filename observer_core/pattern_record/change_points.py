@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from math import isnan
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +104,7 @@ class ChangePointFamily:
     """Watches the series that the configuration names. A `families.Family`."""
 
     name = "change_points"
-    detectors = {"change_point": "change_point/2", FULL: "change_point/2"}  # noqa: RUF012
+    detectors: ClassVar[Mapping[str, str]] = {"change_point": "change_point/2", FULL: "change_point/2"}
 
     def __init__(self, config: ChangePointPattern) -> None:
         self._config = config

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,7 +49,10 @@ class CorrelationBreaks:
     """
 
     name = "correlations"
-    detectors = {"correlation_break": "correlation/1", "correlation_restored": "correlation/1"}  # noqa: RUF012
+    detectors: ClassVar[Mapping[str, str]] = {
+        "correlation_break": "correlation/1",
+        "correlation_restored": "correlation/1",
+    }
 
     def __init__(self, config: Correlations) -> None:
         self._rules = config.watch

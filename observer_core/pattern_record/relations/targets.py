@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -47,7 +47,10 @@ class RelationBreaks:
     """
 
     name = "relations"
-    detectors = {"relation_break": "relation/1", "relation_restored": "relation/1"}  # noqa: RUF012
+    detectors: ClassVar[Mapping[str, str]] = {
+        "relation_break": "relation/1",
+        "relation_restored": "relation/1",
+    }
 
     def __init__(self, config: Relations) -> None:
         self._globs = [Globs(rule.subject, rule.field) for rule in config.rules]

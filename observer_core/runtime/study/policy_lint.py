@@ -25,15 +25,11 @@ from observer_core.decision_pipeline.policy import (
 )
 from observer_core.decision_pipeline.signals import ABSENCES, ENDINGS, TYPE_PREFIX
 from observer_core.pattern_record.detectors.anomaly import CHANNELS
+from observer_core.shared.conditions import event_kind
 from observer_core.shared.config import explain
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.records import RECOVERIES
 
-_FEEDS = {
-    "feed_stale": "feed.stale", "feed_resumed": "feed.resumed", "feed_flat": "feed.flat",
-    "feed_unavailable": "feed.unavailable", "feed_available": "feed.available",
-    "venue_halt": "feed.halted", "venue_resumed": "feed.reopened",
-}  # fmt: skip
 _OFTEN = "recurrences return_period_ns"
 _ALARM = f"value observed expected scale limit {_OFTEN}"
 _MOVE = f"value expected move_bp horizon sigmas limit scale_bp onset_ns {_OFTEN}"
@@ -73,7 +69,7 @@ EVIDENCE: Mapping[str, frozenset[str]] = {
     for kind in kinds.split()
 }
 """Event types that are published, and the names in the evidence of each."""
-CONDITIONS = frozenset(_FEEDS.get(pattern, f"pattern.{pattern}") for pattern in RECOVERIES) | {
+CONDITIONS = frozenset(event_kind(pattern) for pattern in RECOVERIES) | {
     "pattern.volatility_regime", "incident.opened", "incident.updated", "quarantined",
 }  # fmt: skip
 """Event types that begin a condition of their own: it stands until another event ends it."""

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from observer_core.decision_pipeline.policy import Policy
-from observer_core.event_bus.publisher import _FEED_TYPES
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.findings import DETECTORS
 from observer_core.pattern_record.market.family import MarketPatterns
-from observer_core.runtime.study.policy_lint import _FEEDS, CONDITIONS, EVIDENCE, lint, strange
+from observer_core.runtime.study.policy_lint import CONDITIONS, EVIDENCE, lint, strange
+from observer_core.shared.conditions import event_kind, pattern_of
 from observer_core.shared.errors import ConfigError
 from observer_core.shared.records import Event, PatternRecord
 from observer_core.storage.memory import MemoryStorage
@@ -174,8 +174,8 @@ def test_what_may_well_be_meant_is_no_warning(given: dict[str, Any]) -> None:
 def test_every_pattern_of_the_recogniser_is_known() -> None:
     market = MarketPatterns(RecogniserConfig().market)
     for pattern in (*DETECTORS, *market.detectors):
-        assert _FEEDS.get(pattern, f"pattern.{pattern}") in EVIDENCE
-    assert _FEEDS == _FEED_TYPES
+        assert event_kind(pattern) in EVIDENCE
+        assert pattern_of(event_kind(pattern)) == pattern
     assert set(EVIDENCE) >= CONDITIONS
 
 
