@@ -1,0 +1,48 @@
+"""What the resources of the API read from, and how they do: blocking work in threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeVar
+
+import orjson
+from starlette.responses import Response
+
+from observer_core.runtime.gate.desk import GateDesk
+from observer_core.runtime.gate.reader import Gate
+from observer_core.runtime.health import Health
+from observer_core.runtime.metrics import Metrics
+from observer_core.runtime.observer import Observer
+from observer_core.storage.journals import Journals
+
+T = TypeVar("T")
+READERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One a process. The storage keeps a connection a thread, so the threads are few and stay."""
+
+    observer: Observer
+    gate: Gate
+    desk: GateDesk
+    health: Health
+    metrics: Metrics
+    runtime: Literal["standalone", "functions"]
+    readers: ThreadPoolExecutor
+
+    @property
+    def journals(self) -> Journals:
+        return self.observer.journals
+
+    async def read(self, work: Callable[[], T]) -> T:
+        """The result of blocking work; the event loop goes on meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self.readers, work)
+
+
+def answer(value: Any, status: int = 200, media_type: str = "application/json") -> Response:
+    """An answer as it is: what models.py says of it is checked by the tests, not at run time."""
+    return Response(orjson.dumps(value), status, media_type=media_type)
