@@ -21,6 +21,7 @@ class CountingStorage:
         self._storage = storage
         self.segments: Segments = _Segments(storage.segments, self.operations)
         self.blobs: Blobs = _Blobs(storage.blobs, self.operations)
+        self.archives: Blobs = _Blobs(storage.archives, self.operations)
         self.tables: Tables = _Tables(storage.tables, self.operations)
         self.queues: Queues = _Queues(storage.queues, self.operations)
         self.volatile = storage.volatile

@@ -24,9 +24,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from observer_core.shared.canonical import decode, encode
@@ -42,6 +44,7 @@ from observer_core.shared.errors import (
 )
 from observer_core.shared.records import AnyRecord, Record, SnapshotDecoder, decode_record
 from observer_core.shared.stage import Entry
+from observer_core.storage.archive.packs import Pack, Packs, is_packed
 from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
 from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain, segment_name
 
@@ -82,6 +85,7 @@ class Journal:
         self._tail_bytes, self._tail_limit = 0, tail_bytes
         self._segments: dict[int, str] = {}
         self._epochs: dict[int, Any] = {}
+        self._packs = Packs(storage, name)
         self._foreign = True
         self._lock = threading.RLock()
 
@@ -119,19 +123,30 @@ class Journal:
             self._foreign = True
         return found
 
-    def rows(self, after_seq: int = 0, from_position: int = 1) -> Iterator[CommitRow]:
-        """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`."""
+    def rows(self, after_seq: int = 0, from_position: int = 1, page: int = 1000) -> Iterator[CommitRow]:
+        """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`.
+
+        `page`: so many are asked for at a time.
+        """
+        return (row for row in self._rows(from_position, after_seq, page) if row.seq > after_seq)
+
+    def _rows(self, position: int, after_seq: int, page: int) -> Iterator[CommitRow]:
         # Commits that only consumed, before there was a record, stand at position 0.
-        low = f"r.{from_position:020d}.{after_seq + 1:012d}" if from_position > 1 else "r."
+        low = f"r.{position:020d}.{after_seq + 1:012d}" if position > 1 else "r."
+        seq = after_seq
         while True:
-            page = self._storage.tables.query(self.name, low, "r.~", 1000)
-            for row in page:
-                parsed = CommitRow.of(row)
-                if parsed.seq > after_seq:
-                    yield parsed
-            if len(page) < 1000:
+            found = self._storage.tables.query(self.name, low, "r.~", page)
+            rows = list(map(CommitRow.of, found))
+            # What is missing was packed, perhaps since the page before; the newest commit never is.
+            if rows and rows[0].seq > seq + 1 and (position <= 1 or rows[0].first > position):
+                for row in self._packs.rows(position, seq):
+                    if row.seq >= rows[0].seq:
+                        break
+                    yield row
+            yield from rows
+            if len(found) < page:
                 return
-            low = page[-1].key + " "
+            low, seq, position = found[-1].key + " ", rows[-1].seq, rows[-1].last
 
     def read(self, after: int, limit: int | None = None) -> list[Entry]:
         """Entries after position `after`, at most `limit`; from memory when this process wrote them."""
@@ -157,9 +172,14 @@ class Journal:
                     return
                 yield Entry(self.name, position, decode_line(line))
 
-    def raw(self, first: int = 1, last: int | None = None) -> Iterator[tuple[CommitRow, list[bytes]]]:
-        """Each commit that holds any of first..last, with the stored bytes of its records."""
-        return self._payloads(first, last)
+    def raw(
+        self, first: int = 1, last: int | None = None, *, commits: int | None = None
+    ) -> Iterator[tuple[CommitRow, list[bytes]]]:
+        """Each commit that holds any of first..last, with the stored bytes of its records.
+
+        `commits`: look at no more than so many, those without records among them.
+        """
+        return self._payloads(first, last, commits)
 
     def entry(self, position: int) -> Entry:
         """The entry at `position`; `NotFound` when there is none."""
@@ -171,27 +191,43 @@ class Journal:
         """The last position known at `time_ns` or before (0: none)."""
         low, high = 0, self.head().position
         while low < high:
-            middle = (low + high + 1) // 2
-            if self._time_of(middle) <= time_ns:
-                low = middle
+            held = self._holder((low + high + 1) // 2)
+            if held.last_ns <= time_ns:
+                low = min(held.last, high)
+            elif held.first_ns > time_ns:
+                high = held.first - 1
+            elif isinstance(held, Pack):
+                rows = [row for row in self._packs.rows_of(held) if row.records]
+                return self._within(rows[bisect_right(rows, time_ns, key=_ends)], time_ns)
             else:
-                high = middle - 1
+                return self._within(held, time_ns)
         return low
 
-    def _time_of(self, position: int) -> int:
-        row = next(iter(self._row_page(position, 1)))
-        if row.first_ns == row.last_ns:
-            return row.first_ns
-        return self.entry(position).time_ns
+    def _within(self, row: CommitRow, time_ns: int) -> int:
+        """The last position known at `time_ns`, which is before the last record of this commit."""
+        if row.first_ns > time_ns:
+            return row.first - 1
+        _, lines = next(self._read_batch([row]))
+        return row.first - 1 + bisect_right(lines, time_ns, key=_time_of)
 
-    def _row_page(self, position: int, limit: int) -> list[CommitRow]:
-        page = self._storage.tables.query(self.name, f"r.{position:020d}", "r.~", limit)
-        return [CommitRow.of(row) for row in page]
+    def _holder(self, position: int) -> CommitRow | Pack:
+        """The commit, or the packed stretch, that holds `position`."""
+        for found in self._storage.tables.query(self.name, f"r.{position:020d}", "r.~", 1):
+            row = CommitRow.of(found)
+            if row.first <= position:
+                return row
+        pack = self._packs.holding(position)
+        if pack is None:
+            raise ChainBroken(self.name, position, "gap", "no commit holds this position")
+        return pack
 
-    def _payloads(self, first: int, last: int | None) -> Iterator[tuple[CommitRow, list[bytes]]]:
+    def _payloads(
+        self, first: int, last: int | None, commits: int | None = None
+    ) -> Iterator[tuple[CommitRow, list[bytes]]]:
         batch: list[CommitRow] = []
         size = 0
-        for row in self.rows(from_position=first):
+        page = 1000 if last is None else max(1, min(1000, last - first + 1, commits or 1000))
+        for row in islice(self._rows(max(1, first), 0, page), commits):
             if row.records == 0:
                 continue
             if last is not None and row.first > last:
@@ -202,19 +238,25 @@ class Journal:
                 batch, size = [], 0
             batch.append(row)
             size = row.offset + row.length - batch[0].offset
+            if last is not None and row.last >= last:
+                break
         if batch:
             yield from self._read_batch(batch)
 
     def _read_batch(self, batch: list[CommitRow]) -> Iterator[tuple[CommitRow, list[bytes]]]:
         start, end = batch[0].offset, batch[-1].offset + batch[-1].length
         try:
-            data = self._storage.segments.read(batch[0].segment, start, end - start)
+            data = self._bytes(batch[0], start, end - start)
         except (StorageCorrupt, NotFound) as error:
             if len(batch) > 1:
                 for row in batch:
                     yield from self._read_batch([row])
                 return
-            raise ChainBroken(self.name, batch[0].first, "gap", str(error)) from error
+            again = self._packs.row(batch[0])  # packed since its row was read
+            if again is None or again.segment == batch[0].segment:
+                raise ChainBroken(self.name, batch[0].first, "gap", str(error)) from error
+            yield from self._read_batch([again])
+            return
         for row in batch:
             payload = data[row.offset - start : row.offset - start + row.length]
             lines = payload.split(b"\n")
@@ -225,6 +267,15 @@ class Journal:
                     f"found {len(lines)} lines",
                 )  # fmt: skip
             yield row, lines
+
+    def _bytes(self, row: CommitRow, offset: int, length: int) -> bytes:
+        """What stands in the row's segment, or stood there before it was packed."""
+        if not is_packed(row.segment):
+            return self._storage.segments.read(row.segment, offset, length)
+        pack = self._packs.holding(row.first)
+        if pack is None or pack.segment != row.segment:
+            raise NotFound("archive", row.segment)
+        return self._packs.unpacked(pack).text[offset : offset + length]
 
     # ------------------------------------------------------------------ writing
 
@@ -392,8 +443,9 @@ class Journal:
     def checkpoints(self) -> dict[str, Any]:
         return self._prefixed("c.")
 
-    def views(self) -> dict[str, Any]:
-        return self._prefixed("v.")
+    def views(self, prefix: str = "") -> dict[str, Any]:
+        """By key; with `prefix`, those whose keys begin so."""
+        return self._prefixed("v.", prefix)
 
     def consistent_views(self) -> tuple[Head, dict[str, Any]]:
         """Head and views of one and the same commit: read head, views, head again."""
@@ -464,9 +516,17 @@ class Journal:
     def states(self) -> list[StateRow]:
         return [StateRow.of(row) for row in self._storage.tables.query(self.name, "s.", "s.~")]
 
-    def _prefixed(self, prefix: str) -> dict[str, Any]:
-        rows = self._storage.tables.query(self.name, prefix, prefix + "~")
+    def _prefixed(self, prefix: str, more: str = "") -> dict[str, Any]:
+        rows = self._storage.tables.query(self.name, prefix + more, prefix + more + "~")
         return {row.key[len(prefix) :]: decode(row.value) for row in rows}
+
+
+def _time_of(line: bytes) -> int:
+    return decode_record(line).time_ns
+
+
+def _ends(row: CommitRow) -> int:
+    return row.last_ns
 
 
 def _as_read(record: Any, epoch: int) -> AnyRecord:

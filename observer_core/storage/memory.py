@@ -162,6 +162,7 @@ class MemoryStorage:
     def __init__(self, clock: Clock | None = None) -> None:
         self.segments = MemorySegments()
         self.blobs = MemoryBlobs()
+        self.archives = MemoryBlobs()
         self.tables = MemoryTables()
         self.queues = MemoryQueues(clock or SystemClock())
 

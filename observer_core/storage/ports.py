@@ -128,6 +128,10 @@ class Storage(Protocol):
     @property
     def blobs(self) -> Blobs: ...
     @property
+    def archives(self) -> Blobs:
+        """Files beside the segments, under names like theirs: what segments were packed into."""
+
+    @property
     def tables(self) -> Tables: ...
     @property
     def queues(self) -> Queues: ...

@@ -45,34 +45,35 @@ def verify(journal: Journal, after: CommitRow | None = None) -> Verified:
         return Verified(journal.name, position, total, previous, fault)
 
     payloads = journal.raw(position + 1)
-    for row in journal.rows(after_seq=seq, from_position=max(position, 1)):
-        if row.seq > head.seq:
-            break
-        if row.first != position + 1 or row.seq != seq + 1:
-            detail = (
-                f"expected position {position + 1} (commit {seq + 1}), found {row.first} (commit {row.seq})"
-            )
-            return result(Fault(position + 1, "gap", detail))
-        if row.previous != previous:
-            detail = (
-                f"the commit follows {row.previous.hex()[:16]}, "
-                f"the one before it ends in {previous.hex()[:16]}"
-            )
-            return result(Fault(row.first, "predecessor", detail))
-        if row.records:
-            try:
-                _, lines = next(payloads)
-            except ChainBroken as error:
-                return result(Fault(error.position, error.fault, error.detail))
-            found = chain(previous, lines)
-            if found != row.hash:
+    try:
+        for row in journal.rows(after_seq=seq, from_position=max(position, 1)):
+            if row.seq > head.seq:
+                break
+            if row.first != position + 1 or row.seq != seq + 1:
                 detail = (
-                    f"positions {row.first} to {row.last} in {row.segment} hash to {found.hex()[:16]}, "
-                    f"committed was {row.hash.hex()[:16]}"
+                    f"expected position {position + 1} (commit {seq + 1}), "
+                    f"found {row.first} (commit {row.seq})"
                 )
-                return result(Fault(row.first, "hash", detail))
-            total += row.length
-        previous, position, seq = row.hash, row.last, row.seq
+                return result(Fault(position + 1, "gap", detail))
+            if row.previous != previous:
+                detail = (
+                    f"the commit follows {row.previous.hex()[:16]}, "
+                    f"the one before it ends in {previous.hex()[:16]}"
+                )
+                return result(Fault(row.first, "predecessor", detail))
+            if row.records:
+                _, lines = next(payloads)
+                found = chain(previous, lines)
+                if found != row.hash:
+                    detail = (
+                        f"positions {row.first} to {row.last} in {row.segment} hash to {found.hex()[:16]}, "
+                        f"committed was {row.hash.hex()[:16]}"
+                    )
+                    return result(Fault(row.first, "hash", detail))
+                total += row.length
+            previous, position, seq = row.hash, row.last, row.seq
+    except ChainBroken as error:
+        return result(Fault(error.position, error.fault, error.detail))
     if position != head.position or seq != head.seq:
         detail = (
             f"the head stands at position {head.position} (commit {head.seq}), "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from observer_core.storage.ports import Op, Storage
+from observer_core.storage.ports import Blobs, Op, Storage
 
 When = Literal["before", "torn", "after"]
 
@@ -33,7 +33,8 @@ class FaultyStorage:
         self._at, self._when, self._error = at, when, error
         self.steps: list[str] = []
         self.segments = _Segments(self)
-        self.blobs = _Blobs(self)
+        self.blobs = _Blobs(self, inner.blobs)
+        self.archives = _Blobs(self, inner.archives)
         self.tables = _Tables(self)
         self.queues = inner.queues
         self.volatile = inner.volatile
@@ -98,16 +99,22 @@ class _Segments:
     def sync(self, also: Iterable[str] = ()) -> None:
         self._storage.step("sync", lambda: self._inner.sync(also))
 
+    def delete(self, name: str) -> None:
+        self._storage.step("delete", lambda: self._inner.delete(name))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
 
 class _Blobs:
-    def __init__(self, storage: FaultyStorage) -> None:
-        self._storage, self._inner = storage, storage._inner.blobs
+    def __init__(self, storage: FaultyStorage, inner: Blobs) -> None:
+        self._storage, self._inner = storage, inner
 
     def put(self, name: str, data: bytes) -> None:
         self._storage.step("blob", lambda: self._inner.put(name, data))
+
+    def delete(self, name: str) -> None:
+        self._storage.step("delete", lambda: self._inner.delete(name))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)

@@ -20,7 +20,7 @@ from azure.storage.queue import LinearRetry as QueueRetry
 from azure.storage.queue import QueueServiceClient
 
 from observer_core.shared.errors import ConfigError
-from observer_core.storage.azure.blobs import AzureBlobs
+from observer_core.storage.azure.blobs import AzureArchives, AzureBlobs
 from observer_core.storage.azure.connection import SETTING, Connection
 from observer_core.storage.azure.containers import Containers
 from observer_core.storage.azure.queues import AzureQueues
@@ -74,6 +74,7 @@ class AzureStorage:
         containers = Containers(self._blob_service, before)
         self.segments = AzureSegments(containers, blocks_per_segment)
         self.blobs = AzureBlobs(containers)
+        self.archives = AzureArchives(containers)
         self.tables = AzureTables(lambda: self._table_service().get_table_client(prefix + TABLE))
         self.queues = AzureQueues(self._queue_service, "" if queues_as_named else before)
 

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from observer_core.shared.clock import Clock, SystemClock
+from observer_core.storage.archive.pack import EXTENSION
 from observer_core.storage.local.database import Database
 from observer_core.storage.local.files import (
     Durability,
@@ -45,6 +46,7 @@ class LocalStorage:
         self._database = Database(root / "journal.db", durability)
         self.segments = LocalSegments(root, durability)
         self.blobs = LocalBlobs(root / "state", durability)
+        self.archives = LocalBlobs(root, durability, suffix=EXTENSION)
         self.tables = LocalTables(self._database)
         self.queues = LocalQueues(self._database, clock or SystemClock())
 

@@ -237,8 +237,10 @@ def _end_torn_line(descriptor: int) -> None:
 
 
 class LocalBlobs:
-    def __init__(self, root: Path, durability: Durability) -> None:
-        self._root = root
+    """Files under `root`; with `suffix`, of those that end so, beside whatever else is there."""
+
+    def __init__(self, root: Path, durability: Durability, *, suffix: str = "") -> None:
+        self._root, self._suffix = root, suffix
         self._full = durability == "full"
 
     def put(self, name: str, data: bytes) -> None:
@@ -265,7 +267,9 @@ class LocalBlobs:
                 raise NotFound("blob", name) from None
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        names = (str(path.relative_to(self._root)) for path in self._root.rglob("*") if path.is_file())
+        base = self._root / prefix.rpartition("/")[0]
+        found = (path for path in base.rglob(f"*{self._suffix}") if path.is_file())
+        names = (str(path.relative_to(self._root)) for path in found)
         return iter(sorted(name for name in names if name.startswith(prefix) and "/." not in f"/{name}"))
 
     def delete(self, name: str) -> None:

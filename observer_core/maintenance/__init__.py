@@ -1,0 +1,1 @@
+"""What keeps the storage small and whole over years: packing of closed hours, and what else is swept."""

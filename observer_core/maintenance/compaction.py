@@ -1,0 +1,312 @@
+"""Closed hours of a journal become Parquet, then closed days; nothing of what can be read changes.
+
+A stretch of commits is packed, read back and compared byte for byte; then one transaction puts its
+`p` row in the place of what it supersedes, and only then, when that is durable, the segments and rows
+go that nobody needs any more. Killed at any step, the next run finishes the job. Of two that
+pack one journal at once, one wins; the other's files are no part of anything and are swept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, groupby
+from typing import Annotated, Final
+
+from pydantic import Field, PositiveInt
+
+from observer_core.shared.canonical import decode, encode
+from observer_core.shared.clock import SECOND
+from observer_core.shared.config import Config, DurationNs
+from observer_core.shared.errors import Conflict
+from observer_core.storage.archive.pack import EXTENSION, pack
+from observer_core.storage.archive.packs import Pack, PackedFile, Packs
+from observer_core.storage.journal import Journal
+from observer_core.storage.journals import Journals
+from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Row, Storage
+from observer_core.storage.rows import CommitRow
+
+_HOUR_NS: Final = 3600 * SECOND
+_DAY_NS: Final = 24 * _HOUR_NS
+_MARK: Final = "m.packed"
+"""The row that whoever packs a journal replaces: two cannot at once."""
+_ROWS_AT_ONCE: Final = 1000
+
+
+class CompactionConfig(Config):
+    """`after`: how long a closed hour stays as it was written. An hour with fewer than `hour_bytes`
+    waits for its day to close. A packed file holds at most `most_bytes` of lines, so that reading one
+    record never unpacks more.
+    """
+
+    enabled: bool = True
+    after: Annotated[DurationNs, Field(ge=0)] = _HOUR_NS
+    hour_bytes: PositiveInt = 4 * 1024 * 1024
+    most_bytes: PositiveInt = 32 * 1024 * 1024
+    most_records: PositiveInt = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """What was packed, or would be: records first..last of `journal`, and their bytes before and after.
+
+    `merged`: so many packed files became this one. `stored` is 0 where nothing was written.
+    """
+
+    journal: str
+    first: int
+    last: int
+    first_ns: int
+    last_ns: int
+    length: int
+    stored: int
+    merged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What was removed because nothing needs it any more."""
+
+    journal: str
+    segments: int
+    rows: int
+    archives: int
+
+
+def pack_closed(
+    journals: Journals, name: str, config: CompactionConfig, *, dry_run: bool = False
+) -> Iterator[Packing]:
+    """Packs what has closed in a journal, oldest first; each is committed when it is given."""
+    compactor = _Compactor(journals, name, config)
+    yield from compactor.packed(dry_run)
+    yield from compactor.merged(dry_run)
+
+
+def sweep(journals: Journals, name: str) -> Swept:
+    """Removes the rows and segments that packed stretches supersede, and files that no `p` row names.
+
+    What supersedes them must be durable: call `Journals.sync` in between.
+    """
+    storage, journal = journals.storage, journals.open(name)
+    packs = Packs(storage, name).all()
+    segments, rows = 0, 0
+    if packs:
+        newest = packs[-1]
+        for stale, keep in _superseded(storage, journal, newest):
+            for segment in sorted({row.segment for row in stale if row.records} - keep):
+                storage.segments.delete(segment)
+                segments += 1
+            # Oldest first: what is left follows on the stretches without a hole.
+            ops = [Op("delete", row.key) for row in stale]
+            for start in range(0, len(ops), ROWS_PER_TRANSACTION):
+                storage.tables.commit(name, ops[start : start + ROWS_PER_TRANSACTION])
+            rows += len(ops)
+    return Swept(name, segments, rows, _sweep_archives(storage, name))
+
+
+def _sweep_archives(storage: Storage, name: str) -> int:
+    """Removes files that no stretch names; those of a packing under way, which then cannot commit, too."""
+    files = list(storage.archives.list(_folder(name) + "/"))
+    if not files or not _unnamed(storage, name, files):
+        return 0
+    mark = storage.tables.get(name, _MARK)
+    storage.tables.commit(name, [_marked(mark, decode(mark.value)["seq"] if mark else 0)])
+    lost = _unnamed(storage, name, files)
+    for file in lost:
+        storage.archives.delete(file)
+    return len(lost)
+
+
+def _unnamed(storage: Storage, name: str, files: Sequence[str]) -> list[str]:
+    named = {file.name for pack in Packs(storage, name).all() for file in pack.files.values()}
+    return [file for file in files if file not in named]
+
+
+class _Compactor:
+    def __init__(self, journals: Journals, name: str, config: CompactionConfig) -> None:
+        self._storage, self._name, self._config = journals.storage, name, config
+        self._journal = journals.open(name)
+        self._packs = Packs(self._storage, name)
+        head = self._journal.head()
+        self._head_seq = head.seq
+        self._closed_ns = max(head.time_ns, head.through_ns) - config.after
+
+    # ------------------------------------------------------------------ new stretches
+
+    def packed(self, dry_run: bool) -> Iterator[Packing]:
+        """The closed hours and days that are not packed yet."""
+        before = self._packs.newest()
+        seq, position = (before.seq, before.last) if before else (0, 1)
+        rows = self._journal.rows(after_seq=seq, from_position=max(1, position))
+        for stretch in self._stretches(row for row in rows if row.seq < self._head_seq):
+            yield self._pack(stretch, (), dry_run)
+
+    def _stretches(self, rows: Iterator[CommitRow]) -> Iterator[list[CommitRow]]:
+        """Whole days that have closed; of the day that has not, hours that are worth it."""
+        waiting: list[CommitRow] = []
+        for day, of_day in groupby(rows, key=_day):
+            if not day:  # commits from before the first record, which alone has a time
+                waiting += of_day
+                continue
+            if (day + 1) * _DAY_NS <= self._closed_ns:
+                yield from self._cut(chain(waiting, of_day))
+                waiting = []
+                continue
+            for hour, of_hour in groupby(of_day, key=_hour):
+                if (hour + 1) * _HOUR_NS > self._closed_ns:
+                    return
+                waiting += of_hour
+                if sum(row.length for row in waiting) >= self._config.hour_bytes:
+                    yield from self._cut(waiting)
+                    waiting = []
+            return
+
+    def _cut(self, rows: Iterable[CommitRow]) -> Iterator[list[CommitRow]]:
+        stretch: list[CommitRow] = []
+        size = records = 0
+        for row in rows:
+            full = (
+                size + row.length > self._config.most_bytes
+                or records + row.records > self._config.most_records
+            )
+            if stretch and full:
+                yield stretch
+                stretch, size, records = [], 0, 0
+            stretch.append(row)
+            size, records = size + row.length, records + row.records
+        if stretch:
+            yield stretch
+
+    # ------------------------------------------------------------------ hours into days
+
+    def merged(self, dry_run: bool) -> Iterator[Packing]:
+        """Several stretches of a day that has closed become one, as far as one may hold."""
+        for day, of_day in groupby(self._packs.all(), key=_day):
+            if (day + 1) * _DAY_NS > self._closed_ns:
+                return
+            together: list[Pack] = []
+            for found in [*of_day, None]:
+                if found is not None and self._fits([*together, found]):
+                    together.append(found)
+                    continue
+                if len(together) > 1:
+                    rows = [row for one in together for row in self._packs.unpacked(one).rows]
+                    yield self._pack(rows, together, dry_run)
+                together = [] if found is None else [found]
+
+    def _fits(self, packs: Sequence[Pack]) -> bool:
+        records = sum(one.records for one in packs)
+        return (
+            sum(one.length for one in packs) <= self._config.most_bytes
+            and records <= self._config.most_records
+        )
+
+    # ------------------------------------------------------------------ one stretch
+
+    def _pack(self, rows: list[CommitRow], merged: Sequence[Pack], dry_run: bool) -> Packing:
+        first, last = rows[0], rows[-1]
+        told = Packing(
+            self._name, first.first, last.last, first.first_ns, last.last_ns,
+            sum(row.length for row in rows), 0, len(merged),
+        )  # fmt: skip
+        if dry_run:
+            return told
+        mark = self._storage.tables.get(self._name, _MARK)
+        lines = [line for part in _parts(self._journal, rows) for line in part]
+        files = pack(self._name, rows, lines)
+        written = {name: self._write(rows, name, data) for name, data in files.items()}
+        found = Pack(
+            first=first.first, last=last.last, first_seq=first.seq, seq=last.seq, first_ns=first.first_ns,
+            last_ns=last.last_ns, through_ns=last.through_ns, epoch=last.epoch, previous=first.previous,
+            hash=last.hash, length=told.length, files=written,
+        )  # fmt: skip
+        self._commit(found, merged, mark)
+        stored = sum(file.size for file in written.values())
+        return Packing(
+            told.journal, told.first, told.last, told.first_ns, told.last_ns, told.length, stored, told.merged
+        )
+
+    def _write(self, rows: Sequence[CommitRow], name: str, data: bytes) -> PackedFile:
+        digest = hashlib.sha256(data).hexdigest()
+        day = datetime.fromtimestamp(rows[-1].last_ns // SECOND, UTC)
+        # A name is never used twice: what is swept is not what somebody has just written again.
+        stem = f"{rows[0].first:020d}-{rows[-1].seq:012d}-{secrets.token_hex(4)}"
+        path = f"{_folder(self._name)}/date={day:%Y-%m-%d}/{stem}.{name}{EXTENSION}"
+        self._storage.archives.put(path, data)
+        return PackedFile(path, len(data), digest)
+
+    def _commit(self, found: Pack, merged: Sequence[Pack], mark: Row | None) -> None:
+        """`Conflict` when somebody else has packed or swept this journal since `mark` was read."""
+        ops = [
+            _marked(mark, found.seq),
+            *(Op("delete", one.key) for one in merged if one.key != found.key),
+        ]
+        standing = self._storage.tables.get(self._name, found.key)
+        self._still(merged, found, standing)
+        ops.append(
+            Op("insert", found.key, found.value())
+            if standing is None
+            else Op("replace", found.key, found.value(), standing.etag)
+        )
+        self._storage.tables.commit(self._name, ops)
+
+    def _still(self, merged: Sequence[Pack], found: Pack, standing: Row | None) -> None:
+        """The stretches are still those that were read, after the mark was."""
+        now = self._packs.all(found.first if merged else max(1, found.first - 1), found.first_seq - 2)
+        before = [one for one in now if one.seq < found.first_seq]
+        inside = [one for one in now if found.first_seq <= one.seq and one.first_seq <= found.seq]
+        follows = not before or before[-1].seq == found.first_seq - 1
+        if [one.key for one in inside] != [one.key for one in merged] or not follows:
+            raise Conflict(
+                self._name, found.key, "another packing" if standing is None else "a packed stretch"
+            )
+
+
+def _marked(mark: Row | None, seq: int) -> Op:
+    """Says that somebody was here; whoever read the mark before can commit nothing any more."""
+    value = encode({"seq": seq})
+    return Op("insert", _MARK, value) if mark is None else Op("replace", _MARK, value, mark.etag)
+
+
+def _superseded(
+    storage: Storage, journal: Journal, newest: Pack
+) -> Iterator[tuple[list[CommitRow], set[str]]]:
+    """Rows that packed stretches speak for, page by page, and the segments that others still point into."""
+    high = f"r.{newest.last:020d}.{newest.seq + 1:012d}"
+    following = next(journal.rows(after_seq=newest.seq, from_position=max(1, newest.last)), None)
+    keep = {following.segment} if following is not None else set()
+    while True:
+        page = [CommitRow.of(row) for row in storage.tables.query(journal.name, "r.", high, _ROWS_AT_ONCE)]
+        stale = [row for row in page if row.seq <= newest.seq]
+        if not stale:
+            return
+        more = storage.tables.query(journal.name, stale[-1].key + " ", high, 1)
+        yield stale, keep | {CommitRow.of(row).segment for row in more}
+        if not more:
+            return
+
+
+def _parts(journal: Journal, rows: Sequence[CommitRow]) -> Iterator[list[bytes]]:
+    """The records of the rows, commit by commit."""
+    with_records = [row for row in rows if row.records]
+    if with_records:
+        wanted = {row.seq for row in with_records}
+        for row, lines in journal.raw(with_records[0].first, with_records[-1].last):
+            if row.seq in wanted:
+                yield lines
+
+
+def _folder(journal: str) -> str:
+    kind, _, name = journal.partition(".")
+    return f"{kind}/source={name}"
+
+
+def _day(row: CommitRow | Pack) -> int:
+    return row.last_ns // _DAY_NS
+
+
+def _hour(row: CommitRow) -> int:
+    return row.last_ns // _HOUR_NS
