@@ -2,13 +2,15 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run func test test313 venv313 lint bench bench-detect peers soak lock clean
+.PHONY: help setup chromium vendor lint-page run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
 
 PYTHON ?=
 ARGS ?=
 DATA ?= ../shared/data
 UV := uv==0.13.9
 AZURITE := tests/azurite/node_modules/.installed
+AXE := tests/browser/node_modules/.installed
+PAGE := scripts/page/node_modules/.installed
 ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
@@ -17,7 +19,7 @@ COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.1
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: .venv/.installed $(AZURITE)  ## .venv with the observer command and all that running and testing needs
+setup: .venv/.installed $(AZURITE) $(AXE) chromium  ## .venv with the observer command and all that running and testing needs
 
 .venv/.installed: $(REQUIREMENTS)
 	@sh scripts/make_venv.sh .venv $(PYTHON)
@@ -31,6 +33,21 @@ $(AZURITE): tests/azurite/package-lock.json | .venv/.installed
 	else \
 		echo "setup: SKIPPED Azurite: no Node.js with npm; tests of the Azure storage will fail"; \
 	fi
+
+$(AXE): tests/browser/package-lock.json | .venv/.installed
+	@if command -v node >/dev/null && command -v npm >/dev/null; then \
+		echo "setup: installing axe-core into tests/browser"; \
+		.venv/bin/python -m tests.browser.axe && touch $@; \
+	else \
+		echo "setup: SKIPPED axe-core: no Node.js with npm; tests of the page's accessibility will fail"; \
+	fi
+
+$(PAGE): scripts/page/package-lock.json
+	@cd scripts/page && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+chromium:
+	@sh scripts/get_chromium.sh
 
 run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording
 	@.venv/bin/observer run $(ARGS)
@@ -63,9 +80,18 @@ lint: setup  ## style, formatting, types, import contracts, forbidden text
 	.venv/bin/lint-imports
 	.venv/bin/python scripts/check_tree.py
 
+lint-page: .venv/.installed $(PAGE)  ## types, style and formatting of the web page; needs Node.js with npm
+	@.venv/bin/python -m scripts.page.api_types
+	@cd scripts/page && npx --no-install tsc -p tsconfig.json
+	@cd scripts/page && npx --no-install biome check --error-on-warnings ../../observer_core/web/page
+
+vendor: .venv/.installed $(PAGE)  ## take the page's libraries out of the locked npm packages anew
+	@.venv/bin/python -m scripts.page.vendor
+
 bench: setup  ## measure against the budgets
 	@.venv/bin/python -m benchmarks.core $(ARGS)
 	@.venv/bin/python -m benchmarks.tickers
+	@.venv/bin/python -m benchmarks.page
 	@$(MAKE) --no-print-directory venv313
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m benchmarks.functions; fi
 
@@ -89,15 +115,19 @@ peers: .venv-peers/.installed  ## .venv-peers: what .venv holds, and river and s
 soak: setup venv313  ## ten minutes of the Functions app: 4 workers, 8 sources a second (ARGS="--minutes N")
 	@.venv313/bin/python -m benchmarks.soak $(ARGS)
 
+pictures: setup  ## the screenshots in docs/images, in a real Chromium
+	@.venv/bin/python scripts/page_pictures.py
+
 lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	@test -x .venv-lock/bin/uv || { python3 -m venv .venv-lock && .venv-lock/bin/pip install --quiet $(UV); }
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 	$(COMPILE) --extra peers --constraint requirements-dev.txt pyproject.toml --output-file requirements-peers.txt
-	@if command -v npm >/dev/null; then sh scripts/lock_azurite.sh; \
-	else echo "lock: SKIPPED tests/azurite: no npm"; fi
+	@if command -v npm >/dev/null; then sh scripts/lock_npm.sh tests/azurite tests/browser scripts/page; \
+	else echo "lock: SKIPPED tests/azurite, tests/browser, scripts/page: no npm"; fi
 
 clean:  ## remove what can be made again (never data or logs)
-	rm -rf .venv .venv313 .venv-lock .venv-peers tests/azurite/node_modules build dist .mypy_cache .ruff_cache \
-		.pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv313 .venv-lock .venv-peers tests/azurite/node_modules tests/browser/node_modules \
+		scripts/page/node_modules \
+		build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -131,6 +131,38 @@ def health(request: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(body, status_code=status, mimetype=media_type)
 
 
+# The page without data: a browser cannot send a key with its first request. The host knows no empty
+# route, and tries a route with a constraint, or with literal parts, before one without.
+
+
+async def _page(request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    from observer_core.web.functions import page
+
+    middleware = func.AsgiMiddleware(page)  # type: ignore[no-untyped-call]
+    answer: func.HttpResponse = await middleware.handle_async(request, context)
+    return answer
+
+
+@app.route(
+    "{nothing:maxlength(0)?}",
+    trigger_arg_name="request",
+    methods=["GET", "HEAD"],
+    auth_level=func.AuthLevel.ANONYMOUS,
+)
+async def page(request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    return await _page(request, context)
+
+
+@app.route(
+    "assets/{*path}",
+    trigger_arg_name="request",
+    methods=["GET", "HEAD"],
+    auth_level=func.AuthLevel.ANONYMOUS,
+)
+async def assets(request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    return await _page(request, context)
+
+
 @app.route(
     "{*path}",
     trigger_arg_name="request",

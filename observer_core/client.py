@@ -89,8 +89,8 @@ class Gate:
 
     `timeout`: seconds that an answer may take in all. `max_skew`: seconds that the clocks may differ by
     (None: not looked at, for recorded domains, which keep a time of their own). `domain`: where the
-    instrument is to be looked for. `headers`: sent along, for example a function key. A token is sent
-    over TLS or to this machine only.
+    instrument is to be looked for. `token`: what the Observer asks callers for (`qts_…`). `headers`: sent
+    along, for example a function key. Both are sent over TLS or to this machine only.
     """
 
     def __init__(
@@ -107,6 +107,13 @@ class Gate:
             raise ValueError(f"a token would go to {parts.hostname} in the clear; use https")
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout}; more than 0 seconds were expected")
+        if token is not None and not (token.isascii() and token.isprintable() and token and " " not in token):
+            raise ValueError(
+                "token: printable ASCII characters without spaces were expected"
+            )  # and not shown
+        for name, value in (headers or {}).items():
+            if not all(text.isascii() and text.isprintable() for text in (name, value)):
+                raise ValueError(f"headers: printable ASCII characters were expected in {name!r}")
         self._host, self._path = parts.hostname, parts.path.rstrip("/")
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
@@ -230,6 +237,7 @@ class Gate:
         status, found, data = self._exchange("POST", f"{self._path}/v1/evaluation", body, headers, end)
         if time.monotonic() > end:
             raise Denied("client_timeout", f"no answer within {self._timeout:g} s")
+        _check(status)
         if found.get("x-request-id") != identity:
             raise Denied("client_malformed", "the answer is not the one to this question")
         return self._read(status, found, data, started)
@@ -368,9 +376,20 @@ def _left(end: float) -> float:
     return left
 
 
-def _value(status: int, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
+def _check(status: int) -> None:
+    """What refuses may stand before the Observer, and then does not know which question it is."""
+    if status == 401:
+        text = "the Observer does not know who asks (401): the token is missing, wrong, or has ended"
+        raise Denied("client_unauthenticated", text)
+    if status == 403:
+        text = "the Observer knows who asks (403): the token may not ask this, or not as this caller"
+        raise Denied("client_forbidden", text)
     if status != 200:
         raise Denied("client_status", f"the answer's status is {status}, 200 was expected")
+
+
+def _value(status: int, headers: Mapping[str, str], data: bytes) -> dict[str, Any]:
+    _check(status)
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Denied("client_malformed", "the answer is not application/json")
     if "content-length" not in headers and headers.get("transfer-encoding", "").lower() != "chunked":
@@ -429,11 +448,11 @@ class Drilled:
     passed: bool
 
 
-def drill(url: str | None = None, timeout: float = 0.25) -> Iterator[Drilled]:
+def drill(url: str | None = None, timeout: float = 0.25, token: str | None = None) -> Iterator[Drilled]:
     """Asks a server on this machine that misbehaves in every way known; all but the first case must deny.
 
     The first answers as it should, so that a client that always denies fails too. With `url` the
-    real gate is asked about an instrument that cannot exist.
+    real gate is asked, with `token`, about an instrument that cannot exist.
     """
     for name, behave in _cases().items():
         with _Server(behave) as port:
@@ -452,7 +471,7 @@ def drill(url: str | None = None, timeout: float = 0.25) -> Iterator[Drilled]:
     killed.drop()
     yield _drilled("killed between two questions", killed, timeout, expected=False)
     if url is not None:
-        real = Gate(url, timeout=max(timeout, 2.0), caller="drill")
+        real = Gate(url, token, timeout=max(timeout, 2.0), caller="drill")
         yield _drilled(f"{url}: an instrument that cannot exist", real, max(timeout, 2.0), expected=False)
 
 
@@ -485,6 +504,10 @@ def _cases() -> dict[str, _Behaviour]:
         "status 500": _answers(status="500 Internal Server Error"),
         "status 503": _answers(status="503 Service Unavailable"),
         "status 401": _answers(status="401 Unauthorized"),
+        "status 403": _answers(status="403 Forbidden"),
+        "does not know the token": _refusal("401 Unauthorized"),
+        "forbids what is asked": _refusal("403 Forbidden"),
+        "looks into no more tokens": _refusal("429 Too Many Requests"),
         "status 204": _answers(status="204 No Content", body=b""),
         "redirects": _answers(status="302 Found", more="Location: http://127.0.0.1:1/"),
         "a page in HTML": _answers(content_type="text/html", body=b"<h1>welcome</h1>"),
@@ -530,6 +553,12 @@ def _answers(
             connection.close()
 
     return behave
+
+
+def _refusal(status: str) -> _Behaviour:
+    """As whatever stands before the gate refuses: it has not seen which question it is."""
+    body = b'{"type": "about:blank", "status": 0, "detail": "no"}'
+    return _answers(status=status, content_type="application/problem+json", body=body, identity=None)
 
 
 def _head(status: str, kind: str, size: str, asked: str | None, more: str = "") -> bytes:

@@ -10,18 +10,20 @@ letter that can be redriven once more, which repeats nothing.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from observer_core.shared.canonical import decode
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
-from observer_core.shared.ids import derive
+from observer_core.shared.ids import derive, ref
 from observer_core.shared.records import Note
 from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
-from observer_core.storage.ports import MESSAGE_BYTES, Queues
+from observer_core.storage.once import Once
+from observer_core.storage.ports import MESSAGE_BYTES, Op, Queues
+from observer_core.storage.rows import Head
 
 JOURNAL: Final = "deadletters.live"
 KIND: Final = "dead_letter"
@@ -69,8 +71,15 @@ class DeadLetters:
 
     def letters(self) -> list[Letter]:
         """All there ever were, in the order in which they were buried."""
+        return list(self._read(1))
+
+    def newest(self, most: int) -> list[Letter]:
+        """Those of the last `most` records, the newest first."""
+        return list(self._read(self._journals.open(JOURNAL).head().position - most + 1))[::-1]
+
+    def _read(self, first: int) -> Iterable[Letter]:
         found: dict[str, Letter] = {}
-        for note in self._notes():
+        for note in self._notes(first):
             body = note.body
             if body["state"] == "buried":
                 found[body["id"]] = Letter(
@@ -83,7 +92,7 @@ class DeadLetters:
                     found[body["id"]], state=body["state"], ended_ns=note.time_ns,
                     ended_by=body["author"], reason=body["reason"],
                 )  # fmt: skip
-        return list(found.values())
+        return found.values()
 
     def letter(self, identity: str) -> Letter:
         """The letter whose id begins with `identity`; `InputError` when there is none, or several."""
@@ -94,40 +103,67 @@ class DeadLetters:
         return found[0]
 
     def redrive(
-        self, letter: Letter, *, author: str, reason: str, resend: Callable[[Mapping[str, Any]], None]
-    ) -> None:
-        """Sends the message to its queue again, and records who did and why.
+        self, letter: Letter, *, author: str, reason: str, resend: Callable[[Mapping[str, Any]], None],
+        principal: str | None = None, request: Once | None = None,
+    ) -> str:  # fmt: skip
+        """Sends the message to its queue again, and records who did and why; gives the record's ref.
 
-        What was to go to a subscriber is given to `resend`, which raises where that fails again.
+        What was to go to a subscriber is given to `resend`, which raises where that fails again. Under
+        the key of a `request` it is sent and recorded once.
         """
+        known = None if request is None else request.known(self._journals.open(JOURNAL))
+        if known is not None:
+            return str(known["ref"])
         if letter.queue.startswith(TO_SUBSCRIBER):
             resend(decode(letter.body))
         else:
             self._queues.send(letter.queue, letter.body)
-        self._end(letter, "redriven", author, reason)
+        return self._end(letter, "redriven", author, reason, principal, request)
 
-    def drop(self, letter: Letter, *, author: str, reason: str) -> None:
-        """Records that nobody needs it any more."""
-        self._end(letter, "dropped", author, reason)
+    def drop(
+        self, letter: Letter, *, author: str, reason: str, principal: str | None = None,
+        request: Once | None = None,
+    ) -> str:  # fmt: skip
+        """Records that nobody needs it any more; gives the record's ref."""
+        return self._end(letter, "dropped", author, reason, principal, request)
 
-    def _end(self, letter: Letter, state: State, author: str, reason: str) -> None:
-        self._append({"id": letter.id, "state": state, "author": author, "reason": reason})
-
-    def _append(self, body: Mapping[str, Any], *, once: str | None = None) -> None:
-        """Commits a note; under a key `once`, only when there is none under it yet."""
-        journal = self._journals.open(JOURNAL, _DOMAIN)
-        while once is None or journal.idempotency(once) is None:
-            head = journal.head()
-            note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=body)
-            keys = [] if once is None else [Journal.idempotency_op(once, {"position": head.position + 1})]
+    def _end(
+        self, letter: Letter, state: State, author: str, reason: str, principal: str | None,
+        request: Once | None,
+    ) -> str:  # fmt: skip
+        body = {"id": letter.id, "state": state, "author": author, "reason": reason}
+        if principal is not None:
+            body["principal"] = principal
+        while True:
+            head = self._journals.open(JOURNAL, _DOMAIN).head()
+            known = None if request is None else request.known(self._journals.open(JOURNAL))
+            if known is not None:
+                return str(known["ref"])
+            place = ref(JOURNAL, head.position + 1)
             try:
-                journal.commit(head, Commit(records=[note], through_ns=note.time_ns, extra=keys))
+                self._commit(head, body, [] if request is None else [request.op({"ref": place})])
+            except Conflict:
+                continue
+            return place
+
+    def _append(self, body: Mapping[str, Any], *, once: str) -> None:
+        """Commits a note under the key `once`; only when there is none under it yet."""
+        journal = self._journals.open(JOURNAL, _DOMAIN)
+        while journal.idempotency(once) is None:
+            head = journal.head()
+            try:
+                self._commit(head, body, [Journal.idempotency_op(once, {"position": head.position + 1})])
             except Conflict:
                 continue
             return
 
-    def _notes(self) -> Iterator[Note]:
-        for entry in self._journals.open(JOURNAL).scan():
+    def _commit(self, head: Head, body: Mapping[str, Any], keys: list[Op]) -> None:
+        note = Note(kind=KIND, time_ns=max(head.time_ns, self._clock.now_ns()), body=body)
+        commit = Commit(records=[note], through_ns=note.time_ns, extra=keys)
+        self._journals.open(JOURNAL).commit(head, commit)
+
+    def _notes(self, first: int) -> Iterator[Note]:
+        for entry in self._journals.open(JOURNAL).scan(max(1, first)):
             if isinstance(entry.record, Note) and entry.record.kind == KIND:
                 yield entry.record
 

@@ -23,6 +23,7 @@ from observer_core.cli import (
     silences,
     sources,
     subscriptions,
+    tokens,
 )
 from observer_core.cli.converting import convert
 from observer_core.cli.detecting import detect
@@ -113,6 +114,7 @@ app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(silences.app, name="silences")
 app.add_typer(report.app, name="report")
 app.add_typer(configuration.app, name="config")
+app.add_typer(tokens.app, name="token")
 app.command()(doctor)
 
 

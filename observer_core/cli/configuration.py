@@ -38,11 +38,13 @@ def check(
     """
     from observer_core.runtime.settings import load
     from observer_core.runtime.sources import check_sources
+    from observer_core.web.server import check_host
 
     given = Invocation.of(ctx)
     path = file or given.config
     settings = load(path, **given.overrides())
     check_sources(settings)
+    check_host(settings.web.host, bool(settings.web.token))
     policies = settings.decisions().policies
     differences = deployment_differences(settings)
     found = origins(settings, path, given.overrides())

@@ -17,6 +17,7 @@ from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
     from observer_core.automation.dead_letters import DeadLetters, Letter
+    from observer_core.runtime.acts.ground import Asked, By
 
 app = typer.Typer(help="What the Functions app, or a delivery, gave up on.", no_args_is_help=True)
 Ids = Annotated[
@@ -38,6 +39,8 @@ def ls(
 
     Exit code 1 when there is any.
     """
+    from observer_core.runtime.acts.letters import text_of
+
     with _opened(ctx) as (letters, waiting):
         found = [letter for letter in letters.letters() if every or letter.state == "buried"]
         queued = waiting()
@@ -50,7 +53,7 @@ def ls(
                 ("id", "buried", "queue", "tried", "state", "message"),
                 [
                     (letter.id[:12], when(letter.buried_ns), letter.queue, str(letter.dequeue_count),
-                     letter.state, _text(letter)[:_SHOWN])
+                     letter.state, text_of(letter)[:_SHOWN])
                     for letter in found
                 ],
             )  # fmt: skip
@@ -92,38 +95,33 @@ def redrive(
     record by its id.
     """
 
+    from observer_core.runtime.acts import letters as acts
+
     def resend(body: Mapping[str, Any]) -> None:
-        from observer_core.runtime.deliveries import deliverer
-
         with observing(Invocation.of(ctx).settings()) as observer:
-            sender = deliverer(observer, body["subscription"], body["domain"])
-            try:
-                result = sender.again(body["ref"])
-            finally:
-                sender.close()
-        if result.outcome in ("failed", "dropped"):
-            raise InputError(f"{body['subscription']} did not take {body['ref']}: {result.detail}")
+            acts.resend(observer, body)
 
-    def again(letters: DeadLetters, letter: Letter) -> None:
-        letters.redrive(letter, author=author, reason=reason, resend=resend)
-
-    _each(ctx, ids, every, "sent again", again)
+    _each(
+        ctx, ids, every, author, reason, lambda letters, letter, by: acts.redrive(letters, letter, by, resend)
+    )
 
 
 @app.command()
 def drop(ctx: typer.Context, author: Author, reason: Reason, ids: Ids = None, every: Every = False) -> None:
     """Record that letters need no answer any more. Nothing is deleted."""
 
-    def away(letters: DeadLetters, letter: Letter) -> None:
-        letters.drop(letter, author=author, reason=reason)
+    from observer_core.runtime.acts import letters as acts
 
-    _each(ctx, ids, every, "dropped", away)
+    _each(ctx, ids, every, author, reason, acts.drop)
 
 
 def _each(
-    ctx: typer.Context, ids: list[str] | None, every: bool, done: str,
-    act: Callable[[DeadLetters, Letter], None],
+    ctx: typer.Context, ids: list[str] | None, every: bool, author: str, reason: str,
+    act: Callable[[DeadLetters, Letter, By], Asked],
 ) -> None:  # fmt: skip
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.acts.ground import By
+
     if bool(ids) == every:
         raise InputError("say which letters: their IDs, or --all for every one that waits")
     with _opened(ctx) as (letters, _):
@@ -132,8 +130,7 @@ def _each(
         else:
             chosen = [letters.letter(identity) for identity in ids or ()]
         for letter in chosen:
-            act(letters, letter)
-            say(f"{letter.id[:12]}  {done}: {letter.queue}")
+            say(f"{letter.id[:12]}  {act(letters, letter, By(author, reason, os_user())).text}")
     if not chosen:
         say("there are no dead letters")
 
@@ -156,8 +153,6 @@ def _opened(ctx: typer.Context) -> Iterator[tuple[DeadLetters, Callable[[], dict
 
 
 def _plain(letter: Letter) -> dict[str, Any]:
-    return {**asdict(letter), "body": _text(letter)}
+    from observer_core.runtime.acts.letters import text_of
 
-
-def _text(letter: Letter) -> str:
-    return letter.body.decode(errors="backslashreplace")
+    return {**asdict(letter), "body": text_of(letter)}

@@ -36,8 +36,9 @@ def feedback(
     A record with its author; the newest word on a pattern counts. `observer report detectors`
     adds them up.
     """
-    from observer_core.cli.stored import by_id
-    from observer_core.runtime.study.feedback import judge
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.audit.stored import by_id
+    from observer_core.runtime.study.feedback import judged
     from observer_core.shared.clock import SystemClock
     from observer_core.shared.ids import ref
 
@@ -45,7 +46,10 @@ def feedback(
     with reading(ctx) as reader:
         if "@" not in record:
             record = ref(*by_id(reader.journals, record, ("patterns", "events", "decisions")))
-        patterns = judge(reader.journals, SystemClock(), record, right=right, author=author, note=note)
+        patterns = judged(
+            reader.journals, SystemClock(), record, right=right, author=author, note=note,
+            principal=os_user(),
+        ).patterns  # fmt: skip
     if as_json:
         json_line({"patterns": patterns, "right": right})
     else:

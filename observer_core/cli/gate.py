@@ -8,9 +8,8 @@ import typer
 
 from observer_core.cli.invocation import FINDING
 from observer_core.cli.moments import moment, span, when
-from observer_core.cli.opened import Reader, reading, takes_it
+from observer_core.cli.opened import reading, takes_it
 from observer_core.cli.output import STYLES, json_line, say, table
-from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
     from observer_core.decision_pipeline.gate import GateAnswer
@@ -118,11 +117,7 @@ def confirm(
 
     The setting control.two_person says which commands wait for that.
     """
-    from observer_core.decision_pipeline.commands import check_request
-
-    check_request(request)
-    domain = request.rpartition("@")[0].partition(".")[2]
-    _command(ctx, "confirm", "*", author, reason, domain, request=request)
+    _command(ctx, "confirm", "*", author, reason, None, request=request)
 
 
 @app.command()
@@ -241,42 +236,19 @@ def _command(
     duration: str | None = None, policy: str | None = None, request: str | None = None,
 ) -> None:  # fmt: skip
     from observer_core.cli.principal import os_user
-    from observer_core.decision_pipeline.commands import parse_command
-    from observer_core.runtime import operate
-    from observer_core.shared.clock import ManualClock, format_duration, parse_duration
+    from observer_core.runtime.acts.commands import Wanted
+    from observer_core.runtime.acts.commands import command as ask
+    from observer_core.runtime.acts.ground import By
+    from observer_core.shared.clock import format_duration
 
+    wanted = Wanted(
+        command=command, scope=scope, domain=domain, duration=duration, policy=policy, request=request
+    )
     with reading(ctx) as reader:
-        name = _domain_of(reader, scope, domain)
-        # A recorded domain keeps its own time: the wall clock would age everything in it.
-        now_ns = max(reader.gate.now_ns(name), reader.newest_ns(name))
-        until_ns = None if duration is None else now_ns + parse_duration(duration)
-        asked: dict[str, Any] = {
-            "command": command, "scope": scope, "author": author, "reason": reason, "until_ns": until_ns,
-            "policy": policy, "principal": os_user(), "request": request,
-        }  # fmt: skip
-        parse_command(asked, "", now_ns)
-        ref = operate.command(reader.journals, ManualClock(now_ns), name, **asked)
-        told, control = takes_it(reader, name), reader.settings.control
-    about = request or scope
-    say(f"{ref}  {command} {about} in domain {name}{' until ' + when(until_ns) if until_ns else ''}")
+        asked = ask(reader.ground, wanted, By(author, reason, os_user()))
+        told, control = takes_it(reader, asked.domain), reader.settings.control
+    say(f"{asked.ref}  {asked.text}")
     say(told)
-    if command in control.two_person:
+    if asked.needs_confirmation:
         within = format_duration(control.confirm_within)
-        say(f"It then waits {within} for another person: observer gate confirm {ref}", "yellow")
-
-
-def _domain_of(reader: Reader, scope: str, chosen: str | None) -> str:
-    level, _, name = scope.partition(":")
-    if chosen is None and level == "source":
-        found = reader.journals.domain_of(f"snapshots.{name}")
-        if found is None:
-            known = ", ".join(n.partition(".")[2] for n in reader.journals.names("snapshots"))
-            raise InputError(f"there is no source {name!r}; known are {known or 'none yet'}")
-        return found
-    if chosen is None and level == "subject":
-        domains = [d for d in reader.domains() if name in reader.gate.subjects(d)]
-        if len(domains) == 1:
-            return domains[0]
-        why = "several domains observe" if domains else "no domain observes"
-        return reader.one_domain(None, f"{why} {name!r}")
-    return reader.one_domain(chosen, f"{scope} may be in any domain")
+        say(f"It then waits {within} for another person: observer gate confirm {asked.ref}", "yellow")

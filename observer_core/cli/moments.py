@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from observer_core.shared.clock import SECOND, format_duration, format_time, moment
 
-from observer_core.shared.clock import SECOND, format_duration, format_time, parse_duration, parse_time
-from observer_core.shared.errors import InputError
-
-
-def moment(text: str, newest: Callable[[], int]) -> int:
-    """Nanoseconds of RFC 3339 (UTC where no zone is given), epoch s/ms/us/ns, or `2h` before `newest()`."""
-    try:
-        back_ns = parse_duration(text)
-    except InputError:
-        return parse_time(text, "UTC")
-    return newest() - back_ns
+__all__ = ["moment", "second", "span", "when"]
 
 
 def span(ns: int) -> str:

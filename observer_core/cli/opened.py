@@ -15,6 +15,7 @@ from observer_core.cli.invocation import Invocation
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
+    from observer_core.runtime.acts.ground import Ground
     from observer_core.runtime.gate.reader import Gate
     from observer_core.runtime.observer import Observer
     from observer_core.runtime.settings import Settings
@@ -31,21 +32,20 @@ class Reader:
     journals: Journals
     gate: Gate
 
+    @property
+    def ground(self) -> Ground:
+        """What acts stand on."""
+        from observer_core.runtime.acts.ground import Ground
+
+        return Ground(self.journals, self.settings, self.gate, "--domain")
+
     def domains(self, chosen: str | None = None) -> list[str]:
         """Domains with sources, live first; `InputError` when `chosen` is not one of them."""
-        known = self.gate.domains()
-        if chosen is None:
-            return known
-        if chosen not in known:
-            raise InputError(f"there is no domain {chosen!r}; known are {', '.join(known) or 'none yet'}")
-        return [chosen]
+        return self.ground.domains(chosen)
 
     def one_domain(self, chosen: str | None, why: str) -> str:
         """`chosen`, or the only one there is; `InputError` asks for one, because of `why`."""
-        found = self.domains(chosen)
-        if len(found) != 1:
-            raise InputError(f"{why}; say --domain, one of {', '.join(found) or 'none yet'}")
-        return found[0]
+        return self.ground.one_domain(chosen, why)
 
     def mode(self, domain: str) -> str:
         """`live`, `recorded`, or `?` before anybody has said so."""
@@ -57,8 +57,7 @@ class Reader:
 
     def newest_ns(self, domain: str) -> int:
         """The time of the domain's newest record."""
-        names = [name for kind in STAGES for name in self.journals.names(kind, domain)]
-        return max((self.journals.open(name).head().time_ns for name in names), default=0)
+        return self.ground.newest_ns(domain)
 
     def named(self, journals: list[str] | None) -> list[str]:
         """All journals, or `journals`; `InputError` when one of them does not exist."""

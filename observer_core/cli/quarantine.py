@@ -10,7 +10,6 @@ from observer_core.cli.opened import reading
 from observer_core.cli.output import json_line, say, table
 
 app = typer.Typer(help="What stages could not work on.", no_args_is_help=True)
-_PREFIX = "quarantined."
 
 
 @app.command()
@@ -19,13 +18,10 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One quarantined entry a line.")] = False,
 ) -> None:
     """List what is set aside, and how to redrive it."""
+    from observer_core.runtime.acts.quarantine import listed
+
     with reading(ctx) as reader:
-        found = [
-            {"journal": name, **body}
-            for name in reader.journals.names()
-            for key, body in reader.journals.open(name).views().items()
-            if key.startswith(_PREFIX)
-        ]
+        found = list(listed(reader.journals))
     if as_json:
         for item in found:
             json_line(item)
@@ -64,11 +60,11 @@ def redrive(
 
     At a new position; its quarantine ends.
     """
-    from observer_core.runtime import operate
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.acts import quarantine
+    from observer_core.runtime.acts.ground import By
 
     with reading(ctx) as reader:
-        reader.named([stage_journal, input_journal])
-        ref = operate.redrive(
-            reader.journals, stage_journal, input_journal, position, author=author, reason=reason
-        )
-    say(f"{input_journal}@{position} comes again as {ref}")
+        by = By(author, reason, os_user())
+        asked = quarantine.redrive(reader.journals, stage_journal, input_journal, position, by)
+    say(asked.text)

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from observer_core.cli.ending import end
 from observer_core.cli.opened import Reader, reading
 from observer_core.cli.output import Lines, json_line, raw_line
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
-    from observer_core.cli.kinds import Filter, Kind
-    from observer_core.cli.stored import Match, Range, Stored
-    from observer_core.storage.journal import Journal
+    from observer_core.runtime.audit.stored import Stored
+    from observer_core.runtime.reading.filters import Filter, Kind
+    from observer_core.runtime.reading.listing import Range
+    from observer_core.shared.records import Severity
 
 SourceOption = Annotated[str | None, typer.Option(help="Only of this source.")]
 DomainOption = Annotated[str | None, typer.Option(help="Only of this domain.")]
@@ -140,7 +142,8 @@ def _incidents() -> typer.Typer:
         """
         from itertools import islice
 
-        from observer_core.cli.incidents import COLUMNS, cells, folded
+        from observer_core.cli.incidents import COLUMNS, as_told, cells
+        from observer_core.runtime.reading.incidents import folded
 
         wanted = _filter(source, domain, subject, kind, severity, False)
         with reading(ctx) as reader:
@@ -148,7 +151,7 @@ def _incidents() -> typer.Typer:
             found = list(islice(folded(ranges, wanted, only_open=only_open), limit or None))
         show = Lines(COLUMNS)
         for incident in reversed(found):
-            json_line(incident) if as_json else show(cells(incident))
+            json_line(as_told(incident)) if as_json else show(cells(incident))
 
     @app.command()
     def tail(
@@ -160,6 +163,7 @@ def _incidents() -> typer.Typer:
         wanted = _filter(source, domain, subject, "incident.*", severity, False)
         _tail(ctx, "events", wanted, limit, follow, as_json)
 
+    app.command()(end)
     return app
 
 
@@ -168,7 +172,7 @@ def _app(kind: str) -> typer.Typer:
 
 
 def _kind(name: str) -> "Kind":
-    from observer_core.cli.kinds import KINDS
+    from observer_core.runtime.reading.filters import KINDS
 
     return KINDS[name]
 
@@ -177,79 +181,73 @@ def _filter(
     source: str | None, domain: str | None, subject: str | None, what: str | None, severity: str | None,
     notes: bool,
 ) -> "Filter":  # fmt: skip
-    from observer_core.cli.kinds import Filter
+    from observer_core.runtime.reading.filters import Filter
 
-    return Filter(source=source, domain=domain, subject=subject, what=what, severity=severity, notes=notes)
+    return Filter(
+        source=source, domain=domain, subject=subject, what=what, severity=_severity(severity), notes=notes
+    )
+
+
+def _severity(text: str | None) -> "Severity | None":
+    from observer_core.shared.records import SEVERITIES
+
+    if text is None:
+        return None
+    for severity in SEVERITIES:
+        if text == severity:
+            return severity
+    raise InputError(f"--severity {text!r} is not one; expected {', '.join(SEVERITIES)}")
 
 
 def _list(
     ctx: typer.Context, name: str, wanted: "Filter", times: tuple[str | None, str | None], limit: int,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from observer_core.cli.stored import last_of
+    from observer_core.runtime.reading.listing import last_of
 
     kind = _kind(name)
-    match = kind.match(wanted)
     with reading(ctx) as reader:
-        _print(last_of(_ranges(reader, kind, wanted, times), match, limit), _printer(kind, as_json))
+        found = last_of(_ranges(reader, kind, wanted, times), kind.sieve(wanted), limit)
+        _print(found, _printer(name, as_json))
 
 
 def _tail(ctx: typer.Context, name: str, wanted: "Filter", limit: int, go_on: bool, as_json: bool) -> None:
-    from observer_core.cli.stored import follow, last_of
+    from observer_core.runtime.reading.listing import follow, journals_of, last_of
 
     kind = _kind(name)
-    match: Match = kind.match(wanted)
+    sieve = kind.sieve(wanted)
     with reading(ctx) as reader:
-        show = _printer(kind, as_json)
+        show = _printer(name, as_json)
         ranges = _ranges(reader, kind, wanted, (None, None))
-        _print(last_of(ranges, match, limit) if limit else iter(()), show)
+        _print(last_of(ranges, sieve, limit) if limit else iter(()), show)
         sys.stdout.flush()
         if not go_on:
             return
         seen = {r.journal.name: r.last for r in ranges}
-        for stored in follow(lambda: _journals(reader, kind, wanted), seen, match):
+        for stored in follow(lambda: journals_of(reader.journals, kind, wanted), seen, sieve):
             if stored is None:
                 sys.stdout.flush()
             else:
                 show(stored)
 
 
-def _journals(reader: Reader, kind: "Kind", wanted: "Filter") -> list["Journal"]:
-    names = reader.journals.names(kind.journals, wanted.domain)
-    if kind.per_source and wanted.source is not None:
-        names = [name for name in names if name == f"{kind.journals}.{wanted.source}"]
-    return [reader.journals.open(name) for name in names]
-
-
 def _ranges(
     reader: Reader, kind: "Kind", wanted: "Filter", times: tuple[str | None, str | None]
 ) -> list["Range"]:
     """The positions of each journal that the times leave."""
-    from observer_core.cli.moments import moment
-    from observer_core.cli.stored import Range
+    from observer_core.runtime.reading.listing import ranges
 
-    reader.domains(wanted.domain)
-    if wanted.source is not None and reader.journals.domain_of(f"snapshots.{wanted.source}") is None:
-        known = ", ".join(name.partition(".")[2] for name in reader.journals.names("snapshots"))
-        raise InputError(f"there is no source {wanted.source!r}; known are {known or 'none yet'}")
-    since, until = times
-    found = []
-    for journal in _journals(reader, kind, wanted):
-
-        def newest(name: str = journal.name) -> int:
-            return reader.newest_ns(reader.journals.domain_of(name) or "")
-
-        first = 1 if since is None else journal.position_at(moment(since, newest) - 1) + 1
-        last = journal.head().position if until is None else journal.position_at(moment(until, newest))
-        found.append(Range(journal, first, last))
-    return found
+    return ranges(reader.ground, kind, wanted, *times)
 
 
-def _printer(kind: "Kind", as_json: bool) -> Callable[["Stored"], Any]:
+def _printer(name: str, as_json: bool) -> Callable[["Stored"], Any]:
+    from observer_core.cli.kinds import SHOWN
+
     if as_json:
         return lambda stored: raw_line(stored.raw)
-    show = Lines(kind.columns)
-    return lambda stored: show(kind.cells(stored))
+    shown = SHOWN[name]
+    show = Lines(shown.columns)
+    return lambda stored: show(shown.cells(stored))
 
 
 def _print(records: Iterator["Stored"], show: Callable[["Stored"], Any]) -> None:

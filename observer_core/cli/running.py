@@ -53,9 +53,9 @@ def _web(running: Standalone) -> WebServer:
     web = running.settings.web
     app = create_app(
         running.observer, health=running.health, metrics=running.metrics, gate=running.gate,
-        push=running.pushed,
+        push=running.pushed, asked=running.asked,
     )  # fmt: skip
-    return WebServer(app, web.host, web.port)
+    return WebServer(app, web.host, web.port, tokens=bool(web.token))
 
 
 def push(

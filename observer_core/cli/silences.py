@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,6 +23,8 @@ def ls(
     as_json: Annotated[bool, typer.Option("--json", help="One silence a line.")] = False,
 ) -> None:
     """List the silences that are not over."""
+    from observer_core.runtime.acts.silences import spelled
+
     with reading(ctx) as reader:
         found = [
             {"domain": domain, **silence}
@@ -43,7 +45,7 @@ def ls(
         ("id", "domain", "from", "to", "what", "author", "reason"),
         [
             (item["id"], item["domain"], when(item["start_ns"]), when(item["end_ns"]),
-             _spelled(item["match"]), item["author"], item["reason"])
+             spelled(item["match"]), item["author"], item["reason"])
             for item in found
         ],
     )  # fmt: skip
@@ -69,12 +71,10 @@ def add(
     domain: Domain = None,
 ) -> None:
     """Tell nobody of what matches, for a while; what was kept from whom is recorded."""
-    from pydantic import ValidationError
-
-    from observer_core.event_bus.router import SilenceRequest
-    from observer_core.runtime import operate
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.acts import silences
+    from observer_core.runtime.acts.ground import By
     from observer_core.shared.clock import parse_duration
-    from observer_core.shared.config import explain
 
     given = {"types": types, "sources": sources, "subjects": subjects, "tags": tags}
     match = {name: globs for name, globs in given.items() if globs}
@@ -82,21 +82,16 @@ def add(
         raise InputError("say what to silence (--type, --source, --subject, --tag), or --all of a domain")
     if (duration is None) == (to is None):
         raise InputError("say how long: --for DURATION or --to TIME")
-    with reading(ctx) as reader:
-        name = reader.one_domain(domain, "a silence is of one domain")
-        now_ns = max(reader.gate.now_ns(name), reader.newest_ns(name))
+
+    def span(now_ns: int) -> tuple[int, int]:
         start_ns = now_ns if start is None else moment(start, lambda: now_ns)
         end_ns = moment(to, lambda: now_ns) if to is not None else start_ns + parse_duration(str(duration))
-        if end_ns <= now_ns:
-            raise InputError(f"the silence would end at {when(end_ns)}, and it is {when(now_ns)} in {name}")
-        asked = {"match": match, "author": author, "reason": reason, "start_ns": start_ns, "end_ns": end_ns}
-        try:
-            SilenceRequest.model_validate(asked)
-        except ValidationError as error:
-            raise explain(error, "silence") from None
-        ref = operate.ask(reader.journals, name, "silence", {"action": "add", **asked}, now_ns)
-        told = takes_it(reader, name)
-    say(f"{ref}  silence in domain {name} from {when(start_ns)} to {when(end_ns)}: {_spelled(match)}")
+        return start_ns, end_ns
+
+    with reading(ctx) as reader:
+        asked = silences.add(reader.ground, domain, match, span, By(author, reason, os_user()))
+        told = takes_it(reader, asked.domain)
+    say(f"{asked.ref}  {asked.text}")
     say(told)
 
 
@@ -108,23 +103,12 @@ def end(
     reason: Reason,
 ) -> None:
     """End a silence before its time."""
-    from observer_core.runtime import operate
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.acts import silences
+    from observer_core.runtime.acts.ground import By
 
-    name = silence.rpartition("@")[0].partition(".")[2]
     with reading(ctx) as reader:
-        views = reader.journals.open(f"routes.{name}").views() if name in reader.domains() else {}
-        known = {item["id"] for item in views.get("silences", {}).get("silences", [])}
-        if silence not in known:
-            raise InputError(f"there is no silence {silence!r}; `observer silences ls` lists them")
-        now_ns = max(reader.gate.now_ns(name), reader.newest_ns(name))
-        body = {"action": "end", "id": silence, "author": author, "reason": reason}
-        ref = operate.ask(reader.journals, name, "silence", body, now_ns)
-        told = takes_it(reader, name)
-    say(f"{ref}  end of silence {silence}")
+        asked = silences.end(reader.ground, silence, By(author, reason, os_user()))
+        told = takes_it(reader, asked.domain)
+    say(f"{asked.ref}  {asked.text}")
     say(told)
-
-
-def _spelled(match: dict[str, Any]) -> str:
-    """The filters that keep anything out."""
-    kept = {name: globs for name, globs in match.items() if isinstance(globs, list) and globs != ["*"]}
-    return "; ".join(f"{name} {', '.join(globs)}" for name, globs in sorted(kept.items())) or "everything"

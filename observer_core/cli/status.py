@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from observer_core.cli.moments import span, when
-from observer_core.cli.opened import STAGES, Reader, reading, running
+from observer_core.cli.opened import reading, running
 from observer_core.cli.output import json_line, say, size, table
 
 if TYPE_CHECKING:
-    from observer_core.storage.journal import Journal
+    from observer_core.runtime.reading.status import DomainState
 
 
 def status(
@@ -25,105 +22,45 @@ def status(
     Each domain's sources, stages, incidents, blocks and risk, and how much is stored.
     """
     with reading(ctx) as reader:
+        from observer_core.runtime.gate.views import Views
+        from observer_core.runtime.reading.status import States
+        from observer_core.runtime.reading.storage import sizes
         from observer_core.runtime.storages import where
+        from observer_core.shared.clock import SystemClock
 
         local = reader.settings.storage.kind == "local"
         data = reader.settings.paths.data
+        views = Views(reader.gate, reader.journals, SystemClock(), 0)
+        states = States(reader.journals, reader.settings, reader.gate, views).read()
         value = {
             "running": running(data) if local else None, "data": where(reader.settings),
-            "sizes": _sizes(data) if local else {},
-            "domains": [_domain(reader, name) for name in reader.domains()],
+            "sizes": sizes(data) if local else {},
+            "domains": [_domain(state, reader.mode(state.view.name)) for state in states],
         }  # fmt: skip
     json_line(value) if as_json else _tell(value)
 
 
-def _domain(reader: Reader, name: str) -> dict[str, Any]:
-    from observer_core.decision_pipeline.gate import GateInputs
-
-    now_ns = reader.gate.now_ns(name)
-    decisions = reader.journals.open(f"decisions.{name}").views()
-    incidents = reader.journals.open(f"events.{name}").views().get("incidents", {"open": []})
-    sources = [n.partition(".")[2] for n in reader.journals.names("snapshots", name)]
+def _domain(state: DomainState, mode: str) -> dict[str, Any]:
+    unknown: dict[str, Any] = {"overall": "unknown", "subjects": {}, "sources": {}}
     return {
-        "domain": name, "mode": reader.mode(name), "now_ns": now_ns,
-        "sources": [_source(reader, source, now_ns) for source in sources],
-        "stages": _stages(reader, name, sources, now_ns),
-        "incidents": incidents["open"],
-        "blocks": [
-            {"scope": scope, **entry}
-            for scope, entries in sorted(GateInputs.of(decisions, (), ()).blocks.items())
-            for entry in entries
-        ],
-        "risk": decisions.get("risk", {"overall": "unknown", "subjects": {}, "sources": {}}),
-        "quarantined": [
-            key.removeprefix("quarantined.")
-            for journal in reader.journals.names(domain=name)
-            for key in reader.journals.open(journal).views()
-            if key.startswith("quarantined.")
-        ],
+        "domain": state.view.name, "mode": mode, "now_ns": state.now_ns,
+        "sources": [_source(source, state.now_ns) for source in state.sources],
+        "stages": [_stage(stage) for stage in state.stages], "incidents": state.incidents,
+        "blocks": state.blocks, "risk": state.view.inputs.risk or unknown, "quarantined": state.quarantined,
     }  # fmt: skip
 
 
-def _source(reader: Reader, name: str, now_ns: int) -> dict[str, Any]:
-    head = reader.journals.open(f"snapshots.{name}").head()
-    views = reader.journals.open(f"patterns.{name}").views()
-    feed = views.get("feed", {})
-    age_ns, limit_ns = now_ns - head.time_ns, reader.gate.max_age_ns(name)
-    state = feed.get("status", "unknown")
+def _source(source: dict[str, Any], now_ns: int) -> dict[str, Any]:
+    known = {name: value for name, value in source.items() if name not in ("kind", "stale")}
+    newest_ns = source["newest_ns"] or 0
     return {
-        "source": name, "status": "stale" if state == "ok" and age_ns > limit_ns else state,
-        "error": feed.get("error"), "position": head.position, "newest_ns": head.time_ns, "age_ns": age_ns,
-        "max_age_ns": limit_ns, "subjects": len(views.get("subjects", {}).get("subjects", ())),
-        "stale_subjects": list(feed.get("stale", ())),
+        **known, "newest_ns": newest_ns, "age_ns": now_ns - newest_ns, "stale_subjects": source["stale"],
     }  # fmt: skip
 
 
-def _stages(reader: Reader, domain: str, sources: list[str], now_ns: int) -> list[dict[str, Any]]:
-    events = f"events.{domain}"
-    wired = [(f"recognise {name}", f"patterns.{name}", [f"snapshots.{name}"]) for name in sources]
-    for item in reader.settings.source:
-        if item.kind == "derived" and item.domain == domain:
-            inputs = [f"snapshots.{source}" for source in reader.settings.inputs_of(item.name)]
-            wired.append((f"derive {item.name}", f"snapshots.{item.name}", inputs))
-    wired.append(("publish", events, [f"patterns.{name}" for name in sources]))
-    wired.append(("decide", f"decisions.{domain}", [events, f"commands.{domain}"]))
-    if reader.journals.names("routes", domain):
-        inputs = [events, f"decisions.{domain}", f"commands.{domain}"]
-        wired.append(("route", f"routes.{domain}", inputs))
-    return [
-        _stage(reader, stage, reader.journals.open(output), inputs, now_ns) for stage, output, inputs in wired
-    ]
-
-
-def _stage(reader: Reader, name: str, output: Journal, inputs: list[str], now_ns: int) -> dict[str, Any]:
-    head, checkpoints = output.head(), output.checkpoints()
-    behind = sum(
-        reader.journals.open(item).head().position - checkpoints.get(item, {"position": 0})["position"]
-        for item in inputs
-    )
-    return {
-        "stage": name, "journal": output.name, "position": head.position, "epoch": head.epoch,
-        "through_ns": head.through_ns, "behind": behind,
-        "lag_ns": max(0, now_ns - head.through_ns) if head.through_ns else None,
-    }  # fmt: skip
-
-
-def _sizes(data: Path) -> dict[str, int]:
-    sizes = {name: _bytes(data / name) for name in (*STAGES, "state")}
-    sizes["index"] = sum(path.stat().st_size for path in data.glob("journal.db*"))
-    sizes["free"] = shutil.disk_usage(data).free
-    return sizes
-
-
-def _bytes(folder: Path) -> int:
-    total = 0
-    for where, _, files in os.walk(folder):
-        for name in files:
-            try:
-                total += os.stat(os.path.join(where, name)).st_size
-            except FileNotFoundError:
-                continue  # a running Observer's draft
-    return total
+def _stage(stage: dict[str, Any]) -> dict[str, Any]:
+    known = {name: value for name, value in stage.items() if name != "max_lag_ns"}
+    return {**known, "through_ns": stage["through_ns"] or 0}
 
 
 def _tell(value: dict[str, Any]) -> None:

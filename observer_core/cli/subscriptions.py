@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +11,14 @@ import typer
 
 from observer_core.cli.gate import Author, Reason
 from observer_core.cli.invocation import Invocation
-from observer_core.cli.masking import masked_sink
 from observer_core.cli.moments import moment
 from observer_core.cli.opened import Reader, observing, reading, takes_it
 from observer_core.cli.output import json_line, say, table
 from observer_core.shared.errors import InputError
 
 if TYPE_CHECKING:
+    from observer_core.runtime.acts.ground import Asked, By, Ground
+    from observer_core.runtime.acts.subscriptions import Action
     from observer_core.storage.journal import Journal
 
 app = typer.Typer(help="What subscribers are given.", no_args_is_help=True)
@@ -108,6 +110,7 @@ def add(
     from pydantic import ValidationError
 
     from observer_core.event_bus.subscriptions import SubscriptionConfig
+    from observer_core.runtime.acts import subscriptions as acts
     from observer_core.runtime.settings import read_toml
     from observer_core.shared.config import explain
 
@@ -118,52 +121,48 @@ def add(
         config = SubscriptionConfig.model_validate(tables[0])
     except ValidationError as error:
         raise explain(error, str(file)) from None
-    if getattr(config.sink, "secret", None) is not None:
-        raise InputError(f"{file}: a record may hold no secret; put this subscription into the configuration")
-    body = {"action": "add", "name": config.name, "config": config.canonical()}
-    _ask(ctx, config.name, body, author, reason, domain or config.domains[0])
+    chosen = domain or config.domains[0]
+    _ask(ctx, author, reason, lambda ground, by: acts.add(ground, config, chosen, by))
 
 
 @app.command()
 def pause(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
     """Send nothing for now; what comes meanwhile waits."""
-    _ask(ctx, name, {"action": "pause", "name": name}, author, reason, domain)
+    _act(ctx, name, "pause", author, reason, domain)
 
 
 @app.command()
 def resume(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
     """Send again, first what has waited."""
-    _ask(ctx, name, {"action": "resume", "name": name}, author, reason, domain)
+    _act(ctx, name, "resume", author, reason, domain)
 
 
 @app.command()
 def remove(ctx: typer.Context, name: Name, author: Author, reason: Reason, domain: Domain = None) -> None:
     """Send nothing any more; one of the configuration comes back when it is removed there and added anew."""
-    _ask(ctx, name, {"action": "remove", "name": name}, author, reason, domain)
+    _act(ctx, name, "remove", author, reason, domain)
 
 
-def _ask(
-    ctx: typer.Context, name: str, body: dict[str, Any], author: str, reason: str, domain: str | None
-) -> None:
-    from observer_core.runtime import operate
+def _act(ctx: typer.Context, name: str, action: Action, author: str, reason: str, domain: str | None) -> None:
+    from observer_core.runtime.acts import subscriptions as acts
+
+    _ask(ctx, author, reason, lambda ground, by: acts.act(ground, name, action, domain, by))
+
+
+def _ask(ctx: typer.Context, author: str, reason: str, act: Callable[[Ground, By], Asked]) -> None:
+    from observer_core.cli.principal import os_user
+    from observer_core.runtime.acts.ground import By
 
     with reading(ctx) as reader:
-        chosen = reader.one_domain(domain, f"subscription {name} may be of any domain")
-        known = reader.journals.open(f"routes.{chosen}").views().get("subscriptions", {})
-        configured = {c.name for c in reader.settings.subscription if chosen in c.domains}
-        if body["action"] != "add" and name not in {*known, *configured}:
-            names = ", ".join(sorted({*known, *configured})) or "none"
-            raise InputError(f"domain {chosen} has no subscription {name!r}; there are: {names}")
-        now_ns = max(reader.gate.now_ns(chosen), reader.newest_ns(chosen))
-        asked = {**body, "author": author, "reason": reason}
-        ref = operate.ask(reader.journals, chosen, "subscription", asked, now_ns)
-        told = takes_it(reader, chosen)
-    say(f"{ref}  {body['action']} subscription {name} in domain {chosen}")
+        asked = act(reader.ground, By(author, reason, os_user()))
+        told = takes_it(reader, asked.domain)
+    say(f"{asked.ref}  {asked.text}")
     say(told)
 
 
 def _listed(reader: Reader) -> list[dict[str, Any]]:
     from observer_core.runtime.deliveries import progress, subscriptions
+    from observer_core.runtime.masking import masked_sink
 
     return [
         {"name": name, "domain": domain, "stream": f"{config.stream}.{domain}",

@@ -160,6 +160,8 @@ class DecisionPipeline:
 
     def _recover(self, state: PipelineState, signal: Signal) -> list[Decision]:
         state.memory.end(signal.ended, signal.time_ns)
+        if signal.by_hand:  # opening the gate is for a release, which may take a second person
+            return []
         decisions = state.blocks.recover(signal.ended, signal.time_ns, signal.ref)
         for interest in self._interested(signal):
             if interest.until:

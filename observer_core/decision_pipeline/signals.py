@@ -36,6 +36,7 @@ class Signal:
     `risky`: it adds to the risk of what it speaks of (an incident repeats its patterns, a
     recovery is none). `scopes`, when given, are what a quarantine closes, whatever the
     policy's own scope. `measured` is the pattern's evidence, or what an incident says of itself.
+    `by_hand`: an operator says so, nothing has recovered.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Signal:
     evidence: Json
     ref: str
     time_ns: int
+    by_hand: bool = False
 
     def scopes_at(self, level: Level) -> tuple[str, ...]:
         """What a policy of this level decides about. What names no single subject is its source's."""
@@ -91,6 +93,7 @@ def read_event(event: Event, ref: str, time_ns: int) -> Signal:
         risky=kind.startswith(("pattern.", "feed.")) and not ended, tags=tuple(data.get("tags", ())),
         measured=measured, text=_text(kind, event, data, score),
         evidence=_sheet(kind, event, source, data, time_ns), ref=ref, time_ns=time_ns,
+        by_hand=kind == "incident.resolved" and "ended" in data,
     )  # fmt: skip
 
 

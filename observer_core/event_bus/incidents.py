@@ -141,14 +141,24 @@ class Incidents:
         )
         told = []
         for due_ns, _, name in due:
-            incident = self.open.pop(name)
-            self.version += 1
-            patterns = tuple(sorted(incident.grave_patterns()))
-            for venue in incident.venues:
-                self.ended[venue] = Ended(name, due_ns, incident.step, patterns)
-            told.append(Change("resolved", incident, due_ns))
+            told.append(Change("resolved", self._close(name, due_ns), due_ns))
         self._wake_ns = min((i.due_ns for i in self.open.values() if i.due_ns is not None), default=_NEVER)
         return told
+
+    def end(self, name: str, now_ns: int) -> Incident | None:
+        """Ends one whatever holds it open; None where none of that name is open.
+
+        Nothing of what held it brings it back: only a new pattern opens another one.
+        """
+        return self._close(name, now_ns) if name in self.open else None
+
+    def _close(self, name: str, at_ns: int) -> Incident:
+        incident = self.open.pop(name)
+        self.version += 1
+        patterns = tuple(sorted(incident.grave_patterns()))
+        for venue in incident.venues:
+            self.ended[venue] = Ended(name, at_ns, incident.step, patterns)
+        return incident
 
     def view(self) -> list[dict[str, Any]]:
         return [

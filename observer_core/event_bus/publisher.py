@@ -18,6 +18,8 @@ from observer_core.shared.records import Event, Json, Note, PatternRecord, Sever
 from observer_core.shared.stage import Entry
 
 TYPE_PREFIX = "io.qts.observer."
+MAX_CONDITIONS = 500
+"""As many conditions of an incident that was ended by hand are told: what they keep from whom ends too."""
 
 __all__ = ["TYPE_PREFIX", "Publisher", "PublisherConfig", "PublisherState"]
 
@@ -37,14 +39,14 @@ class Publisher:
     or changed, a `market_shock`, and the halt or reopening of a venue in several parts.
 
     Reads `patterns.<source>` of every source of the domain (patterns, quarantine and
-    redrive notes), its dead letters and its clock. An event's time is the domain's: it never
-    decreases. Incidents that are due end before the entry that shows their time has
-    come, stamped with the moment they were due, so neither batches nor the calls of
-    `advance` change what is written.
+    redrive notes), its dead letters, what is asked about its incidents (`commands.<domain>`)
+    and its clock. An event's time is the domain's: it never decreases. Incidents that are due
+    end before the entry that shows their time has come, stamped with the moment they were due,
+    so neither batches nor the calls of `advance` change what is written.
     """
 
     name = "publish"
-    version = "2"
+    version = "3"
 
     def __init__(self, domain: str, config: PublisherConfig | None = None) -> None:
         self.domain = domain
@@ -56,18 +58,20 @@ class Publisher:
     def initial(self) -> PublisherState:
         return PublisherState(Incidents(self.domain, self._config), Halts(self._config.venues))
 
-    def transition(self, state: PublisherState, entry: Entry) -> Sequence[Event]:
+    def transition(self, state: PublisherState, entry: Entry) -> Sequence[Event | Note]:
         record = entry.record
         if not isinstance(record, PatternRecord) and not (isinstance(record, Note) and record.kind in _NOTES):
             return ()
         now_ns = max(state.time_ns, record.time_ns)
-        events = self._resolve(state, now_ns)
+        events: list[Event | Note] = [*self._resolve(state, now_ns)]
         state.time_ns = now_ns
         if isinstance(record, PatternRecord):
             events += self._pattern(state, record, entry.ref)
         elif record.kind == "dead_letter":
             if record.body["state"] == "buried":
                 events.append(self._dead_letter(state, record.body, entry.ref))
+        elif record.kind == "incident":
+            events.append(self._end(state, record.body, entry.ref))
         elif record.kind != "tick":
             events.append(self._set_aside(state, record, entry))
         return events
@@ -117,14 +121,31 @@ class Publisher:
             events.append(self._incident_event(state, change, change.incident.cause))
         return events
 
+    def _end(self, state: PublisherState, asked: Mapping[str, Any], ref: str) -> Event | Note:
+        """An operator ends an incident; what cannot be done is recorded with the reason."""
+        by = {key: asked[key] for key in ("author", "reason", "principal") if key in asked}
+        name, action = str(asked.get("id")), asked.get("action")
+        incident = state.incidents.end(name, state.time_ns) if action == "end" else None
+        if incident is None:
+            why = f"no incident {name} is open" if action == "end" else f"action {action!r} is unknown"
+            body = {**by, "action": action, "id": name, "refused": why}
+            return Note(kind="incident", time_ns=state.time_ns, body=body)
+        conditions = [list(key) for key in sorted(incident.standing)[:MAX_CONDITIONS]]
+        incident.standing.clear()
+        return self._incident_event(
+            state, Change("resolved", incident), ref, {"ended": {**by, "conditions": conditions}}
+        )  # fmt: skip
+
     def _change(self, state: PublisherState, change: Change, pattern: PatternRecord, ref: str) -> Event:
         if change.what == "shock":
             return self._market_shock(state, change.incident, pattern, ref)
         return self._incident_event(state, change, ref)
 
-    def _incident_event(self, state: PublisherState, change: Change, ref: str) -> Event:
+    def _incident_event(
+        self, state: PublisherState, change: Change, ref: str, more: Json | None = None
+    ) -> Event:
         incident = change.incident
-        data = incident.data("resolved" if change.what == "resolved" else "open")
+        data = {**incident.data("resolved" if change.what == "resolved" else "open"), **(more or {})}
         return self._event(
             state, f"incident.{change.what}", incident.venue, incident.venue, data,
             ref, incident.severity, incident.id, incident.id,
@@ -201,7 +222,7 @@ class Publisher:
 
 _NOTES: Mapping[str, tuple[str, Severity]] = {
     "quarantine": ("quarantined", "critical"), "redrive": ("redriven", "info"), "tick": ("", "info"),
-    "dead_letter": ("dead_letter", "critical"),
+    "dead_letter": ("dead_letter", "critical"), "incident": ("", "info"),
 }  # fmt: skip
 
 

@@ -271,7 +271,7 @@ class Router:
         if body.get("action") == "end":
             return self._end_silence(state, str(body.get("id")), body)
         try:
-            asked = SilenceRequest.model_validate({k: v for k, v in body.items() if k != "action"})
+            asked = SilenceRequest.model_validate({k: v for k, v in body.items() if k not in _BESIDE})
         except ValidationError as error:
             refused = str(explain(error, "silence"))
             return [self._note(state, "silence", {"id": ref, "state": "refused", "refused": refused[:500]})]
@@ -362,8 +362,11 @@ class Router:
             return
         begun, ended = _conditions(facts, record)
         if ended:
+            by_hand = _ended_by_hand(record)
             for hold in state.holds.values():
                 hold.conditions -= ended
+                if by_hand:
+                    hold.conditions -= {one for one in hold.conditions if one.startswith(by_hand)}
         for rule, when, _ in self._rules:
             if not ended and when.takes(facts):
                 hold = state.holds.setdefault((rule.name, labels(facts, rule.equal)), Hold())
@@ -439,10 +442,22 @@ class Router:
 
 
 _KINDS = ("tick", "silence", "subscription")
+_BESIDE = ("action", "principal")
+"""What stands in a request beside the silence: what is asked, and who the author was proved to be."""
 
 
 def _filters(item: Subscriber) -> dict[str, Any]:
     return {name: getattr(item, name) for name in Subscriber.model_fields}
+
+
+def _ended_by_hand(event: Event) -> tuple[str, ...]:
+    """What the conditions begin with that held an incident open which an operator has ended."""
+    ended = event.data.get("ended") or {}
+    return tuple(
+        f"{pattern}:{encode([source, *series]).decode()}" if any(series)
+        else f"{pattern}:{encode([source]).decode().removesuffix(']')},"
+        for pattern, source, *series in ended.get("conditions", ())
+    )  # fmt: skip
 
 
 def _conditions(facts: Facts, event: Event) -> tuple[set[str], set[str]]:

@@ -18,6 +18,7 @@ _SECRET_KEY = re.compile(
 )
 _SECRET_TEXT = (
     (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), MASK),
+    (re.compile(r"\bqts_[\w-]{20,}"), MASK),
     (re.compile(r"(?i)\b(bearer|basic|token)\s+[\w.~+/-]{8,}=*"), rf"\1 {MASK}"),
     (
         re.compile(
@@ -53,7 +54,7 @@ def is_secret(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Text without user:password in URLs, bearer tokens, and `sig=`, `AccountKey=` and the like."""
+    """Text without user:password in URLs, our tokens and others', `sig=`, `AccountKey=` and the like."""
     for pattern, replacement in _SECRET_TEXT:
         text = pattern.sub(replacement, text)
     return text

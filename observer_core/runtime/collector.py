@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -137,7 +138,8 @@ class SnapshotWriter:
         """Leaves the normaliser's state behind, so that the next start reads nothing back."""
         with self._lock:
             if self._head is not None and self._since_state:
-                self.journal.commit(self._head, Commit(state=self._write_state()))
+                with suppress(Conflict):  # somebody else goes on, or has redriven something
+                    self.journal.commit(self._head, Commit(state=self._write_state()))
                 self._head = None
 
     def _commit(

@@ -41,6 +41,10 @@ from observer_core.snapshot_engine.shards import shard_names, split
 from observer_core.snapshot_engine.source import Collection
 
 STAGES: Final = ("collect-source", "push", "recognise", "publish", "decide", "route", "deliver")
+_STAGE_OF: Final = {
+    "snapshots": "recognise", "patterns": "recognise", "events": "publish", "decisions": "decide",
+    "routes": "route",
+}  # fmt: skip
 _LEASE_NS: Final = 60 * SECOND
 """Of one delivery: half of it is worked, the other half is for a clock that is wrong."""
 _PUT_OFF_NS: Final = 5 * SECOND
@@ -287,6 +291,13 @@ class Handlers:
     def pushed(self, source: str) -> None:
         """Somebody has committed snapshots of `source`."""
         self._told_of(source)
+
+    def asked(self, journal: str) -> None:
+        """An operator has asked something of the stage that writes `journal`."""
+        kind, _, name = journal.partition(".")
+        stage = _STAGE_OF.get(kind)
+        if stage is not None:
+            self._send(stage, {"source" if stage == "recognise" else "domain": name})
 
     def put_off(self, blob: str) -> None:
         """Somebody has kept a push as a blob."""

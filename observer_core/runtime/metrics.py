@@ -48,6 +48,7 @@ _COUNTERS: Final = {
     "events": ("Events published.", ("domain", "type")),
     "decisions": ("Decisions taken.", ("domain", "verdict")),
     "deliveries": ("Attempts to deliver a record.", ("subscription", "outcome")),
+    "refusals": ("Requests refused because nobody knew, or believed, who called.", ("reason",)),
 }
 
 _ENTRIES_A_SCRAPE: Final = 20_000
@@ -87,6 +88,11 @@ class Metrics:
             row = self._seconds[stage]
             row[bisect_left(BUCKETS, seconds)] += 1
             row[-1] += seconds
+
+    def refused(self, reason: str) -> None:
+        """A request was refused because of who did, or did not, call."""
+        with self._lock:
+            self._counts["refusals"][reason,] += 1
 
     def render(self) -> bytes:
         """Everything as text; `observer_up` is 0 when the storage cannot be read."""

@@ -22,7 +22,7 @@ from observer_core.event_bus.subscriptions import Subscriber
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
-from observer_core.runtime.engine import EngineOptions, StageSpec, Worker
+from observer_core.runtime.engine import EngineOptions, Refresh, StageSpec, Worker
 from observer_core.runtime.paths import lock_hash
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.runtime.source_kinds import DerivedSourceConfig
@@ -41,6 +41,8 @@ from observer_core.storage.ports import Storage
 from observer_core.storage.recovery import recover
 
 Mode = Literal["live", "recorded"]
+_OPTIONAL = ("deadletters", "commands")
+"""Kinds of journals that a domain may have, asked for together."""
 
 
 def this_build() -> Build:
@@ -166,7 +168,10 @@ class Domain:
         self._commands = f"commands.{name}"
         self.publisher = self._worker(
             Publisher(name, observer.settings.publisher(name)), f"events.{name}",
-            lambda: [*self._sources("patterns"), *self._dead_letters(), *self._ticks()],
+            lambda: [
+                *self._sources("patterns"), *self._if_any("deadletters"), *self._if_any("commands"),
+                *self._ticks(),
+            ],
             lambda: self._ticks() or self._sources("patterns"),
             rebuild_publisher,
         )  # fmt: skip
@@ -252,7 +257,14 @@ class Domain:
         self.route(refresh=refresh, flush=flush)
         return decided
 
-    def _timed(self, stage: str, worker: Worker[Any], *, refresh: bool, flush: bool) -> int:
+    def obey(self) -> int:
+        """What operators have asked is obeyed; nothing is collected or recognised for that."""
+        self._known.pop("commands", None)
+        self._timed("publish", self.publisher, refresh={self._commands}, flush=False)
+        decided = self._timed("decide", self.decider, refresh=True, flush=False)
+        return decided + self.route(refresh=True)
+
+    def _timed(self, stage: str, worker: Worker[Any], *, refresh: Refresh, flush: bool) -> int:
         tell = self._observer.on_stage
         if tell is None:
             return worker.pump(refresh=refresh, flush=flush)
@@ -350,12 +362,13 @@ class Domain:
             found = self._known[kind] = self._journals.names(kind, self.name)
         return found
 
-    def _dead_letters(self) -> list[str]:
-        """Most domains have none: that is remembered too, until the next `refresh`."""
-        found = self._known.get("deadletters")
-        if found is None:
-            found = self._known["deadletters"] = self._journals.names("deadletters", self.name)
-        return found
+    def _if_any(self, kind: str) -> list[str]:
+        """Most domains have no such journal: that is remembered too, until the next `refresh`."""
+        if kind not in self._known:
+            names = self._journals.names(domain=self.name)
+            for one in _OPTIONAL:
+                self._known[one] = [name for name in names if name.startswith(f"{one}.")]
+        return self._known[kind]
 
     def _ticks(self) -> list[str]:
         return [self._clock_journal] if self.mode == "live" else []

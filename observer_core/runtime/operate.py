@@ -1,4 +1,7 @@
-"""What an operator does: every act is a record with an author and a reason."""
+"""What an operator does: every act is a record with an author and a reason.
+
+The least that has to be known for it; `runtime.acts` refuses beforehand what cannot be meant.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from typing import Any
 
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import Conflict, InputError
+from observer_core.shared.ids import ref as place
 from observer_core.shared.records import Json, Note, Record, Snapshot
 from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
+from observer_core.storage.once import Once
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import Head
 
@@ -26,55 +31,78 @@ def command(
     more = {"principal": principal, "request": request}
     body = {"command": command, "scope": scope, "author": author, "reason": reason, "until_ns": until_ns,
             "policy": policy, **{key: value for key, value in more.items() if value is not None}}  # fmt: skip
-    journal = journals.open(f"commands.{domain}", domain)
-    note = Note(kind="command", time_ns=clock.now_ns(), body=body)
-    head = append(journal, [note])
-    return f"{journal.name}@{head.position}"
+    return ask(journals, domain, "command", body, clock.now_ns())
 
 
 def ask(journals: Journals, domain: str, kind: str, body: Json, time_ns: int) -> str:
-    """Asks the domain's router for a `silence` or about a `subscription`; gives the ref of the record."""
+    """Records in `commands.<domain>` what is asked; gives the ref of the record."""
     journal = journals.open(f"commands.{domain}", domain)
     head = append(journal, [Note(kind=kind, time_ns=time_ns, body=body)])
-    return f"{journal.name}@{head.position}"
+    return place(journal.name, head.position)
 
 
 def redrive(
-    journals: Journals, stage_journal: str, input_journal: str, position: int, *, author: str, reason: str
-) -> str:
+    journals: Journals, stage_journal: str, input_journal: str, position: int, *, author: str, reason: str,
+    principal: str | None = None, once: Once | None = None,
+) -> str:  # fmt: skip
     """Gives a quarantined entry to its stage again, at a new position; ends its quarantine.
 
     A snapshot is repeated as known now: its `event_ns` stays, its origin cites the first one.
     """
     output, source = journals.open(stage_journal), journals.open(input_journal)
     view = f"quarantined.{input_journal}@{position}"
-    body = output.views().get(view)
+    known = once.known(source) if once is not None else None
+    body = output.views(view).get(view)
     if body is None:
+        if known is not None:
+            return str(known["ref"])
         raise InputError(f"entry {input_journal}@{position} is not quarantined in {stage_journal}")
-    entry = source.entry(position)
     now = max(output.head().time_ns, output.head().through_ns)
     note_body = {"input": input_journal, "position": position, "scopes": body["scopes"], "author": author,
-                 "reason": reason}  # fmt: skip
-    record: Record = entry.record
-    if isinstance(record, Snapshot):
-        record = replace(record, origin={"redriven": entry.ref})
-    again = Note(kind="redrive", time_ns=now, body={**note_body, "count": 1})
-    head = append(source, [again, _known_at(record, now)])
+                 "reason": reason, **({} if principal is None else {"principal": principal})}  # fmt: skip
+    if known is None:
+        entry = source.entry(position)
+        record: Record = entry.record
+        if isinstance(record, Snapshot):
+            record = replace(record, origin={"redriven": entry.ref})
+        again = Note(kind="redrive", time_ns=now, body={**note_body, "count": 1})
+        known = said(source, [again, _known_at(record, now)], {}, once)
     done = Note(kind="redrive", time_ns=now, body={**note_body, "count": 0})
     append(output, [done], extra=[output.view_op(view, None)])
-    return f"{input_journal}@{head.position}"
+    return str(known["ref"])
 
 
 def append(journal: Journal, records: list[Record], extra: list[Op] | None = None) -> Head:
     """Commits records that no stage computes, at the time the journal has reached or later."""
     while True:
         head = journal.head()
-        placed = [_known_at(record, head.time_ns) for record in records]
         try:
-            # How far the journal has been worked is for its stage to say: timers are due by it.
-            return journal.commit(head, Commit(records=placed, extra=extra or []))
+            return _commit(journal, head, records, extra or [])
         except Conflict:
             continue
+
+
+def said(journal: Journal, records: list[Record], answer: Json, once: Once | None) -> Json:
+    """Commits as `append` does, and gives `answer` with the `ref` of the last record.
+
+    What was recorded under the key of `once` before is not recorded again: its answer is given.
+    """
+    while True:
+        head = journal.head()
+        if once is not None and (known := once.known(journal)) is not None:
+            return known
+        full = {**answer, "ref": place(journal.name, head.position + len(records))}
+        try:
+            _commit(journal, head, records, [] if once is None else [once.op(full)])
+        except Conflict:
+            continue
+        return full
+
+
+def _commit(journal: Journal, head: Head, records: list[Record], extra: list[Op]) -> Head:
+    placed = [_known_at(record, head.time_ns) for record in records]
+    # How far the journal has been worked is for its stage to say: timers are due by it.
+    return journal.commit(head, Commit(records=placed, extra=extra))
 
 
 def _known_at(record: Any, time_ns: int) -> Record:

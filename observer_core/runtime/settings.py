@@ -43,6 +43,7 @@ from observer_core.runtime.source_kinds import (
     SourceConfig,
     parts_of,
 )
+from observer_core.runtime.web_config import WebConfig
 from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs, explain
 from observer_core.shared.errors import ConfigError
@@ -53,11 +54,6 @@ from observer_core.snapshot_engine.normalise import NormaliserConfig
 LEAST_MAX_AGE = 5 * SECOND
 """The gate closes for older data, or later, unless a source's `max_age` says otherwise."""
 _FROM_FILE = "_file"
-
-
-class WebConfig(Config):
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8000
 
 
 class LogConfig(Config):
@@ -320,6 +316,14 @@ def connection_values(name: str) -> dict[str, str]:
     Full of secrets: not to be kept, shown or logged.
     """
     return {key: value for key, value in os.environ.items() if key == name or key.startswith(f"{name}__")}
+
+
+def platform_signs_in() -> bool:
+    """Whether App Service says that its own authentication (Easy Auth) stands before this app.
+
+    Where it does not, nobody takes forged headers away, and what they say is not to be believed.
+    """
+    return os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true"
 
 
 def secret(name: str) -> str:

@@ -117,6 +117,7 @@ class Standalone:
         self._shards = {live.name: live.shards for live in sources}
         self._collector = Collector(sources, self.observer.clock)
         self._pushed: SimpleQueue[str] = SimpleQueue()
+        self._asked: SimpleQueue[str] = SimpleQueue()
         self.observer.on_stage = self.metrics.stage
 
     def stop(self) -> None:
@@ -125,6 +126,11 @@ class Standalone:
     def pushed(self, source: str) -> None:
         """Somebody committed snapshots of `source`: its stages need not wait for the next tick."""
         self._pushed.put(source)
+        self._collector.wake()
+
+    def asked(self, journal: str) -> None:
+        """An operator has asked something of the stage that writes `journal`."""
+        self._asked.put(journal)
         self._collector.wake()
 
     def run(self, console: Console, serve: Serve, seconds: float | None = None) -> None:
@@ -212,6 +218,9 @@ class Standalone:
         while not self._pushed.empty():
             with self.observer.step():
                 moved += self.observer.domain(LIVE).work(self._pushed.get(), refresh=True)
+        while not self._asked.empty():
+            with self.observer.step():
+                moved += self._obey(self._asked.get())
         while self._waiting:
             collection = self._waiting[0]
             source = collection.source
@@ -231,6 +240,14 @@ class Standalone:
                 self._logbook.snapshot(source, snapshot, values)
                 self.metrics.tick(source, snapshot.status, values, seconds / len(recorded))
         return moved
+
+    def _obey(self, journal: str) -> int:
+        """What was asked is done at once, in the domains that this process works."""
+        kind, _, name = journal.partition(".")
+        if kind in ("snapshots", "patterns"):
+            domain = self.observer.journals.domain_of(journal)
+            return self.observer.domain(domain).work(name, refresh=True) if domain in self._domains() else 0
+        return self.observer.domain(name).obey() if name in self._domains() else 0
 
     def _came(self, collections: Sequence[Collection]) -> None:
         """What was collected waits to be recorded, a shard at a time."""
@@ -272,8 +289,7 @@ class Standalone:
             moved = domain.work(refresh=True)
             for name in self._domains():
                 if name != LIVE:  # an operator may have asked something of a recording that has ended
-                    moved += self.observer.domain(name).decider.pump()
-                    self.observer.domain(name).route()
+                    moved += self.observer.domain(name).obey()
             return moved
 
     def _replay(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo
@@ -118,6 +119,15 @@ def parse_duration(text: str) -> int:
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InputError(f"{text!r} is not a duration: expected one like 250ms, 30s, 1m, 1h30m, 1d")
     return sum(round(float(number) * _UNITS[unit]) for number, unit in parts)
+
+
+def moment(text: str, newest: Callable[[], int]) -> int:
+    """Nanoseconds of RFC 3339 (UTC where no zone is given), epoch s/ms/us/ns, or `2h` before `newest()`."""
+    try:
+        back_ns = parse_duration(text)
+    except InputError:
+        return parse_time(text, "UTC")
+    return newest() - back_ns
 
 
 def format_duration(ns: int) -> str:

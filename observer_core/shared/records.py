@@ -405,6 +405,7 @@ NOTE_KINDS = (
     "feedback",
     "silence",
     "subscription",
+    "incident",
     "recovery",
     "lifecycle",
     "not_recorded",

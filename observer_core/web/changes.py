@@ -6,25 +6,22 @@ cursor, or when `wait` is over. A waiting request holds no thread.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import Annotated, Any
 
-import orjson
-from starlette.requests import Request
+from fastapi import APIRouter, Depends, Query
+from pydantic import BeforeValidator, Field
 from starlette.responses import Response
 
 from observer_core.runtime.gate.changes import Changes
+from observer_core.runtime.gate.views import LIVE
+from observer_core.web.access import needs
+from observer_core.web.api import models
+from observer_core.web.api.context import Context, answer
+from observer_core.web.etags import NOT_KEPT
 from observer_core.web.problems import Problem
-
-MAX_WAIT_S: Final = 55.0
-MAX_WAITING: Final = 32
-_NEAR_S: Final = 0.02
-"""How often what this process knows is looked at, where its stages run; asks nothing of the storage."""
-_LOOK_S: Final = 1.0
-"""How often the storage is asked what others have committed."""
+from observer_core.web.waiting import Wait, Waiting
 
 
 class ChangeDoor:
@@ -34,56 +31,60 @@ class ChangeDoor:
         self, changes: Changes, domains: Callable[[], list[str]], read: Callable[[Callable[[], Any]], Any],
         *, near: bool,
     ) -> None:  # fmt: skip
-        self._changes, self._domains, self._read, self._near = changes, domains, read, near
-        self._waiting = 0
+        self._changes, self._domains, self._read = changes, domains, read
+        self._waiting = Waiting("changes", near=near)
 
-    async def __call__(self, request: Request) -> Response:
-        domain, after, wait = _asked(request)
+    async def ask(self, domain: str, after: int | None, wait: float) -> dict[str, Any]:
         known = await self._read(self._domains)
         if domain not in known:
             raise Problem(404, f"there is no domain {domain!r}; known are {', '.join(known) or 'none yet'}")
         if after is None:
-            return _json(await self._read(partial(self._changes.standing, domain)))
-        if self._waiting >= MAX_WAITING:
-            raise Problem(503, f"{MAX_WAITING} clients wait for changes already", {"Retry-After": "1"})
-        self._waiting += 1
-        try:
-            return _json(await self._wait(domain, after, wait))
-        finally:
-            self._waiting -= 1
+            standing: dict[str, Any] = await self._read(partial(self._changes.standing, domain))
+            return standing
+        with self._waiting.one():
+            return await self._wait(domain, after, wait)
 
     async def _wait(self, domain: str, after: int, wait: float) -> dict[str, Any]:
-        end = time.monotonic() + wait
-        found: dict[str, Any] = await self._read(partial(self._changes.since, domain, after))
-        looked = time.monotonic()
-        while not found["changes"] and not found["reset"] and (now := time.monotonic()) < end:
-            # Also before a look at what has moved: it may be a group that is not committed yet.
-            await asyncio.sleep(min(_NEAR_S if self._near else _LOOK_S, end - now))
-            moved = self._near and self._changes.position(domain) > found["after"]
-            if moved or time.monotonic() - looked >= _LOOK_S:
-                found = await self._read(partial(self._changes.since, domain, found["after"]))
-                looked = time.monotonic()
-        return found
+        async def look(found: dict[str, Any] | None) -> dict[str, Any]:
+            start = after if found is None else found["after"]
+            since: dict[str, Any] = await self._read(partial(self._changes.since, domain, start))
+            return since
+
+        return await self._waiting.until(
+            look,
+            lambda found: bool(found["changes"] or found["reset"]),
+            lambda found: self._changes.position(domain) > found["after"],
+            wait,
+        )
 
 
-def _asked(request: Request) -> tuple[str, int | None, float]:
-    query = request.query_params
-    for name in query:
-        if name not in ("domain", "after", "wait"):
-            raise Problem(400, f"parameter {name!r} is unknown; there are domain, after and wait")
-        if len(query.getlist(name)) > 1:
-            raise Problem(400, f"parameter {name} is given more than once")
-    after = query.get("after")
-    if after is not None and not (after.isdecimal() and after.isascii() and len(after) <= 18):
-        raise Problem(400, f"after is {after[:50]!r}; the cursor of an earlier answer was expected")
-    try:
-        wait = float(query.get("wait", "25"))
-    except ValueError:
-        wait = -1.0
-    if not 0 <= wait <= MAX_WAIT_S:
-        raise Problem(400, f"wait is {query['wait'][:50]!r}; 0 to {MAX_WAIT_S:g} seconds were expected")
-    return query.get("domain", "live"), None if after is None else int(after), wait
+def _cursor(text: str) -> int:
+    if not (text.isdecimal() and text.isascii() and len(text) <= 18):
+        raise Problem(400, f"after is {text[:50]!r}; the cursor of an earlier answer was expected")
+    return int(text)
 
 
-def _json(value: Any) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+_After = Annotated[
+    Annotated[int, Field(ge=0, lt=10**18), BeforeValidator(_cursor)] | None,
+    Query(description="`after` of an earlier answer"),
+]
+
+
+def router(context: Context) -> APIRouter:
+    """/v1/changes."""
+    routes = APIRouter(tags=["gate"])
+    near = context.observer.settings.storage.kind == "local"
+    door = ChangeDoor(Changes(context.journals), context.gate.domains, context.read, near=near)
+
+    @routes.get(
+        "/v1/changes", response_model=models.Standing | models.Changed, dependencies=[Depends(needs("read"))]
+    )
+    async def changes(domain: str = LIVE, after: _After = None, wait: Wait = 25.0) -> Response:
+        """Blocks and their ends as they come.
+
+        Without `after`: what stands now. With it: as soon as something has changed after that cursor, or
+        when `wait` is over.
+        """
+        return answer(await door.ask(domain, after, wait), headers=NOT_KEPT)
+
+    return routes

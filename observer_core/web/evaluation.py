@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
+from fastapi import APIRouter, Depends, Header
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +22,11 @@ from observer_core.runtime.gate.desk import Answered, GateDesk, Question
 from observer_core.shared.clock import format_time
 from observer_core.shared.errors import InputError, ObserverError
 from observer_core.snapshot_engine.names import fault
+from observer_core.web.access import caller_of, needs
+from observer_core.web.api import models
+from observer_core.web.api.context import Context
 from observer_core.web.bodies import small_body
+from observer_core.web.openapi import body_of
 from observer_core.web.problems import Problem, answer
 
 MAX_EVALUATIONS: Final = 100
@@ -34,28 +40,57 @@ _STOPS_AT: Final[Mapping[str, bool | None]] = {
 """The decision after which the rest is not evaluated."""
 
 
+_RequestId = Annotated[str | None, Header(alias=_REQUEST_ID, description="is given back, and recorded")]
+
+
+def router(context: Context) -> APIRouter:
+    """/v1/evaluation and /v1/evaluations, also where the specification has them."""
+    routes = APIRouter(tags=["gate"])
+    door = EvaluationDoor(context.desk)
+    for prefix in ("/v1", "/access/v1"):
+        routes.add_api_route(
+            f"{prefix}/evaluation", door.evaluation, methods=["POST"],
+            response_model=models.EvaluationAnswer, openapi_extra=body_of(models.EvaluationRequest),
+            dependencies=[Depends(needs("read"))],
+        )  # fmt: skip
+        routes.add_api_route(
+            f"{prefix}/evaluations", door.evaluations, methods=["POST"],
+            response_model=models.EvaluationsAnswer, openapi_extra=body_of(models.EvaluationsRequest),
+            dependencies=[Depends(needs("read"))],
+        )  # fmt: skip
+    return routes
+
+
 class EvaluationDoor:
     """The two endpoints over one desk."""
 
     def __init__(self, desk: GateDesk) -> None:
         self._desk = desk
 
-    async def evaluation(self, request: Request) -> Response:
+    async def evaluation(self, request: Request, request_id: _RequestId = None) -> Response:
+        """May a caller do something with an instrument.
+
+        AuthZEN 1.0. A denial is an answer (200, `"decision": false`). Recorded before it is answered.
+        """
         return await _identified(request, self._evaluation)
 
-    async def evaluations(self, request: Request) -> Response:
+    async def evaluations(self, request: Request, request_id: _RequestId = None) -> Response:
+        """Several questions at once, at most 100.
+
+        AuthZEN 1.0. An item that is no question is a denial with `context.error`, in its place.
+        """
         return await _identified(request, self._evaluations)
 
     async def _evaluation(self, request: Request) -> Response:
-        question = _question(await _body(request), _identity(request), "")
+        question = _question(await _body(request), _identity(request), "", caller_of(request).asks_as)
         return _json(to_json(await self._ask(question)))
 
     async def _evaluations(self, request: Request) -> Response:
         body = await _body(request)
-        identity = _identity(request)
+        identity, asks_as = _identity(request), caller_of(request).asks_as
         items = body.get("evaluations")
         if items is None or items == []:  # as the specification wants it: a single one
-            return _json(to_json(await self._ask(_question(body, identity, ""))))
+            return _json(to_json(await self._ask(_question(body, identity, "", asks_as))))
         if not isinstance(items, list):
             raise Problem(400, f"evaluations is {_kind(items)}; an array of objects was expected")
         if len(items) > MAX_EVALUATIONS:
@@ -68,7 +103,7 @@ class EvaluationDoor:
             try:
                 if not isinstance(item, dict):
                     raise Problem(400, f"evaluations[{number}] is {_kind(item)}; an object was expected")
-                question = _question({**defaults, **item}, identity, f"evaluations[{number}].")
+                question = _question({**defaults, **item}, identity, f"evaluations[{number}].", asks_as)
                 return to_json(await self._ask(question))
             except Problem as problem:
                 error = {"status": problem.status, "message": without_paths(problem.detail)}
@@ -113,7 +148,7 @@ async def _identified(request: Request, work: Callable[[Request], Awaitable[Resp
     """The answer, with the request's identifier whatever the answer is."""
     try:
         response = await work(request)
-    except (Problem, ObserverError) as error:
+    except (Problem, ObserverError, HTTPException) as error:
         response = await answer(request, error)
     identity = request.headers.get(_REQUEST_ID)
     if identity is not None:
@@ -136,9 +171,17 @@ async def _body(request: Request) -> dict[str, Any]:
     return value
 
 
-def _question(value: Mapping[str, Any], request_id: str | None, where: str) -> Question:
+def _question(value: Mapping[str, Any], request_id: str | None, where: str, asks_as: str | None) -> Question:
     subject = _entity(value, "subject", where, ("type", "id"))
     action = _entity(value, "action", where, ("name",))
+    if asks_as is not None and subject["id"] != asks_as:
+        raise Problem(
+            403, f"{where}subject.id is {subject['id'][:100]!r}; this token may ask as {asks_as!r} only"
+        )  # fmt: skip
+    if asks_as is not None and subject["id"] != asks_as:
+        raise Problem(
+            403, f"{where}subject.id is {subject['id'][:100]!r}; this token may ask as {asks_as!r} only"
+        )  # fmt: skip
     resource = _entity(value, "resource", where, ("type", "id"))
     context = value.get("context")
     if context is not None and not isinstance(context, dict):

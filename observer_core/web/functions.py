@@ -18,12 +18,16 @@ from starlette.types import Receive, Scope, Send
 
 from observer_core.runtime.handlers import Handlers, of_process
 from observer_core.runtime.health import MEDIA_TYPE
+from observer_core.web.access import KEY_SHOWN
+from observer_core.web.api.health import summary
 from observer_core.web.app import create_app
 
 Summary = tuple[int, bytes, str]
 _KEPT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 2.0
 _UNKNOWN: Final = {"status": "fail", "checks": {}}
+_KEY_HEADER: Final = b"x-functions-key"
+_KEY_PARAMETER: Final = b"code"
 _log = structlog.get_logger("observer.web")
 _making = threading.Lock()
 _made: tuple[Handlers, Starlette] | None = None
@@ -32,12 +36,28 @@ _kept: tuple[float, Summary] | None = None
 
 
 async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
-    """The application over this process' handlers. Who may call it, the host has decided already.
+    """The application over this process' handlers, for who has shown the host a key.
 
     The first request opens the storage, in a thread: queues and timers go on meanwhile.
     """
     app = await asyncio.to_thread(application)
-    await app(scope, receive, send)
+    await app({**_without_key(scope), KEY_SHOWN: True}, receive, send)
+
+
+async def page(scope: Scope, receive: Receive, send: Send) -> None:
+    """The same for anybody: it answers what is open to all, and no more."""
+    app = await asyncio.to_thread(application)
+    await app(_without_key(scope), receive, send)
+
+
+def _without_key(scope: Scope) -> dict[str, Any]:
+    """The request without the host's key, which is nothing to the application."""
+    if scope["type"] != "http":
+        return {**scope}
+    pairs = scope.get("query_string", b"").split(b"&")
+    kept = [pair for pair in pairs if pair.partition(b"=")[0].lower() != _KEY_PARAMETER]
+    headers = [(name, value) for name, value in scope["headers"] if name.lower() != _KEY_HEADER]
+    return {**scope, "query_string": b"&".join(kept), "headers": headers, KEY_SHOWN: False}
 
 
 def application() -> Starlette:
@@ -48,7 +68,7 @@ def application() -> Starlette:
         if _made is None or _made[0] is not handlers:
             app = create_app(
                 handlers.observer, health=handlers.health, metrics=handlers.metrics, gate=handlers.gate,
-                push=handlers.pushed, put_off=handlers.put_off, loopback_only=False,
+                push=handlers.pushed, put_off=handlers.put_off, asked=handlers.asked, runtime="functions",
             )  # fmt: skip
             _made = handlers, app
         return _made[1]
@@ -81,9 +101,5 @@ def _report() -> dict[str, Any]:
 
 
 def _answer(report: dict[str, Any]) -> Summary:
-    checks = {
-        name: [{"status": finding["status"]} for finding in findings]
-        for name, findings in report["checks"].items()
-    }
-    body = orjson.dumps({"status": report["status"], "checks": checks})
+    body = orjson.dumps(summary(report))
     return (503 if report["status"] == "fail" else 200), body, MEDIA_TYPE

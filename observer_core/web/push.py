@@ -6,10 +6,12 @@ import asyncio
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -19,13 +21,57 @@ from observer_core.runtime.observer import Observer
 from observer_core.runtime.pushing import Batch, KeyReused, Pushes
 from observer_core.runtime.source_kinds import PushSourceConfig
 from observer_core.snapshot_engine.sources.push import CONTENT_TYPES, MAX_BODY_BYTES, PushError, Rejected
+from observer_core.web.access import needs
+from observer_core.web.api import models
+from observer_core.web.openapi import body_of
 from observer_core.web.problems import Problem, problem
 
 LARGE_BYTES: Final = 256 * 1024
 """A larger body is put off where that is possible: its sender need not wait for the commit."""
+_TOGETHER: Final = 2
 _MAX_LISTED: Final = 100
 _READ_SECONDS: Final = 30.0
 _GZIP_MEMBER: Final = 16 + zlib.MAX_WBITS
+
+
+_Key = Annotated[
+    str | None,
+    Header(
+        description="what is sent again under it is taken once",
+        json_schema_extra={"minLength": 1, "maxLength": 255},
+    ),
+]
+_Coding = Annotated[str | None, Header(description="`gzip`, or none")]
+_Atomic = Annotated[
+    Literal["true", "false"], Query(description="`true`: one row that cannot be used refuses all of them")
+]
+
+
+def router(door: PushDoor) -> APIRouter:
+    """/v1/snapshots/{source}."""
+    routes = APIRouter(tags=["push"])
+
+    @routes.post(
+        "/v1/snapshots/{source}", status_code=202, response_model=models.Pushed,
+        dependencies=[Depends(needs("push"))],
+        openapi_extra=body_of(models.PushColumns, models.PushRow, lists=True, lines=True),
+        responses={
+            207: {"model": models.PushProblem, "description": "Rows that cannot be used were left out."},
+            400: {"model": models.PushProblem, "description": "Nothing was taken."},
+            422: {"model": models.ProblemDetails, "description": "The key was used with another body."},
+        },
+    )  # fmt: skip
+    async def push(
+        request: Request, source: Annotated[str, Path(description="one of kind push")],
+        atomic: _Atomic = "false", idempotency_key: _Key = None, content_encoding: _Coding = None,
+    ) -> Response:  # fmt: skip
+        """Observations for a source, committed before they are acknowledged.
+
+        JSON (a row, columns, or a list of them) or NDJSON (one of them a line); at most 8 MiB, unpacked.
+        """
+        return await door.answer(request, source, atomic == "true")
+
+    return routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +103,21 @@ class PushDoor:
         self._hint, self._put_off = hint, put_off
         self._pushes = Pushes(observer)
         self._sources = self._pushes.sources
+        self._threads = ThreadPoolExecutor(_TOGETHER, "push")
+        # Bodies are held in memory from the first byte to the commit: only so many at a time.
+        self._bodies = asyncio.Semaphore(2 * _TOGETHER)
 
-    async def read(self, request: Request) -> Push:
+    def close(self) -> None:
+        """Takes no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def answer(self, request: Request, source: str, atomic: bool) -> Response:
+        async with self._bodies:
+            push = await self._read(request, source, atomic)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._take, push)
+
+    async def _read(self, request: Request, name: str, atomic: bool) -> Push:
         """The request, its body bounded while it is read; `Problem` when it cannot be one."""
-        name = request.path_params["source"]
         if name not in self._sources:
             known = ", ".join(sorted(self._sources)) or "none"
             raise Problem(404, f"no source {name!r} of kind push is configured; there are: {known}")
@@ -89,9 +146,9 @@ class PushDoor:
             raise Problem(408, f"the body did not arrive within {_READ_SECONDS:.0f} s") from None
         except ClientDisconnect:
             raise Problem(400, "the connection ended before the body did") from None
-        return Push(self._sources[name], body, content_type, encoding == "gzip", key, _atomic(request))
+        return Push(self._sources[name], body, content_type, encoding == "gzip", key, atomic)
 
-    def take(self, push: Push) -> Response:
+    def _take(self, push: Push) -> Response:
         """Commits it and says where it stands, and which rows were not taken."""
         started = time.perf_counter()
         name = push.source.name
@@ -131,13 +188,6 @@ def _answer(source: str, said: Mapping[str, Any], rejected: Sequence[Rejected]) 
 
 def _listed(rejected: Sequence[Rejected]) -> list[dict[str, Any]]:
     return [{"row": row, "detail": without_paths(detail)} for row, detail in rejected[:_MAX_LISTED]]
-
-
-def _atomic(request: Request) -> bool:
-    value = request.query_params.get("atomic", "false")
-    if value not in ("true", "false"):
-        raise Problem(400, f"atomic is {value[:50]!r}; true or false was expected")
-    return value == "true"
 
 
 async def _body(request: Request) -> bytes:

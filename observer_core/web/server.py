@@ -1,4 +1,4 @@
-"""The web server: uvicorn in a thread of its own, on this machine only."""
+"""The web server: uvicorn in a thread of its own; on this machine only, unless tokens are asked for."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Final
 
+import structlog
 from starlette.applications import Starlette
 
 from observer_core.shared.errors import ConfigError
@@ -15,18 +16,34 @@ from observer_core.web.guard import is_loopback
 
 _START_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
-_CONNECTIONS: Final = 100
+_CONNECTIONS: Final = 200
+_log = structlog.get_logger("observer.web")
+
+
+def check_host(host: str, tokens: bool) -> None:
+    """`ConfigError` where anybody on the network could do everything."""
+    if not tokens and not is_loopback(host):
+        raise ConfigError(
+            f"web.host is {host!r}: listening beyond loopback needs tokens, or whoever reaches it could "
+            "do everything: make one with `observer token new NAME --scopes read`, or bind to 127.0.0.1"
+        )
 
 
 class WebServer:
-    """Serves `app` on a loopback address. No signal handlers; it never keeps the process alive."""
+    """Serves `app`. No signal handlers; it never keeps the process alive.
 
-    def __init__(self, app: Starlette, host: str = "127.0.0.1", port: int = 8000) -> None:
+    `tokens`: whether `app` asks for them. Without, it serves a loopback address only.
+    """
+
+    def __init__(
+        self, app: Starlette, host: str = "127.0.0.1", port: int = 8000, *, tokens: bool = False
+    ) -> None:
+        check_host(host, tokens)
         if not is_loopback(host):
-            raise ConfigError(
-                f"web.host is {host!r}: listening beyond loopback needs tokens, which this version does not "
-                "have yet: bind to 127.0.0.1 and put a proxy in front"
-            )
+            _log.warning(
+                "listening beyond this machine without TLS: tokens can be read on the way; put a proxy that "
+                "has a certificate in front", host=host,
+            )  # fmt: skip
         self._app, self._host, self._port = app, host, port
         self._thread: threading.Thread | None = None
 
@@ -35,8 +52,11 @@ class WebServer:
         import uvicorn
 
         listener = self._listen()
+        self._app.state.stopping = False
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, server_header=False, ws="none",
+            # What a client says of its own address and scheme is not believed, wherever it is.
+            proxy_headers=False,
             limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
@@ -56,6 +76,7 @@ class WebServer:
         """Requests under way may end; gone after five seconds at the latest. Safe to repeat."""
         if self._thread is None:
             return
+        self._app.state.stopping = True  # streams end by it
         self._server.should_exit = True
         self._thread.join(_STOP_SECONDS - 1)
         if self._thread.is_alive():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import time
@@ -177,6 +178,41 @@ def test_an_idempotency_key_holds_across_calls(worker: Worker) -> None:
     assert (first[0], again[0]) == (202, 202)
     assert (first[1]["duplicate"], again[1]["duplicate"]) == (False, True)
     assert first[1]["position"] == again[1]["position"]
+
+
+def test_the_page_is_for_anybody_and_shows_no_data(worker: Worker) -> None:
+    status, headers, body = worker.http("page", "GET", "/", headers={"accept": "text/html"})
+    assert (status, headers["content-type"].partition(";")[0]) in (
+        (200, "text/html"),
+        (200, "application/json"),
+    )
+    assert headers["strict-transport-security"]
+    assert worker.http("assets", "GET", "/assets/nothing.js")[0] == 404
+    # Whatever path the host would let through to it.
+    for name, path in (("page", "/v1/whoami"), ("assets", "/v1/gate/A"), ("assets", "/metrics?code=k")):
+        status, _, body = worker.http(name, "GET", path, headers={"x-functions-key": "k"})
+        assert (status, json.loads(body)["title"]) == (401, "Unauthorized")
+
+
+def test_who_has_a_key_is_known_as_that_and_a_forged_principal_is_nobody(worker: Worker) -> None:
+    claims = [
+        {"typ": "iss", "val": "i"},
+        {"typ": "oid", "val": "o"},
+        {"typ": "roles", "val": "Observer.Admin"},
+    ]
+    told = base64.b64encode(json.dumps({"claims": claims}).encode()).decode()
+    for headers in ({}, {"x-ms-client-principal": told}):
+        status, _, body = worker.http("api", "GET", "/v1/whoami?code=k", headers=headers)
+        assert (status, json.loads(body)["principal"]) == (200, "function_key")
+        assert json.loads(body)["scopes"] == ["read", "push", "operate"]
+
+
+def test_a_page_of_another_site_changes_nothing(worker: Worker) -> None:
+    for headers in ({"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        status, _ = push(worker, [{"subject": "F/USD", "price": 1.5}], **headers)
+        assert status == 403
+    own = {"origin": "https://observer.azurewebsites.net", "sec-fetch-site": "same-origin"}
+    assert push(worker, [{"subject": "F/USD", "price": 1.5}], **own)[0] == 202
 
 
 def test_metrics_and_the_index_are_there(worker: Worker) -> None:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.support import npm
 
 FOLDER = Path(__file__).resolve().parent.parent / "azurite"
 _PROGRAM = FOLDER / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
@@ -28,25 +28,10 @@ class AzuriteMissing(RuntimeError):
 
 def install() -> None:
     """Does nothing when what is pinned is there; processes that come at once wait for the first."""
-    installed = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / "package-lock.json").open() as pinned:
-        fcntl.flock(pinned, fcntl.LOCK_EX)
-        wanted = pinned.read()
-        if installed.exists() and installed.read_text() == wanted:
-            return
-        npm = shutil.which("npm")
-        if npm is None or shutil.which("node") is None:
-            raise AzuriteMissing(
-                "tests of the Azure storage need Azurite: install Node.js 20 or newer with npm "
-                "(Debian: apt-get install nodejs npm) and repeat"
-            )
-        done = subprocess.run(
-            [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
-            cwd=FOLDER, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise AzuriteMissing(f"npm ci in {FOLDER} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        installed.write_text(wanted)
+    try:
+        npm.install(FOLDER, "tests of the Azure storage need Azurite")
+    except npm.NpmMissing as missing:
+        raise AzuriteMissing(str(missing)) from None
 
 
 @contextmanager

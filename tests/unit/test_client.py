@@ -24,11 +24,16 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.pushing import Batch, Pushes
 from observer_core.runtime.settings import load
+from observer_core.safety.tokens import digest_of, new_token
 from observer_core.web.app import create_app
 from observer_core.web.server import WebServer
 
 PATIENT = 10.0
 """Seconds that a server which answers well may take on a busy machine."""
+TOKEN = new_token()
+KEPT: dict[str, Any] = {
+    "name": "alpha", "sha256": digest_of(TOKEN).hex(), "scopes": ["read"], "caller": "alpha",
+}  # fmt: skip
 
 
 def code(answer: Answer) -> str:
@@ -42,9 +47,9 @@ def code(answer: Answer) -> str:
 class Served:
     """An Observer with one source, on a real socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: Any) -> None:
         settings = load(
-            root=folder, source=[{"name": "feed", "kind": "push", "max_age": "60s"}],
+            **more, root=folder, source=[{"name": "feed", "kind": "push", "max_age": "60s"}],
             intent=[{"name": "size", "callers": ["alpha"], "max_quantity": 10, "actions": ["order"]}],
         )  # fmt: skip
         self.observer = Observer.local(settings)
@@ -98,6 +103,20 @@ def test_it_asks_the_gate_and_tells_the_answer(served: Served) -> None:
     assert gate.may_trade("BTC/USDT", "order", {"quantity": 10})
     assert code(Gate(served.url, domain="mars", timeout=PATIENT).may_trade("BTC/USDT")) == "client_status"
     gate.close()
+
+
+def test_the_drill_asks_the_real_gate_with_a_token_where_it_wants_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_MARGIN", PATIENT)
+    monkeypatch.setattr(client, "_cases", dict)
+    kept = {"name": "drill", "sha256": digest_of(TOKEN).hex(), "scopes": ["read"]}
+    served = Served(tmp_path, web={"token": [kept]})
+    for token, said in ((TOKEN, "unknown_subject"), (None, "client_unauthenticated")):
+        *_, last = drill(served.url, 0.5, token)
+        assert (last.passed, code(last.answer)) == (True, said)
+    served.server.stop()
+    served.observer.close()
 
 
 def test_the_drill_asks_the_real_gate_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +205,11 @@ def test_the_drill_passes_every_case_and_would_fail_for_a_client_that_allows(
     assert [case.name for case in cases if not case.passed] == []
     assert len(cases) > 50
     assert sum(case.answer.allowed for case in cases) == 3
+    found = {case.name: code(case.answer) for case in cases if case.answer.reasons}
+    for turn in ("", ", again"):
+        assert found[f"does not know the token{turn}"] == "client_unauthenticated"
+        assert found[f"forbids what is asked{turn}"] == "client_forbidden"
+        assert found[f"looks into no more tokens{turn}"] == "client_status"
     denies = client._answers(lambda: {"decision": False, "context": client._context()})
     monkeypatch.setattr(client, "_cases", lambda: {"denies": denies})
     monkeypatch.setattr(client.Gate, "_read", lambda *_: (Answer(True), 1.0))
@@ -313,6 +337,42 @@ def test_the_token_goes_along_and_is_shown_nowhere() -> None:
     assert b"x-functions-key: k3y\r\n" in seen[0]
     assert repr(gate) == f"Gate('127.0.0.1:{port}', caller='a')"
     assert "s3cret" not in str(answer)
+
+
+def test_an_observer_that_asks_for_tokens_is_asked_with_one(tmp_path: Path) -> None:
+    pushes = {**KEPT, "name": "feed", "sha256": digest_of(TOKEN + "p").hex(), "scopes": ["push"]}
+    served = Served(tmp_path, web={"token": [KEPT, pushes]})
+    try:
+
+        def asked(token: str | None, caller: str = "alpha") -> Answer:
+            return Gate(served.url, token, PATIENT, caller).may_trade("BTC/USDT")
+
+        assert asked(TOKEN)
+        for token in (None, "wrong", TOKEN.lower()):
+            answer = asked(token)
+            assert code(answer) == "client_unauthenticated"
+            assert "the token is missing, wrong, or has ended" in answer.reasons[0]["text"]
+        assert code(asked(TOKEN, "beta")) == "client_forbidden"
+        assert code(asked(TOKEN + "p")) == "client_forbidden"
+        served.command("block", "subject:ETH/USDT")
+        changes = Gate(served.url, TOKEN, PATIENT).changes(wait=0.1)
+        assert next(changes).scope == "subject:ETH/USDT"
+        lost = next(Gate(served.url, "wrong", PATIENT).changes(wait=0.1))
+        assert (lost.verdict, "401" in lost.reason) == ("lost", True)
+    finally:
+        served.server.stop()
+        served.observer.close()
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\r\nX-Evil: 1", "a\x00", "é", "a\n"])
+def test_a_token_that_is_none_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(ValueError, match=r"^token: printable ASCII characters without spaces were expected$"):
+        Gate("http://127.0.0.1:1", token)
+
+
+def test_a_header_that_would_be_two_is_refused_and_not_shown() -> None:
+    with pytest.raises(ValueError, match=r"^headers: printable ASCII characters were expected in 'x-key'$"):
+        Gate("http://127.0.0.1:1", headers={"x-key": "k\r\nX-Evil: 1"})
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ last record: whoever has the journal, or an export of it, finds each again.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from observer_core.runtime.audit.stored import Stored, at, by_id
+from observer_core.runtime.reading.lines import Budget
 from observer_core.shared.canonical import Fragment, encode
 from observer_core.shared.clock import format_duration, format_time
 from observer_core.shared.errors import InputError, NotFound
@@ -103,8 +104,11 @@ def find(journals: Journals, text: str) -> Stored:
     return at(journals.open(name), position)
 
 
-def curve_of(journals: Journals, step: Step) -> Curve | None:
-    """The series of the first pattern in the chain, around it; None where there is none."""
+def curve_of(journals: Journals, step: Step, size: int | None = None) -> Curve | None:
+    """The series of the first pattern in the chain, around it; None where there is none.
+
+    `size`: snapshots of so many bytes are read, and no more: of large ones there are fewer.
+    """
     for inner in step.steps():
         pattern = inner.stored.record
         if isinstance(pattern, PatternRecord) and pattern.series[0][2]:
@@ -112,7 +116,8 @@ def curve_of(journals: Journals, step: Step) -> Curve | None:
             journal, position = parse_ref(pattern.snapshot)
             times: list[int] = []
             values: list[float] = []
-            for entry in journals.open(journal).scan(max(1, position - _BACK), position + _ON):
+            back, on = _around(inner, size)
+            for entry in journals.open(journal).scan(max(1, position - back), position + on):
                 record = entry.record
                 if isinstance(record, Snapshot):
                     column = record.fields.get(name)
@@ -130,11 +135,28 @@ def curve_of(journals: Journals, step: Step) -> Curve | None:
     return None
 
 
-class Explainer:
-    """Follows causes. A record's causes are older than it, so this ends."""
+def _around(pattern: Step, size: int | None) -> tuple[int, int]:
+    """How many snapshots before and behind the pattern's own."""
+    snapshot = max((len(cause.stored.raw) for cause in pattern.causes), default=0)
+    if size is None or snapshot * (_BACK + _ON) <= size:
+        return _BACK, _ON
+    share = size / (snapshot * (_BACK + _ON))
+    return int(_BACK * share), int(_ON * share)
 
-    def __init__(self, journals: Journals) -> None:
-        self._journals = journals
+
+class Explainer:
+    """Follows causes. A record's causes are older than it, so this ends.
+
+    `budget`: when it is spent no more causes are followed, and the facts say so. `find`: the decision of
+    an id, in a journal, perhaps from a moment.
+    """
+
+    def __init__(
+        self, journals: Journals, budget: Budget | None = None,
+        find: Callable[[str, str, int | None], Stored] | None = None,
+    ) -> None:  # fmt: skip
+        self._journals, self._budget = journals, budget
+        self._find = find or self._of_any_time
         self._hashes: dict[str, str] = {}
 
     def explain(self, stored: Stored) -> Step:
@@ -148,6 +170,8 @@ class Explainer:
         raise InputError(f"{stored.ref} is a note of the journal ({kind}), no decision")
 
     def _step(self, stored: Stored, title: str, facts: list[str], **more: Any) -> Step:
+        if self._budget is not None:
+            self._budget.take(1, len(stored.raw))
         found = self._hashes.get(stored.ref)
         if found is None:
             journal = self._journals.open(stored.journal)
@@ -163,10 +187,18 @@ class Explainer:
             f"[{record.severity}]  {_when(record.time_ns)}{until}", facts,
             policy=self._policy(stored, record),
         )  # fmt: skip
-        step.causes.extend(self._cause(cause) for cause in record.causation)
+        for number, cause in enumerate(record.causation):
+            if self._spent:
+                step.facts.append(f"not followed here: {', '.join(record.causation[number:][:_MAX_ROWS])}")
+                break
+            step.causes.append(self._cause(cause))
         block = record.evidence.get("block")
         if record.verdict == "release" and block:
-            step.causes.append(self._of_id(str(block), stored.journal))
+            if self._spent:
+                step.facts.append(f"not followed here: decision {block}")
+            else:
+                since_ns = record.evidence.get("since_ns")
+                step.causes.append(self.explain(self._find(str(block), stored.journal, since_ns)))
         return step
 
     def _answer(self, stored: Stored, record: Evaluation) -> Step:
@@ -188,8 +220,10 @@ class Explainer:
         decisions = f"decisions.{stored.journal.partition('.')[2]}"
         for reason in record.reasons:
             decision, source = reason.get("decision"), reason.get("source")
-            if decision and decision not in seen:
-                step.causes.append(self._of_id(str(decision), decisions))
+            if self._spent and (decision or source):
+                step.facts.append(f"not followed here: {decision or source}")
+            elif decision and decision not in seen:
+                step.causes.append(self.explain(self._find(str(decision), decisions, reason.get("since_ns"))))
             elif source and source not in seen:
                 position = record.rests.get(f"snapshots.{source}", 0)
                 if position:
@@ -201,11 +235,15 @@ class Explainer:
             step.causes.append(self._cause(str(record.reference["ref"]), wanted))
         return step
 
-    def _of_id(self, identity: str, journal: str) -> Step:
+    @property
+    def _spent(self) -> bool:
+        return self._budget is not None and self._budget.spent
+
+    def _of_any_time(self, identity: str, journal: str, _: int | None) -> Stored:
         name, position = by_id(self._journals, identity, ("decisions",))
         if name != journal:
             raise InputError(f"decision {identity} is in {name}, it was expected in {journal}")
-        return self.explain(at(self._journals.open(name), position))
+        return at(self._journals.open(name), position)
 
     def _cause(self, cited: str, series: set[tuple[str, str]] | None = None) -> Step:
         name, position = parse_ref(cited)

@@ -23,7 +23,7 @@ from observer_core.runtime.observer import (
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound, StorageError
-from observer_core.shared.records import NOTE_KINDS, Note, Record, Snapshot
+from observer_core.shared.records import Note, Record, Snapshot
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
@@ -39,7 +39,9 @@ REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
 """By the stage that an epoch names."""
 COMPUTED = ("snapshots", "patterns", "events", "decisions", "routes")
 _SHOWN = 400
-_NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in NOTE_KINDS)
+_EXTERNAL = ("epoch", "quarantine", "redrive")
+"""The notes that the engine writes, or an operator; others are what a stage says (of a silence, say)."""
+_NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in _EXTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class _Replay:
 
     @staticmethod
     def _is_note(line: bytes) -> bool:
-        return any(mark in line for mark in _NOTES) and decode(line).get("kind") in NOTE_KINDS
+        return any(mark in line for mark in _NOTES) and decode(line).get("kind") in _EXTERNAL
 
     def _note(self, line: bytes) -> str:
         value = decode(line)

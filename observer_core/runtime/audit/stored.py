@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from observer_core.runtime.reading.lines import Line, backwards, forwards, line_at
 from observer_core.shared.canonical import decode
-from observer_core.shared.errors import InputError, NotFound
+from observer_core.shared.errors import InputError
 from observer_core.shared.ids import ref
-from observer_core.shared.records import AnyRecord, decode_record
+from observer_core.shared.records import AnyRecord
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
@@ -28,39 +29,50 @@ class Stored:
     def ref(self) -> str:
         return ref(self.journal, self.position)
 
+    @staticmethod
+    def of(line: Line) -> Stored:
+        return Stored(*line[1:], line.record)
+
 
 def between(journal: Journal, first: int, last: int) -> Iterator[Stored]:
     """Records first..last in order."""
-    for row, lines in journal.raw(first, last):
-        offset = row.offset
-        for position, line in enumerate(lines, row.first):
-            if first <= position <= last:
-                yield Stored(journal.name, position, line, row.segment, offset, decode_record(line))
-            offset += len(line) + 1
+    return map(Stored.of, forwards(journal, first, last))
 
 
 def at(journal: Journal, position: int) -> Stored:
     """The record at `position`; `NotFound` when there is none."""
-    for stored in between(journal, position, position):
-        return stored
-    raise NotFound("entry", ref(journal.name, position))
+    return Stored.of(line_at(journal, position))
+
+
+def id_of(line: Line, prefix: str) -> str | None:
+    """The record's id, if it begins so."""
+    if b'"id":"' + prefix.encode() not in line.raw:
+        return None
+    found = str(decode(line.raw).get("id", ""))
+    return found if found.startswith(prefix) else None
 
 
 def by_id(journals: Journals, prefix: str, kinds: Sequence[str]) -> tuple[str, int]:
-    """Journal and position of the one record of these kinds whose id begins so; `InputError` otherwise."""
-    mark = b'"id":"' + prefix.lower().encode()
-    found = [
-        (name, position, decode(line)["id"])
-        for kind in kinds
-        for name in journals.names(kind)
-        for row, lines in journals.open(name).raw()
-        for position, line in enumerate(lines, row.first)
-        if mark in line and str(decode(line).get("id", "")).startswith(prefix.lower())
-    ]
+    """Journal and position of the one record of these kinds whose id begins so; `InputError` otherwise.
+
+    The newest are looked at first, and no further than to the one whose whole id is given.
+    """
+    prefix = prefix.lower()
+    begins = prefix.encode()
+    found: dict[str, tuple[str, int]] = {}
+    count = 0
+    for journal in [journals.open(name) for kind in kinds for name in journals.names(kind)]:
+        for line in backwards(journal, 1, journal.head().position, lambda raw: begins in raw):
+            identity = id_of(line, prefix)
+            if identity is not None:
+                found[identity] = journal.name, line.position
+                count += 1
+                if identity == prefix:
+                    return found[identity]
     what = " or ".join(kind.removesuffix("s") for kind in kinds)
     if not found:
         raise InputError(f"there is no {what} whose id begins with {prefix!r}; see `observer {kinds[0]} ls`")
-    if len({item[2] for item in found}) > 1:
-        some = ", ".join(item[2] for item in found[:5])
-        raise InputError(f"{len(found)} {what}s begin with {prefix!r} ({some}, …); give more of the id")
-    return found[0][:2]
+    if len(found) > 1:
+        some = ", ".join(list(found)[:5])
+        raise InputError(f"{count} {what}s begin with {prefix!r} ({some}, …); give more of the id")
+    return next(iter(found.values()))

@@ -126,6 +126,11 @@ class GateDesk:
         self._home = LIVE
         """Whose records tell of what could not be decided in any domain."""
 
+    @property
+    def views(self) -> Views:
+        """What is answered from: for all who want to know how things stand."""
+        return self._views
+
     def ask(self, question: Question) -> Future[Answered]:
         """The answer, soon. `InputError` in it for a domain that there is none of, and for a context that
         cannot be recorded: alone, before others share a commit with it.

@@ -3,10 +3,12 @@
 A picture is used again while it was read no longer ago than `age_ns` and no journal that this
 process has written has moved since; otherwise the heads are read again, and of the views only
 those whose journal has moved. A picture that cannot be read again is not used any longer.
+A domain of which nothing has moved is the same object as before.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,13 +35,24 @@ _INDEXES: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class DomainView:
-    """One domain: the inputs of its answers, and how far the journals stood that they were read from."""
+    """One domain: the inputs of its answers, and how far the journals stood that they were read from.
+
+    `heads` and `rows` (the views) are those of its journals; of retired sources too, which the inputs are
+    without. Of the events there are no views.
+    """
 
     name: str
     live: bool
     inputs: GateInputs
     positions: Mapping[str, int]
     newest_ns: int
+    heads: Mapping[str, Head]
+    rows: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def sources(self) -> list[str]:
+        """All of them, in order of their names."""
+        return [name.partition(".")[2] for name in self.heads if name.startswith("snapshots.")]
 
     def rests(self, subject: str) -> dict[str, int]:
         """The journals that an answer about `subject` rests on."""
@@ -72,7 +85,7 @@ class Picture:
 
 
 class Views:
-    """The newest picture. For one thread."""
+    """The newest picture, from any thread; prices for one thread alone."""
 
     def __init__(self, gate: Gate, journals: Journals, clock: Clock, age_ns: int) -> None:
         self._gate, self._journals, self._clock = gate, journals, clock
@@ -83,19 +96,20 @@ class Views:
         self._views: dict[str, dict[str, tuple[str, Any]]] = {}
         self._sources: dict[str, tuple[Head, Head, SourceState]] = {}
         self._live: dict[str, bool] = {}
+        self._known: dict[str, DomainView] = {}
         self._prices = _Prices(journals)
+        self._reading = threading.Lock()
 
-    def current(self) -> Picture:
-        """No older than its bound. `StorageUnavailable` and its like when it cannot be read."""
-        now = time.monotonic()
-        if self._picture is None or now - self._read_at >= self._age_s or self._has_moved():
-            try:
-                self._picture = self._read()
-            except BaseException:
+    def current(self, age_ns: int | None = None) -> Picture:
+        """No older than its bound, or than `age_ns`; `StorageUnavailable` and its like where it cannot be."""
+        age_s = self._age_s if age_ns is None else age_ns / SECOND
+        with self._reading:
+            now = time.monotonic()
+            if self._picture is None or now - self._read_at >= age_s or self._has_moved():
                 self._picture = None
-                raise
-            self._read_at = now
-        return self._picture
+                self._picture = self._read()
+                self._read_at = now
+            return self._picture
 
     def now_ns(self, view: DomainView | None) -> int:
         """The domain's present: the clock (live), or as far as its recordings have been read."""
@@ -133,22 +147,31 @@ class Views:
 
     def _domain(self, domain: str, names: Sequence[str]) -> DomainView:
         decisions, views = self._consistent(f"decisions.{domain}")
-        events = self._head(f"events.{domain}")
-        sources = [self._source(name) for name in names if not self._gate.is_retired(name)]
-        heads = [self._head(f"snapshots.{name}") for name in names]
-        read = [f"{kind}.{name}" for name in names for kind in ("snapshots", "patterns")]
-        return DomainView(
-            name=domain, live=self._is_live(domain),
+        heads = {f"decisions.{domain}": decisions, f"events.{domain}": self._head(f"events.{domain}")}
+        rows = {f"decisions.{domain}": views}
+        for name in names:
+            heads[f"snapshots.{name}"] = self._head(f"snapshots.{name}")
+            patterns = f"patterns.{name}"
+            heads[patterns], rows[patterns] = self._consistent(patterns)
+        live, before = self._is_live(domain), self._known.get(domain)
+        if before is not None and before.heads == heads and before.live == live:
+            return before
+        events = heads[f"events.{domain}"]
+        sources = [
+            self._source(name, heads[f"snapshots.{name}"], heads[patterns], rows[patterns])
+            for name, patterns in ((name, f"patterns.{name}") for name in names)
+            if not self._gate.is_retired(name)
+        ]
+        found = self._known[domain] = DomainView(
+            name=domain, live=live,
             inputs=GateInputs.of(views, sources, self._gate.stages(events, decisions, views)),
-            positions={
-                name: self._head(name).position for name in (f"decisions.{domain}", f"events.{domain}", *read)
-            },
-            newest_ns=max((head.time_ns for head in heads), default=0),
+            positions={name: head.position for name, head in heads.items()},
+            newest_ns=max((heads[f"snapshots.{name}"].time_ns for name in names), default=0),
+            heads=heads, rows=rows,
         )  # fmt: skip
+        return found
 
-    def _source(self, name: str) -> SourceState:
-        snapshots = self._head(f"snapshots.{name}")
-        patterns, views = self._consistent(f"patterns.{name}")
+    def _source(self, name: str, snapshots: Head, patterns: Head, views: Mapping[str, Any]) -> SourceState:
         known = self._sources.get(name)
         if known is not None and known[:2] == (snapshots, patterns):
             return known[2]

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from observer_core.runtime.operate import append
+from observer_core.runtime.operate import said
 from observer_core.shared.clock import Clock
 from observer_core.shared.errors import InputError
 from observer_core.shared.ids import parse_ref
 from observer_core.shared.records import AnyRecord, Decision, Event, Note, PatternRecord
 from observer_core.storage.journals import Journals
+from observer_core.storage.once import Once
 
 KIND: Final = "feedback"
 _Z95: Final = 1.959963984540054
@@ -48,6 +49,14 @@ class Precision:
         return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The record of a word, and the refs of the patterns that it was said of."""
+
+    ref: str
+    patterns: list[str]
+
+
 def judge(
     journals: Journals, clock: Clock, ref: str, *, right: bool, author: str, note: str | None = None
 ) -> list[str]:
@@ -56,6 +65,14 @@ def judge(
     `ref` is a pattern, or an event or a decision that follows from patterns. The newest word on a
     pattern counts.
     """
+    return judged(journals, clock, ref, right=right, author=author, note=note).patterns
+
+
+def judged(
+    journals: Journals, clock: Clock, ref: str, *, right: bool, author: str, note: str | None = None,
+    principal: str | None = None, once: Once | None = None,
+) -> Judgement:  # fmt: skip
+    """As `judge`. `principal`: who the author was proved to be; under the key of `once` only once."""
     patterns = sorted(set(_patterns_behind(journals, ref)))
     if not patterns:
         raise InputError(f"{ref} follows from no pattern: there is nothing to be right or wrong about")
@@ -63,8 +80,10 @@ def judge(
     assert domain is not None  # it holds a record
     journal = journals.open(f"{KIND}.{domain}", domain)
     body = {"ref": ref, "patterns": patterns, "right": right, "author": author, "note": note}
-    append(journal, [Note(kind=KIND, time_ns=clock.now_ns(), body=body)])
-    return patterns
+    if principal is not None:
+        body["principal"] = principal
+    record = Note(kind=KIND, time_ns=clock.now_ns(), body=body)
+    return Judgement(**said(journal, [record], {"patterns": patterns}, once))
 
 
 def judgements(journals: Journals, domain: str) -> dict[str, bool]:

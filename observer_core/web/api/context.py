@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeVar
@@ -33,6 +33,8 @@ class Context:
     metrics: Metrics
     runtime: Literal["standalone", "functions"]
     readers: ThreadPoolExecutor
+    asked: Callable[[str], None] = lambda journal: None
+    """Told the journal of a stage that an operator has just asked something of; may wait for a queue."""
 
     @property
     def journals(self) -> Journals:
@@ -43,6 +45,9 @@ class Context:
         return await asyncio.get_running_loop().run_in_executor(self.readers, work)
 
 
-def answer(value: Any, status: int = 200, media_type: str = "application/json") -> Response:
+def answer(
+    value: Any, status: int = 200, media_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+) -> Response:  # fmt: skip
     """An answer as it is: what models.py says of it is checked by the tests, not at run time."""
-    return Response(orjson.dumps(value), status, media_type=media_type)
+    return Response(orjson.dumps(value), status, headers, media_type)

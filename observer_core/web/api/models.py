@@ -185,6 +185,12 @@ class SourceSeries(Model):
     last_ns: int | None
 
 
+class SeriesList(Model):
+    """The series of all sources."""
+
+    items: list[SourceSeries]
+
+
 class Points(Model):
     """A series, reduced to at most so many points.
 
@@ -333,6 +339,7 @@ class Board(Model):
     domain: str
     now_ns: int
     counts: dict[GateState, int]
+    scopes: list[str]
     reasons: list[GateReason]
     rows: list[BoardRow]
 
@@ -350,6 +357,12 @@ class Block(Model):
     released_by: str | None
     decision: str
     lifted: bool
+
+
+class BlockPage(Page[Block]):
+    """Blocks, newest first. `reaches_ns`: those that ended before may be missing (null: none is)."""
+
+    reaches_ns: int | None
 
 
 class Override(Model):
@@ -512,6 +525,209 @@ class Who(Model):
     proof: Literal["loopback", "token", "function_key", "easy_auth"]
     two_person: list[str]
     confirm_within_ns: int
+
+
+# ---------------------------------------------------------------------- health, the gate, pushes
+
+
+class HealthCheck(Model):
+    """One entry of a check: a component, how it is, and what was measured; for anybody, how it is alone."""
+
+    component: Annotated[str | None, Field(alias="componentId")] = None
+    status: Literal["pass", "warn", "fail"]
+    value: Annotated[Any, Field(alias="observedValue")] = None
+    unit: Annotated[str | None, Field(alias="observedUnit")] = None
+    time: str | None = None
+    output: str | None = None
+
+
+class HealthReport(Model):
+    """draft-inadarei-api-health-check: the worst of its checks, and all of them by name."""
+
+    status: Literal["pass", "warn", "fail"]
+    version: str | None = None
+    description: str | None = None
+    time: str | None = None
+    checks: dict[str, list[HealthCheck]]
+
+
+class GateAnswered(Model):
+    """May a subject be acted on. Good until `valid_until`; `id` is the record of the answer.
+
+    `as_of_ns`: the oldest input that it rests on. `id` is absent where a moment was asked for, and null
+    where the answer could not be recorded: then it is a denial.
+    """
+
+    subject: str
+    domain: str
+    decision: Literal["allow", "deny"]
+    reasons: list[GateReason]
+    as_of_ns: int | None
+    valid_until_ns: int
+    valid_until: str
+    risk: Literal["calm", "elevated", "critical"] | None
+    id: str | None = None
+
+
+class AuthZenEntity(BaseModel):
+    """AuthZEN's subject (who asks) or resource (an instrument)."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Text
+    id: Text
+    properties: dict[str, Any] | None = None
+
+
+class AuthZenAction(BaseModel):
+    """What is to be done: `order`, …"""
+
+    model_config = ConfigDict(extra="allow")
+    name: Text
+    properties: dict[str, Any] | None = None
+
+
+class AuthZenParts(BaseModel):
+    """Some of a question, or defaults for several. `context` is recorded: no secret belongs there."""
+
+    model_config = ConfigDict(extra="allow")
+    subject: AuthZenEntity | None = None
+    action: AuthZenAction | None = None
+    resource: AuthZenEntity | None = None
+    context: dict[str, Any] | None = None
+
+
+class EvaluationRequest(AuthZenParts):
+    """May `subject` do `action` with `resource`? `resource.properties.domain` names a domain."""
+
+    subject: AuthZenEntity
+    action: AuthZenAction
+    resource: AuthZenEntity
+
+
+class EvaluationOptions(BaseModel):
+    """When the rest is not evaluated any more."""
+
+    model_config = ConfigDict(extra="allow")
+    evaluations_semantic: Literal["execute_all", "deny_on_first_deny", "permit_on_first_permit"] = (
+        "execute_all"
+    )
+
+
+class EvaluationsRequest(BaseModel):
+    """Several questions; what one leaves out is the request's own. Without `evaluations`: a single one.
+
+    An item that is no question, with what it takes over, is a denial in its place.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    subject: AuthZenEntity | Any = None
+    action: AuthZenAction | Any = None
+    resource: AuthZenEntity | Any = None
+    context: dict[str, Any] | Any = None
+
+    evaluations: Annotated[list[AuthZenParts | Any], Field(max_length=100)] | None = None
+    options: EvaluationOptions | None = None
+
+
+class EvaluationAnswer(Model):
+    """AuthZEN's decision. `context` has `id`, `reasons`, `domain`, `evaluated_at`, `as_of`, `valid_until`,
+    `risk`, where receipts are given `permit`, or `error` where it was no question.
+    """
+
+    decision: bool
+    context: dict[str, Any]
+
+
+class EvaluationsAnswer(Model):
+    """One decision a question, in their order; fewer where the options say so."""
+
+    evaluations: list[EvaluationAnswer]
+
+
+class ScopeBlocked(BaseModel):
+    """A block that stands; the numbers of its policy come with it."""
+
+    model_config = ConfigDict(extra="allow")
+    scope: str
+    policy: str
+    reason: str
+    time: str | None
+    until: str | None
+
+
+class Standing(Model):
+    """What is blocked now, and the cursor to go on from."""
+
+    domain: str
+    after: int
+    blocks: list[ScopeBlocked]
+
+
+class Change(Model):
+    """A block, or its end."""
+
+    position: int
+    verdict: Literal["block", "release"]
+    scope: str
+    policy: str
+    reason: str
+    time: str
+    until: str | None
+
+
+class Changed(Model):
+    """What has changed, and the next cursor. `reset`: the cursor was none of this journal; begin anew."""
+
+    domain: str
+    after: int
+    changes: list[Change]
+    reset: bool
+
+
+class PushColumns(BaseModel):
+    """Values of several subjects at a moment (RFC 3339 or epoch; left out: now), a column a field."""
+
+    model_config = ConfigDict(extra="forbid")
+    event_time: str | int | None = None
+    time: str | int | None = None
+    subjects: Annotated[list[Text], Field(min_length=1, max_length=10_000)]
+    fields: Annotated[dict[Text, list[float | str | None]], Field(min_length=1, max_length=256)]
+
+
+class PushRow(BaseModel):
+    """Values of one subject: a number (or a decimal text) a field, beside the others or in `values`."""
+
+    model_config = ConfigDict(extra="allow")
+    event_time: str | int | None = None
+    time: str | int | None = None
+    subject: Text
+    values: dict[Text, float | str | None] | None = None
+
+
+class Pushed(Model):
+    """Where a push stands. `duplicate`: it stood there before, under the same Idempotency-Key.
+
+    `kept`: a large one that is committed soon.
+    """
+
+    source: str
+    snapshots: int
+    position: int | None = None
+    duplicate: bool | None = None
+    kept: bool | None = None
+
+
+class RejectedRow(Model):
+    """A row that was not taken, counted from 1."""
+
+    row: int
+    detail: str
+
+
+class PushProblem(ProblemDetails):
+    """What of a push was not taken; where others were (207), also where those stand."""
+
+    rejected: list[RejectedRow] = []
 
 
 # ---------------------------------------------------------------------- what can be asked

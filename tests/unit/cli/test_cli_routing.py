@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import OPTIONS, recording, run
+
+from tests.unit.cli.conftest import OPTIONS, recording, run
 
 WHY = ("--author", "kim", "--reason", "maintenance")
 CONFIG = """

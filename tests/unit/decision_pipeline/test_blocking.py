@@ -227,3 +227,18 @@ def test_views_stay_within_one_transaction_however_many_scopes_are_blocked() -> 
     views = rows.views({})
     assert len(views) <= 33
     assert sum(len(view["rows"]) for key, view in views.items() if key.startswith("block.")) == 5_000
+
+
+@pytest.mark.parametrize("until", ["resumed", {"match": {"types": ["incident.resolved"]}}])
+def test_who_ends_an_incident_by_hand_opens_nothing(until: object) -> None:
+    """That is for a release, which may take a second person."""
+    for by_hand in (False, True):
+        desk = Desk(policy(until=until))
+        desk.take(event())
+        ended = {"author": "kim", "reason": "delisted", "conditions": []}
+        data = {"id": "i1", **({"ended": ended} if by_hand else {})}
+        made = desk.take(event("incident.resolved", T0 + 1, data=data))
+        assert [d.verdict for d in made] == ([] if by_hand else ["release"])
+    assert desk.blocked() == {BTC: ["halt"]}
+    assert [d.verdict for d in desk.command("release", BTC, T0 + 2)] == ["release"]
+    assert desk.blocked() == {}

@@ -7,7 +7,7 @@ from test_publisher import MINUTE, T0, Run, pattern, short
 
 from observer_core.event_bus.incidents import HOLDING
 from observer_core.shared.clock import SECOND
-from observer_core.shared.records import RECOVERIES, PatternRecord
+from observer_core.shared.records import RECOVERIES, Note, PatternRecord
 
 
 def test_a_grave_pattern_opens_an_incident_right_after_its_event() -> None:
@@ -303,3 +303,91 @@ def test_two_incidents_that_end_by_one_record_have_events_of_their_own() -> None
     run.take(pattern(T0 + 90 * MINUTE, "feed_resumed", series=both))
     ended = run.tick(T0 + 300 * MINUTE)
     assert len(ended) == len({event.id for event in ended}) == 2
+
+
+# ---------------------------------------------------------------------- ended by hand
+
+
+def asked(incident: str, at: int = T0 + MINUTE, **changes: object) -> Note:
+    body = {"action": "end", "id": incident, "author": "kim", "reason": "delisted", **changes}
+    return Note(kind="incident", time_ns=at, body=body)
+
+
+def halted(run: Run) -> str:
+    """An incident that a series which fell silent holds open."""
+    opened = run.take(pattern(kind="feed_stale", severity="critical"))[1]
+    assert run.tick(T0 + 600 * MINUTE) == []
+    return str(opened.data["id"])
+
+
+def test_an_operator_ends_an_incident_that_would_stay_open_for_ever() -> None:
+    run = Run()
+    incident = halted(run)
+    (resolved,) = run.take(asked(incident, T0 + 601 * MINUTE, principal="token:kim"), "commands.live")
+    assert resolved.type == "io.qts.observer.incident.resolved"
+    assert (resolved.causationid, resolved.correlationid) == (f"commands.live@{run.position}", incident)
+    assert (resolved.time_ns, resolved.data["state"]) == (T0 + 601 * MINUTE, "resolved")
+    assert resolved.data["standing"] == 0
+    assert resolved.data["ended"] == {
+        "author": "kim", "reason": "delisted", "principal": "token:kim",
+        "conditions": [["feed_stale", "binance", "BTC/USDT", "price"]],
+    }  # fmt: skip
+    assert run.stage.views(run.state) == {"incidents": {"open": []}}
+    assert run.tick(T0 + 2000 * MINUTE) == []
+
+
+def test_its_conditions_do_not_bring_it_back_but_a_new_pattern_opens_another() -> None:
+    run = Run()
+    incident = halted(run)
+    at = T0 + 601 * MINUTE
+    run.take(asked(incident, at), "commands.live")
+    assert short(run.take(pattern(at + SECOND, kind="feed_resumed"))) == ["feed.resumed"]
+    again = run.take(pattern(at + MINUTE, kind="feed_stale", severity="critical"))
+    assert short(again) == ["feed.stale", "incident.opened"]
+    assert again[1].data["id"] != incident
+    assert again[1].data["follows"] == incident
+
+
+def test_what_cannot_be_ended_is_recorded_with_the_reason() -> None:
+    run = Run()
+    incident = run.take(pattern())[1].data["id"]
+    run.take(asked(incident), "commands.live")
+    for name, changes, why in (
+        (incident, {}, f"no incident {incident} is open"),
+        ("<b>", {}, "no incident <b> is open"),
+        (incident, {"action": "open"}, "action 'open' is unknown"),
+    ):
+        (note,) = run.take(asked(name, **changes), "commands.live")
+        assert isinstance(note, Note)
+        assert (note.body["id"], note.body["refused"], note.body["author"]) == (name, why, "kim")
+
+
+def test_other_things_that_are_asked_of_the_domain_change_nothing() -> None:
+    run = Run()
+    run.take(pattern())
+    before = run.stage.dump(run.state)
+    for kind in ("command", "silence", "subscription"):
+        assert run.take(Note(kind=kind, time_ns=T0 + MINUTE, body={"action": "end"}), "commands.live") == []
+    assert run.stage.dump(run.state) == before
+
+
+def test_what_was_due_ends_before_what_is_asked() -> None:
+    run = Run()
+    incident = run.take(pattern())[1].data["id"]
+    resolved, note = run.take(asked(incident, T0 + 60 * MINUTE), "commands.live")
+    assert (resolved.time_ns, "ended" in resolved.data) == (T0 + 15 * MINUTE, False)
+    assert note.body["refused"]
+
+
+def test_a_state_that_is_stored_in_between_ends_the_same_incident() -> None:
+    whole, cut = Run(), Run()
+    told = []
+    for run in (whole, cut):
+        incident = halted(run)
+        if run is cut:
+            run.state = run.stage.load(run.stage.dump(run.state))
+        ended = run.take(asked(incident, T0 + 601 * MINUTE), "commands.live")
+        again = run.take(pattern(T0 + 602 * MINUTE))
+        told.append([record.encode(1) for record in (*ended, *again)])
+        assert run.stage.dump(run.stage.load(run.stage.dump(run.state))) == run.stage.dump(run.state)
+    assert told[0] == told[1]

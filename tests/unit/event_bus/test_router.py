@@ -195,6 +195,35 @@ def test_an_incident_inhibits_until_it_is_resolved() -> None:
     assert route(bus.event("pattern.spike", 2 * MINUTE, incident="i1")).to == ("ops",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "began", "condition", "stands"),
+    [
+        ("feed.stale", "BTC/USDT", ["feed_stale", "binance", "BTC/USDT", "load"], False),
+        ("feed.stale", "BTC/USDT", ["feed_stale", "binance", "BTC/USDT", "loads"], True),
+        ("feed.stale", "BTC/USDT", ["feed_stale", "binance", "BTC", "load"], True),
+        ("feed.stale", "BTC/USDT", ["venue_halt", "binance", "BTC/USDT", "load"], True),
+        ("feed.unavailable", "*", ["feed_unavailable", "binance", "", ""], False),
+        ("feed.unavailable", "*", ["feed_unavailable", "bin", "", ""], True),
+    ],
+)
+@pytest.mark.parametrize("reload", [False, True])
+def test_what_an_incident_that_was_ended_by_hand_rested_on_inhibits_no_more(
+    kind: str, began: str, condition: list[str], stands: bool, reload: bool
+) -> None:
+    rule = {"name": "quiet", "when": {"types": ["feed.*"]}, "mute": {"types": ["pattern.*"]}}
+    bus = Bus(subscriber("ops"), inhibit=[rule], reload=reload)
+    bus.event(kind, subject=began)
+    assert route(bus.event("pattern.spike", subject="ETH/USDT")).to == ()
+    ended = {"author": "kim", "reason": "delisted", "conditions": [condition]}
+    bus.give(Event(
+        id="r", source="/qts/observer/live/binance", type="io.qts.observer.incident.resolved",
+        subject="binance", time_ns=T0 + MINUTE, data={"id": "i1", "ended": ended}, partitionkey="b",
+        sequence="1", causationid="commands.live@1", correlationid="i1", severitytext="warning",
+    ))  # fmt: skip
+    told = route(bus.event("pattern.spike", 2 * MINUTE, subject="ETH/USDT")).to
+    assert told == (() if stands else ("ops",))
+
+
 # ---------------------------------------------------------------------- silences
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from observer_core.logs.redaction import is_secret, redact_text, without_paths
+from observer_core.safety.tokens import new_token
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,11 @@ def test_text_keeps_all_but_the_secret() -> None:
 )
 def test_absolute_paths_lose_their_folders(text: str, shown: str) -> None:
     assert without_paths(text) == shown
+
+
+def test_our_own_tokens_are_known_wherever_they_stand() -> None:
+    token = new_token()
+    for text in (f"GET /v1/gate/{token}?x", f"'{token}'", f"token {token}", f"Bearer {token}", token):
+        assert token not in redact_text(text)
+    assert redact_text(f"at /x/{token}, twice") == "at /x/***, twice"
+    assert redact_text("qts_observer and qts_") == "qts_observer and qts_"

@@ -167,6 +167,42 @@ class TestTheChain:
         assert consumed == journals(instances).open("patterns.desk").head().position
 
 
+class TestWhatIsAsked:
+    """An operator has asked something: the stage that obeys it hears of it at once."""
+
+    def test_a_command_is_obeyed_and_told_of(self, instances: Instances) -> None:
+        market(instances, range(3))
+        instances.handlers[0].clock()
+        instances.drain()
+        operators = journals(instances)
+        by = {"author": "kim", "reason": "drill"}
+        operate.command(operators, instances.clock, "live", command="kill", scope="*", **by)
+        instances.handlers[0].asked("decisions.live")
+        instances.drain()
+        (decision,) = records(instances, "decisions.live", Decision)
+        assert decision.causation == ("commands.live@1",)
+        assert instances.storage.queues.length("desk") == 1
+
+    @pytest.mark.parametrize(
+        ("journal", "stage", "hint"),
+        [
+            ("routes.live", "route", {"domain": "live"}),
+            ("events.live", "publish", {"domain": "live"}),
+            ("patterns.desk", "recognise", {"source": "desk"}),
+            ("snapshots.basis", "recognise", {"source": "basis"}),
+        ],
+    )
+    def test_each_stage_has_its_queue(
+        self, instances: Instances, journal: str, stage: str, hint: dict[str, str]
+    ) -> None:
+        instances.handlers[0].asked(journal)
+        assert hints(instances, stage) == [hint]
+
+    def test_what_no_stage_writes_needs_no_hint(self, instances: Instances) -> None:
+        instances.handlers[0].asked("results.live-desk")
+        assert not any(hints(instances, stage) for stage in STAGES)
+
+
 class TestASlowReceiver:
     @pytest.fixture
     def decided(self, instances: Instances) -> Instances:

@@ -48,6 +48,22 @@ def equal(it: Observer, domain: str) -> bool:
 # ---------------------------------------------------------------------- equal
 
 
+def test_what_the_router_says_of_silences_is_computed_again_too(tmp_path: Path) -> None:
+    live = Live(tmp_path, subscription=[{"name": "log", "sink": {"kind": "log"}}])
+    live.collect("one", {"a": 1.0})
+    live.second()
+    body = {"author": "kim", "reason": "drill"}
+    silence = {**body, "match": {}, "start_ns": live.clock.now_ns(), "end_ns": live.clock.now_ns() + SECOND}
+    asked = [("silence", silence), ("subscription", {**body, "action": "pause", "name": "log"})]
+    for kind, what in asked:
+        operate.ask(live.observer.journals, "live", kind, what, live.clock.now_ns())
+    for _ in range(3):
+        live.second()
+    found = replay(live.observer.journals, "routes.live", "1.0")
+    assert (found.problem, found.equal, found.external) == (None, True, 1)
+    assert found.records == 4, "the epoch, the silence's beginning and end, the pause"
+
+
 def test_a_recording_is_computed_again_byte_for_byte(storage: MemoryStorage, tmp_path: Path) -> None:
     it = observer(tmp_path, storage)
     before = digest_of(it.journals)

@@ -17,6 +17,7 @@ import structlog
 
 import observer_core.runtime.standalone as module
 from observer_core.logs.configure import Logs, configure
+from observer_core.runtime import operate
 from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.console import Console
 from observer_core.runtime.ingest import RecordingFeed
@@ -398,6 +399,29 @@ def test_what_was_pushed_is_worked_on_without_waiting_for_a_tick(tmp_path: Path)
         running.it.observer.writer("hand", "live", "live", now).write([pushed])
         running.it.pushed("hand")
         eventually(lambda: running.position("patterns.hand") or running.it.gate.subjects("live") == ["x"])
+    assert running.failure is None
+
+
+def test_what_an_operator_asks_is_done_without_waiting_for_a_tick(tmp_path: Path) -> None:
+    source, subscription = {"name": "hand", "kind": "push"}, {"name": "s", "sink": {"kind": "log"}}
+    settings = load(
+        root=tmp_path, durability="normal", clock_interval="1h", source=[source], subscription=[subscription]
+    )
+    by = {"author": "kim", "reason": "drill"}
+    with Running(settings) as running:
+        eventually(lambda: running.position("clock.live"))
+        it = running.it.observer
+        journals = Journals(it.storage, worker="operator")
+        operate.command(journals, it.clock, "live", command="kill", scope="*", **by)
+        running.it.asked("decisions.live")
+        eventually(lambda: running.position("decisions.live"))
+        pause = {"action": "pause", "name": "s", **by}
+        operate.ask(journals, "live", "subscription", pause, it.clock.now_ns())
+        running.it.asked("routes.live")
+        view = it.journals.open("routes.live").views
+        eventually(lambda: view().get("subscriptions", {}).get("s", {}).get("paused"))
+        running.it.asked("decisions.another")  # a domain that nobody works here
+        running.it.asked("patterns.nix")
     assert running.failure is None
 
 

@@ -17,6 +17,7 @@ from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Note
 from observer_core.storage.journal import Commit
 from observer_core.web import changes as door
+from observer_core.web import waiting
 
 
 @pytest.fixture
@@ -98,10 +99,10 @@ def test_what_is_not_committed_yet_is_not_looked_for_without_a_pause(monkeypatch
         pauses.append(seconds)
 
     pauses: list[float] = []
-    monkeypatch.setattr(door.asyncio, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
     ahead = Ahead()
-    waiting = door.ChangeDoor(ahead, lambda: ["live"], read, near=True)
-    asyncio.run(waiting._wait("live", 1, 55.0))
+    changes = door.ChangeDoor(ahead, lambda: ["live"], read, near=True)
+    asyncio.run(changes._wait("live", 1, 55.0))
     assert (ahead.reads, len(pauses)) == (5, 4)
 
 
@@ -123,7 +124,7 @@ def test_a_cursor_from_elsewhere_says_so(site: Site) -> None:
 
 
 def test_a_crowd_is_sent_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_WAITING", 0)
+    monkeypatch.setattr(waiting, "MAX_WAITING", 0)
     response = site.client.get("/v1/changes?after=0&wait=0")
     assert_problem(response, 503, "clients wait for changes already")
     assert response.headers["retry-after"] == "1"

@@ -144,6 +144,11 @@ def test_another_content_type_is_415_so_that_no_page_can_ask(site: Site) -> None
 def test_a_body_over_the_limit_is_413(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "MAX_BODY", 100)
     assert_problem(ask(site, {**QUESTION, "context": {"x": "y" * 100}}), 413, "more than 100 bytes")
+    monkeypatch.undo()
+    large = {**QUESTION, "context": {"x": "y" * door.MAX_BODY}}
+    response = ask(site, large, **{"X-Request-ID": "r-1"})
+    assert_problem(response, 413, f"more than {door.MAX_BODY:,} bytes")
+    assert response.headers["x-request-id"] == "r-1"
 
 
 def test_a_deeply_nested_body_is_400(site: Site) -> None:

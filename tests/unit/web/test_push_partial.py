@@ -176,10 +176,16 @@ def test_atomic_may_be_switched_off(site: Site) -> None:
     assert site.rows() == [("A", 1.5), ("B", 2.5)]
 
 
-@pytest.mark.parametrize("value", ["", "yes", "True", "1"])
+@pytest.mark.parametrize("value", ["yes", "True", "1"])
 def test_atomic_is_true_or_false(site: Site, value: str) -> None:
     body = problem(site.push([GOOD], f"?atomic={value}"), 400)
     assert f"atomic is {value!r}; true or false was expected" in body["detail"]
+    assert site.rows() == []
+
+
+def test_an_empty_or_an_unknown_parameter_is_refused(site: Site) -> None:
+    for query, detail in (("atomic=", "parameter atomic is empty"), ("atom=true", "there is only atomic")):
+        assert detail in problem(site.push([GOOD], f"?{query}"), 400)["detail"]
     assert site.rows() == []
 
 

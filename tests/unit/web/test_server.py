@@ -17,12 +17,15 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from structlog.testing import capture_logs
 
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load
+from observer_core.safety.tokens import digest_of, new_token
 from observer_core.shared.errors import ConfigError
 from observer_core.web.app import create_app
 from observer_core.web.server import WebServer
@@ -134,9 +137,64 @@ def test_a_port_that_cannot_be_opened_is_named_with_a_remedy(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
-def test_beyond_loopback_is_refused(app: Starlette, host: str) -> None:
-    with pytest.raises(ConfigError, match="beyond loopback needs tokens.*bind to 127.0.0.1 and put a proxy"):
+def test_beyond_loopback_is_refused_without_tokens(app: Starlette, host: str) -> None:
+    with pytest.raises(
+        ConfigError, match="beyond loopback needs tokens.*`observer token new.*bind to 127.0.0.1"
+    ):
         WebServer(app, host)
+
+
+def test_beyond_loopback_only_who_has_a_token_is_answered(tmp_path: Path) -> None:
+    token = new_token()
+    kept = {"name": "kim", "sha256": digest_of(token).hex(), "scopes": ["read"]}
+    observer = Observer.local(load(root=tmp_path, web={"host": "0.0.0.0", "token": [kept]}))
+    gate = Gate(observer.journals, observer.settings, observer.clock)
+    app = create_app(observer, health=Health(observer, gate), metrics=Metrics(observer, gate), gate=gate)
+    with capture_logs() as lines:
+        server = WebServer(app, "0.0.0.0", 0, tokens=True)
+    assert "without TLS" in lines[0]["event"]
+    url = f"http://127.0.0.1:{server.start()}/v1/whoami"
+    try:
+        for headers in ({}, {"Authorization": "Bearer qts_x"}, {"X-Forwarded-For": "127.0.0.1"}):
+            with pytest.raises(urllib.error.HTTPError) as caught:
+                urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=5)
+            assert caught.value.code == 401
+        known = {"Authorization": f"Bearer {token}", "Host": "any.example"}
+        with urllib.request.urlopen(urllib.request.Request(url, headers=known), timeout=5) as response:
+            assert json.load(response)["principal"] == "token:kim"
+    finally:
+        server.stop()
+        observer.close()
+
+
+def test_where_a_client_says_that_it_is_does_not_count(tmp_path: Path) -> None:
+    """Else every wrong token would come from somewhere else."""
+    kept = {"name": "kim", "sha256": "0" * 64, "scopes": ["read"]}
+    observer = Observer.local(load(root=tmp_path, web={"token": [kept]}))
+    gate = Gate(observer.journals, observer.settings, observer.clock)
+    app = create_app(observer, health=Health(observer, gate), metrics=Metrics(observer, gate), gate=gate)
+    server = WebServer(app, port=0)
+    connection = http.client.HTTPConnection("127.0.0.1", server.start(), timeout=5)
+    statuses = []
+    for number in range(11):
+        headers = {"Authorization": "Bearer qts_x", "X-Forwarded-For": f"203.0.113.{number}"}
+        connection.request("GET", "/v1/whoami", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        statuses.append(answer.status)
+    connection.close()
+    server.stop()
+    observer.close()
+    assert statuses == [401] * 10 + [429]
+
+
+def test_whoever_reaches_an_application_that_listens_wider_without_tokens_is_nobody(tmp_path: Path) -> None:
+    """The server refuses to start with it; the application does not rely on that."""
+    observer = Observer.local(load(root=tmp_path, web={"host": "0.0.0.0"}))
+    gate = Gate(observer.journals, observer.settings, observer.clock)
+    app = create_app(observer, health=Health(observer, gate), metrics=Metrics(observer, gate), gate=gate)
+    assert TestClient(app, base_url="http://localhost").get("/v1/whoami").status_code == 401
+    observer.close()
 
 
 def test_stop_is_quick_with_idle_and_half_open_connections(app: Starlette) -> None:
