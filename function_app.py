@@ -44,6 +44,11 @@ def sweep(timer: func.TimerRequest) -> None:
     _handlers().sweep()
 
 
+@app.timer_trigger(arg_name="timer", schedule="%OBSERVER_MAINTAIN_SCHEDULE%", use_monitor=False)
+def maintain(timer: func.TimerRequest) -> None:
+    _handlers().maintain()
+
+
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-collect-source", connection=ACCOUNT)
 def collect_source(message: func.QueueMessage) -> None:
     _handlers().collect_source(message.get_body())

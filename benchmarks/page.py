@@ -163,12 +163,13 @@ def noticed(browser: Browser, process: Process, times: int) -> None:
 def decisions(browser: Browser, site: Site, count: int) -> None:
     """From the commit of a decision (as the journal shows it) to a page that shows the block."""
     tab = Tab(browser, site.url)
-    tab.goto("decisions")
+    tab.goto("now")
     seconds = []
     for number in range(count):
         scope = f"subject:{large.MANY[200 + number]}"
         position = site.observer.journals.open("decisions.live").head().position
-        body = {"command": "block", "scope": scope, "author": "bench", "reason": f"measured {number}"}
+        reason = f"measured {number:03}"
+        body = {"command": "block", "scope": scope, "author": "bench", "reason": reason}
         request = urllib.request.Request(
             f"{site.url}/v1/commands", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )

@@ -139,9 +139,11 @@ class DeadLetters:
             known = None if request is None else request.known(self._journals.open(JOURNAL))
             if known is not None:
                 return str(known["ref"])
-            place = ref(JOURNAL, head.position + 1)
+            position = head.position + 1
+            place = ref(JOURNAL, position)
+            keys = [] if request is None else [request.op({"ref": place}, position)]
             try:
-                self._commit(head, body, [] if request is None else [request.op({"ref": place})])
+                self._commit(head, body, keys)
             except Conflict:
                 continue
             return place

@@ -37,15 +37,16 @@ _ROWS_AT_ONCE: Final = 1000
 
 
 class CompactionConfig(Config):
-    """`after`: how long a closed hour stays as it was written. An hour with fewer than `hour_bytes`
-    waits for its day to close. A packed file holds at most `most_bytes` of lines, so that reading one
-    record never unpacks more.
+    """`enabled`: left out, it is where pyarrow is installed. `after`: so long a closed hour stays as written.
+
+    An hour with fewer than `hour_bytes` waits for its day to close. A packed file holds at most
+    `most_bytes` of lines: reading one record never unpacks more.
     """
 
-    enabled: bool = True
+    enabled: bool | None = None
     after: Annotated[DurationNs, Field(ge=0)] = _HOUR_NS
     hour_bytes: PositiveInt = 4 * 1024 * 1024
-    most_bytes: PositiveInt = 32 * 1024 * 1024
+    most_bytes: PositiveInt = 16 * 1024 * 1024
     most_records: PositiveInt = 50_000
 
 

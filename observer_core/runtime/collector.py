@@ -252,9 +252,9 @@ class SnapshotWriter:
         """The state as it is now, which is that of the head before the commit it goes with."""
         assert self._head is not None
         data = self._normaliser.dump(self._state)
-        name = f"{self.journal.name}/{hashlib.sha256(data).hexdigest()}"
-        self._journals.storage.blobs.put(name, data)
         head, self._since_state = self._head, 0
+        name = f"{self.journal.name}/{head.position:020d}-{hashlib.sha256(data).hexdigest()}"
+        self._journals.storage.blobs.put(name, data)
         return lambda seq: StateRow(
             seq=seq,
             blob=name,

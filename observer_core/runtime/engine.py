@@ -326,10 +326,11 @@ class Worker(Generic[S]):
 
     def _write_state(self) -> Callable[[int], StateRow]:
         data = self._stage.dump(self._state)
-        name = f"{self.spec.output}/{hashlib.sha256(data).hexdigest()}"
+        position = self._head.position + len(self._records)
+        # With the position: what is pruned is never what somebody has just written again.
+        name = f"{self.spec.output}/{position:020d}-{hashlib.sha256(data).hexdigest()}"
         self._journals.storage.blobs.put(name, data)
         consumed, through, epoch = dict(self._consumed), self._through, self._epoch or 0
-        position = self._head.position + len(self._records)
         return lambda seq: StateRow(
             seq=seq, blob=name, epoch=epoch, through_ns=through, consumed=consumed, position=position
         )

@@ -27,6 +27,7 @@ from observer_core.runtime.deliveries import deliverer, subscriptions
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
+from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes, source_of
@@ -53,6 +54,7 @@ _TOO_LATE_NS: Final = 5 * SECOND
 """A moment that is longer ago, and an interval, is left to the next one."""
 _STRANDED_NS: Final = 60 * SECOND
 _FORGOTTEN_NS: Final = 60 * SECOND
+_MAINTENANCE_SECONDS: Final = 240.0
 """After so long a kept push's hint counts as lost."""
 _PATIENCE_S: Final = 1.0
 _log = structlog.get_logger("observer.functions")
@@ -83,6 +85,7 @@ class Handlers:
         self._bulkheads = {name: Bulkhead(live) for name, live in sources.items()}
         self._pushes = Pushes(observer)
         self._anchoring = Anchoring(observer.journals, observer.settings, observer.clock)
+        self._maintenance = Maintenance(observer.journals, observer.clock, observer.settings.maintenance)
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._deliver_until_ns: dict[tuple[str, str], int] = {}
@@ -162,6 +165,10 @@ class Handlers:
                 self._send(stage, hint)
         with self._alone("ledger"):
             self._anchoring.look()
+
+    def maintain(self) -> None:
+        """A round of maintenance, as far as it comes in the minutes that a function has."""
+        self._maintenance.round(seconds=_MAINTENANCE_SECONDS)
 
     # ------------------------------------------------------------------ queues
 

@@ -91,9 +91,10 @@ def said(journal: Journal, records: list[Record], answer: Json, once: Once | Non
         head = journal.head()
         if once is not None and (known := once.known(journal)) is not None:
             return known
-        full = {**answer, "ref": place(journal.name, head.position + len(records))}
+        last = head.position + len(records)
+        full = {**answer, "ref": place(journal.name, last)}
         try:
-            _commit(journal, head, records, [] if once is None else [once.op(full)])
+            _commit(journal, head, records, [] if once is None else [once.op(full, last)])
         except Conflict:
             continue
         return full

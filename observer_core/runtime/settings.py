@@ -31,6 +31,7 @@ from observer_core.decision_pipeline.policy import load_policies
 from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.routing import InhibitConfig, RouteConfig, RoutingConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
+from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.runtime.audit.ledger_config import LedgerConfig
 from observer_core.runtime.paths import Paths
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     intent: tuple[IntentConfig, ...] = ()
     permits: PermitsConfig = PermitsConfig()
     ledger: LedgerConfig = LedgerConfig()
+    maintenance: MaintenanceConfig = MaintenanceConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:

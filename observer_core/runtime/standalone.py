@@ -30,6 +30,7 @@ from observer_core.runtime.following import Logbook
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
 from observer_core.runtime.ingest import RecordingFeed
+from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
@@ -139,6 +140,7 @@ class Standalone:
         collector = self._collector
         deliveries = Deliveries(self.observer, self._domains())
         anchoring = Anchoring(self.observer.journals, settings, self.observer.clock)
+        maintenance = Maintenance(self.observer.journals, self.observer.clock, settings.maintenance)
         server = serve(self)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
         # What lives from here on lives long; what a tick makes goes by reference counting. Full
@@ -156,6 +158,7 @@ class Standalone:
             collector.start(self._recorded())
             deliveries.start()
             anchoring.start()
+            maintenance.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
             self._take_in_the_rest()
@@ -165,6 +168,7 @@ class Standalone:
             collector.stop()
             deliveries.stop()
             anchoring.stop()
+            maintenance.stop()
             if keeper.is_alive():
                 keeper.join()
             console.stop()

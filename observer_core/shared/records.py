@@ -378,7 +378,7 @@ class Note:
     what became of it), `feedback` (was a pattern right), `silence` and `subscription` (an operator asks,
     or what became of it), `recovery` (bytes were lost and the index was cut), `lifecycle` (start
     and stop), `not_recorded` (the gate denied while it could not write), `anchor` (where all journals
-    stood). `body` is the kind's own content.
+    stood), `maintenance` (what was packed, pruned or removed). `body` is the kind's own content.
     """
 
     kind: str
@@ -410,6 +410,7 @@ NOTE_KINDS = (
     "lifecycle",
     "not_recorded",
     "anchor",
+    "maintenance",
 )
 AnyRecord = (
     Snapshot | PatternRecord | Event | Decision | Route | Notification | DeliveryResult | Evaluation | Note

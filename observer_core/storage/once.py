@@ -42,9 +42,12 @@ class Once:
         said: Json = found["said"]
         return said
 
-    def op(self, said: Json) -> Op:
-        """What is said from now on. Only for a commit on the head that was read before `known` was asked."""
-        value = {"body": self.body, "time_ns": self.now_ns, "said": said}
+    def op(self, said: Json, position: int) -> Op:
+        """What is said from now on. Only for a commit on the head that was read before `known` was asked.
+
+        `position`: of the last record of that commit. A journal that is cut before it forgets the key.
+        """
+        value = {"body": self.body, "time_ns": self.now_ns, "said": said, "position": position}
         return Journal.idempotency_op(self._name, value)._replace(action="upsert")
 
     @property

@@ -14,10 +14,9 @@ from urllib.parse import quote, urlencode, urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, Response
 
 from tests.browser import axe
+from tests.browser.chromium import ROOT
 
-VIEWS: Final = (
-    "now", "series", "incidents", "incident", "decisions", "decision", "operate", "system"
-)  # fmt: skip
+VIEWS: Final = tuple(sorted(path.stem for path in (ROOT / "observer_core/web/page/views").glob("*.js")))
 DESKTOP: Final = (1280, 800)
 PHONE: Final = (360, 740)
 _WATCH: Final = """
@@ -113,7 +112,9 @@ class Tab:
         """
         end = time.monotonic() + seconds
         while not self.page.evaluate(condition):
-            assert time.monotonic() < end, f"it did not happen within {seconds:g} s: {condition}\n{self.text[:800]}"
+            assert time.monotonic() < end, (
+                f"it did not happen within {seconds:g} s: {condition}\n{self.text[:800]}"
+            )
             time.sleep(pause)
 
     # ------------------------------------------------------------------ judging

@@ -35,6 +35,7 @@ TABLE = {
     "collect": timer("%OBSERVER_COLLECT_SCHEDULE%"),
     "clock": timer("%OBSERVER_CLOCK_SCHEDULE%"),
     "sweep": timer("%OBSERVER_SWEEP_SCHEDULE%"),
+    "maintain": timer("%OBSERVER_MAINTAIN_SCHEDULE%"),
     "collect_source": queued("collect-source"),
     "push": queued("push"),
     "recognise": queued("recognise"),

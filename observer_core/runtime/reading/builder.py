@@ -46,7 +46,7 @@ class Builder:
         self._shelf, self._ahead = shelf, ahead
         self._orders: deque[_Order] = deque()
         self._changed = threading.Condition()
-        self._stopped = False
+        self._stopped = self._failing = False
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -117,11 +117,8 @@ class Builder:
         try:
             more = order.columns.build(order.need, in_slices(), order.moment)
             self._shelf.trim()
-        except ObserverError as error:
-            _log.warning("a series cannot be built", error=str(error))
-            more = False
-        except Exception:
-            _log.exception("a series cannot be built")
+        except Exception as error:
+            _log.warning("a series cannot be built", error=str(error), exc_info=_is_odd(error))
             more = False
         if not more:
             with self._changed:
@@ -132,7 +129,7 @@ class Builder:
 
     def _step_ahead(self, sources: Callable[[], Sequence[SourceColumns]]) -> bool:
         """A block of each source that lacks one; whether there may be more to do."""
-        found = False
+        found, failed = False, self._failing
         try:
             for columns in sources():
                 if self._stopped or self._orders:
@@ -141,13 +138,18 @@ class Builder:
                 pace = Pace(_AHEAD, wanted=self._is_wanted)
                 found |= columns.build(_ALL, pace) or columns.tidy(pace)
                 self._shelf.trim()
-        except ObserverError as error:
-            _log.warning("series are not built ahead now", error=str(error))
+        except Exception as error:
+            self._failing = True
+            if not failed:  # once, not at every look while a storage is down
+                _log.warning("series are not built ahead now", error=str(error), exc_info=_is_odd(error))
             return False
-        except Exception:
-            _log.exception("series are not built ahead now")
-            return False
+        self._failing = False
         return found
 
     def _is_wanted(self) -> bool:
         return bool(self._orders) or self._stopped
+
+
+def _is_odd(error: Exception) -> bool:
+    """Whether it is not one that a storage is known to have."""
+    return not isinstance(error, ObserverError)

@@ -103,13 +103,16 @@ class SourceColumns:
             if not lost:
                 return found + last
 
-    def layouts(self) -> list[Layout]:
-        """Which series there are: the newest part's first."""
-        with self._lock:
-            tail, blocks = self._tail, self._blocks
-            found = [] if tail is None else [Layout(tail.subjects, tail.fields, {})]
-        distinct = {id(block.layout): block.layout for block in reversed(blocks)}
-        return [*found, *distinct.values()]
+    def subjects(self) -> list[str]:
+        """All that there ever were, those of the newest rows first."""
+        return list(dict.fromkeys(name for layout in self._layouts_now() for name in layout.subjects))
+
+    def fields(self) -> list[str]:
+        return list(dict.fromkeys(name for layout in self._layouts_now() for name in layout.fields))
+
+    def has(self, subject: str) -> bool:
+        """Whether there ever was such a subject, as far as is known."""
+        return any(subject in layout.place for layout in self._layouts_now())
 
     def span(self) -> tuple[int, int] | None:
         """When the first and the last row happened, as far as is known."""
@@ -192,6 +195,12 @@ class SourceColumns:
                 self._remove(block)
 
     # ------------------------------------------------------------------ inside
+
+    def _layouts_now(self) -> list[Layout]:
+        with self._lock:
+            blocks = self._blocks
+            found = [] if self._tail is None else [self._tail.layout()]
+        return [*found, *{id(block.layout): block.layout for block in reversed(blocks)}.values()]
 
     def _follow(self) -> bool:
         """Up to the journal's head; False when what is known is not what the journal has."""
@@ -341,13 +350,15 @@ class SourceColumns:
 
     def _commits(self, first: int, last: int) -> Iterator[tuple[CommitRow, list[bytes]]]:
         """Those that hold first..last, read in pieces that no other thread has to wait long for."""
+        each = self._bytes_each(first) if first <= last else 1
         while first <= last:
-            step = max(1, _PIECE_BYTES // self._bytes_each(first))
+            step = max(1, _PIECE_BYTES // each)
             found = list(self._journal.raw(first, min(last, first + step - 1)))
             if not found:
                 raise NotFound("entry", ref(self._journal.name, first))
             yield from found
             first = found[-1][0].last + 1
+            each = max(1, sum(row.length for row, _ in found) // sum(row.records for row, _ in found))
 
     def _commit_of(self, position: int) -> CommitRow:
         for row in self._journal.rows(from_position=position, page=1):

@@ -77,6 +77,7 @@ class Columns:
         """Of each commit: the rows, the position, the hash and the bytes with which it ends."""
         self._place: dict[str, int] = {}
         self._fields: dict[str, NDArray[np.float64]] = {}
+        self._layout: Layout | None = None
         self._width = 0
         """Room for so many subjects."""
         self._newest: tuple[tuple[str, ...], NDArray[np.intp] | None] = ((), None)
@@ -88,13 +89,11 @@ class Columns:
         """Of the values, as they stand in a file."""
         return self.rows * (17 + 8 * len(self._place) * len(self._fields))
 
-    @property
-    def subjects(self) -> tuple[str, ...]:
-        return tuple(self._place)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        return tuple(self._fields)
+    def layout(self) -> Layout:
+        """As it is now."""
+        if self._layout is None or len(self._layout.fields) < len(self._fields):
+            self._layout = Layout(tuple(self._place), tuple(self._fields), dict(self._place))
+        return self._layout
 
     def span(self) -> tuple[int, int] | None:
         """First and last `event_ns`."""
@@ -203,6 +202,7 @@ class Columns:
         for subject in subjects:
             self._place.setdefault(subject, len(self._place))
         if len(self._place) > before:
+            self._layout = None
             if len(self._place) > self._width:
                 self._reserve(len(self._event), max(len(self._place), 2 * before))
             for matrix in self._fields.values():

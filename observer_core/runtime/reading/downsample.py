@@ -125,7 +125,7 @@ def _extremes(time: Times, value: Values, buckets: int) -> Places:
         reached = value == np.repeat(extreme.reduceat(value, first), np.diff(np.append(first, len(value))))
         places = np.flatnonzero(reached)
         found.append(places[np.concatenate([[True], np.diff(bucket[places]) > 0])])
-    return np.unique(np.concatenate(found))
+    return _once(np.concatenate(found))
 
 
 def _with_nulls(time: Times, value: Values, run: Places) -> Line:
@@ -142,11 +142,11 @@ def min_max_lttb(x: Values, y: Values, points: int) -> Places:
         return np.arange(count)
     ends = np.array([0, count - 1, int(y.argmin()), int(y.argmax())])
     if points <= _LEAST:
-        return np.unique(ends)
+        return _once(ends)
     some = _preselected(y, _PRESELECTED * points // 2) if count > 2 * _PRESELECTED * points else None
     places = np.arange(count) if some is None else some
     chosen = places[lttb(x[places], y[places], points - 2)]
-    return np.unique(np.concatenate([ends, chosen]))
+    return _once(np.concatenate([ends, chosen]))
 
 
 def _preselected(y: Values, buckets: int) -> Places:
@@ -158,7 +158,14 @@ def _preselected(y: Values, buckets: int) -> Places:
     found = [np.array([0, len(y) - 1]), starts + whole.argmin(1), starts + whole.argmax(1)]
     if rest < len(y):
         found.append(rest + np.array([y[rest:].argmin(), y[rest:].argmax()]))
-    return np.unique(np.concatenate(found))
+    return _once(np.concatenate(found))
+
+
+def _once(places: Places) -> Places:
+    """In order, each once."""
+    places = np.sort(places)
+    new = np.concatenate([[True], np.diff(places) > 0])
+    return places[np.flatnonzero(new)]
 
 
 def lttb(x: Values, y: Values, points: int) -> Places:

@@ -26,7 +26,8 @@ _KEPT = (
     "id", "state", "severity", "opened_ns", "last_ns", "score", "series", "series_count", "standing",
     "patterns",
 )  # fmt: skip
-_OWN: Final = b'"type":"io.qts.observer.incident.'
+OWN: Final = b'"type":"io.qts.observer.incident.'
+"""What stands in an incident's own events."""
 _EVENTS: Final = KINDS["events"]
 _LOOKED: Final = 100_000
 _SCANNED: Final = 128 * 1024 * 1024
@@ -77,7 +78,7 @@ def _venue(record: Event) -> str:
 
 def incident_of(line: Line, prefix: str) -> str | None:
     """The id of the incident whose own event this is, if it begins so."""
-    if _OWN not in line.raw or b'"correlationid":"' + prefix.encode() not in line.raw:
+    if OWN not in line.raw or b'"correlationid":"' + prefix.encode() not in line.raw:
         return None
     found = str(decode(line.raw)["correlationid"])
     return found if found.startswith(prefix) else None
@@ -150,7 +151,7 @@ class Incidents:
                 known.upto, known.lines = 0, {}  # cut after a power failure
             missing = set(since)
             budget = Budget(_LOOKED, _SCANNED)
-            for line in backwards(journal, known.upto + 1, head.position, lambda raw: _OWN in raw, budget):
+            for line in backwards(journal, known.upto + 1, head.position, lambda raw: OWN in raw, budget):
                 identity = incident_of(line, "")
                 if identity is not None and identity in missing:
                     missing.discard(identity)

@@ -12,6 +12,7 @@ from observer_core.runtime.audit.stored import Stored
 from observer_core.runtime.reading.finding import Finder
 from observer_core.runtime.reading.lines import Budget
 from observer_core.runtime.reading.policies import policy_toml
+from observer_core.runtime.reading.timeline import became
 from observer_core.shared.canonical import Fragment
 from observer_core.shared.errors import ChainBroken
 from observer_core.shared.records import Json
@@ -35,6 +36,7 @@ def lineage(journals: Journals, finder: Finder, text: str) -> Json:
     return {
         "step": _step(step), "policy_text": policy_toml(step.policy) if step.policy else None,
         "curve": None if found is None else _curve(found), "verified": verified(journals, step).to_json(),
+        "became": became(journals, line),
     }  # fmt: skip
 
 

@@ -181,11 +181,8 @@ def ranges(
 
     `InputError` for a domain or a source that there is none of, and for what is not a time.
     """
+    check(ground, wanted)
     journals = ground.journals
-    ground.domains(wanted.domain)
-    if wanted.source is not None and journals.domain_of(f"snapshots.{wanted.source}") is None:
-        known = ", ".join(name.partition(".")[2] for name in journals.names("snapshots"))
-        raise Unknown(f"there is no source {wanted.source!r}; known are {known or 'none yet'}")
     found = []
     for journal in journals_of(journals, kind, wanted):
 
@@ -198,6 +195,18 @@ def ranges(
             last = min(last, _behind(journal, after, last))
         found.append(Range(journal, first, last))
     return found
+
+
+def check(ground: Ground, wanted: Filter) -> None:
+    """`Unknown` for a domain or a source that is neither recorded nor configured."""
+    configured = ground.settings.source
+    if wanted.domain not in {item.domain for item in configured}:
+        ground.domains(wanted.domain)
+    if wanted.source is None or wanted.source in {item.name for item in configured}:
+        return
+    if ground.journals.domain_of(f"snapshots.{wanted.source}") is None:
+        known = ", ".join(name.partition(".")[2] for name in ground.journals.names("snapshots"))
+        raise Unknown(f"there is no source {wanted.source!r}; known are {known or 'none yet'}")
 
 
 def _behind(journal: Journal, cursor: Cursor, last: int) -> int:

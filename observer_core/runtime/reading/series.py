@@ -36,7 +36,8 @@ FOLDER: Final = "cache/series"
 LIMIT: Final = 4 << 30
 """Bytes on a disk of one's own: a year of minutes of 1,000 series."""
 LIMIT_OF_FUNCTIONS: Final = 256 << 20
-"""Bytes in the temporary folder of a worker."""
+"""Bytes in the temporary folder of a worker, which is small."""
+_LEFT_FREE_OF_FUNCTIONS: Final = 64 << 20
 EVER: Final = (0, 2**63 - 1)
 _LATE_NS: Final = 60 * SECOND
 _BARS: Final = ("open", "high", "low", "close")
@@ -65,13 +66,13 @@ class Query:
 class Series:
     """Of all sources of an Observer. Safe to use from several threads."""
 
-    def __init__(
-        self, observer: Observer, *, ahead: bool = False, folder: Path | None = None, limit: int | None = None
-    ) -> None:
+    def __init__(self, observer: Observer, *, ahead: bool = False, folder: Path | None = None) -> None:
         """`ahead`: build in the background what nobody has asked for yet, where a process lives long."""
         self._observer = observer
-        kept = folder or (observer.settings.paths.data / FOLDER if ahead else temporary(observer))
-        self.shelf = Shelf(kept, limit or (LIMIT if ahead else LIMIT_OF_FUNCTIONS))
+        if ahead:
+            self.shelf = Shelf(folder or observer.settings.paths.data / FOLDER, LIMIT)
+        else:
+            self.shelf = Shelf(folder or temporary(observer), LIMIT_OF_FUNCTIONS, _LEFT_FREE_OF_FUNCTIONS)
         self._columns: dict[str, SourceColumns] = {}
         self._lock = threading.Lock()
         self._builder = Builder(self.shelf, self._all if ahead else None)
@@ -97,7 +98,7 @@ class Series:
             source = name.partition(".")[2]
             columns = self._of(source)
             columns.bring_forward()
-            subjects, fields = _names(columns)
+            fields = columns.fields()
             if not fields:
                 continue
             first_ns, last_ns = columns.span() or (None, None)
@@ -105,7 +106,7 @@ class Series:
                 first_ns = columns.learnt_ns(1)
             found.append(
                 {
-                    "source": source, "domain": journals.domain_of(name), "subjects": subjects,
+                    "source": source, "domain": journals.domain_of(name), "subjects": columns.subjects(),
                     "fields": fields, "candles": any(_has_candles(field, fields) for field in fields),
                     "first_ns": first_ns, "last_ns": last_ns,
                 }
@@ -117,7 +118,7 @@ class Series:
         """`models.Points`: of what is there now."""
         source, columns = self._find(query)
         field = query.field
-        fields = _names(columns)[1]
+        fields = columns.fields()
         bars = _bar_fields(field, fields) if query.form == "candles" else None
         volume = [name for name in (_volume_of(field),) if bars and name in fields]
         wanted = [*(bars or (field,)), *volume]
@@ -192,13 +193,10 @@ class Series:
         source = self.recorded_source(query.source, query.subject)
         columns = self._of(source)
         columns.bring_forward()
-        subjects, fields = _names(columns)
-        for what, name, known in (("subject", query.subject, subjects), ("field", query.field, fields)):
-            if name not in known and not columns.gaps():
-                raise Unknown(
-                    f"source {query.source!r} has no {what} {name!r}; it has {', '.join(known[:5]) or 'none'}"
-                    + (f" and {len(known) - 5} more" if len(known) > 5 else "")
-                )
+        if not columns.has(query.subject) and not columns.gaps():
+            raise _nothing(query.source, "subject", query.subject, columns.subjects())
+        if query.field not in (fields := columns.fields()) and not columns.gaps():
+            raise _nothing(query.source, "field", query.field, fields)
         return source, columns
 
     def _lacks(self, columns: SourceColumns, query: Query) -> bool:
@@ -237,12 +235,9 @@ def temporary(observer: Observer) -> Path:
     return Path(tempfile.mkdtemp(prefix="observer-series-"))
 
 
-def _names(columns: SourceColumns) -> tuple[list[str], list[str]]:
-    """Subjects and fields, those of the newest rows first."""
-    layouts = columns.layouts()
-    subjects = dict.fromkeys(name for layout in layouts for name in layout.subjects)
-    fields = dict.fromkeys(name for layout in layouts for name in layout.fields)
-    return list(subjects), list(fields)
+def _nothing(source: str, what: str, name: str, known: Sequence[str]) -> Unknown:
+    more = f" and {len(known) - 5} more" if len(known) > 5 else ""
+    return Unknown(f"source {source!r} has no {what} {name!r}; it has {', '.join(known[:5]) or 'none'}{more}")
 
 
 def _bar_fields(field: str, fields: Sequence[str]) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from observer_core.runtime.reading import words
-from observer_core.runtime.reading.incidents import incident, incident_of
+from observer_core.runtime.reading.incidents import OWN, incident, incident_of
 from observer_core.runtime.reading.lines import Budget, Line, backwards, forwards
 from observer_core.runtime.study.feedback import KIND as FEEDBACK
 from observer_core.shared.canonical import Fragment
@@ -72,6 +72,18 @@ def detail(journals: Journals, line: Line) -> Json:
     }  # fmt: skip
 
 
+def became(journals: Journals, line: Line) -> Json:
+    """`models.Became`, of this decision: what ended it, and who was told of it."""
+    record, domain = line.record, line.journal.partition(".")[2]
+    found = _Found(refs={line.ref.encode()})
+    if isinstance(record, Decision):
+        if record.verdict == "block":
+            _end(journals.open(line.journal), record, found)
+        _deliveries(journals, domain, record.time_ns, record.time_ns, found)
+    found.entries.sort(key=lambda entry: (entry["time_ns"], _ORDER.index(entry["kind"])))
+    return {"entries": found.entries, "truncated": found.truncated}
+
+
 def _ranked(data: Any) -> list[Json]:
     started = {tuple(series) for series in data.get("started", ())}
     columns = ("series", "first_ns", "scores", "first_patterns")
@@ -110,7 +122,7 @@ def _events(journal: Journal, line: Line, data: Any, began_ns: int, found: _Foun
     lines: list[Line] = []
 
     def belongs(raw: bytes) -> bool:
-        return mine in raw or (bool(earlier) and _cause(raw) in earlier)
+        return mine in raw or (bool(earlier) and _cause(raw) in earlier and OWN not in raw)
 
     for one in backwards(journal, _since(journal, began_ns), last, belongs, budget):
         if one.is_end or len(lines) > ENTRIES:
@@ -151,6 +163,16 @@ def _decisions(journal: Journal, identity: str, began_ns: int, until_ns: int | N
         found.add("decision", line, record.severity, words.told(record))
 
 
+def _end(journal: Journal, block: Decision, found: _Found) -> None:
+    """The release of a block, unless it stands."""
+    ends = _BLOCK + block.id.encode() + b'"'
+    for line in _within(journal, block.time_ns, found, Budget(*_OTHERS)):
+        if ends in line.raw and isinstance(record := line.record, Decision):
+            if record.verdict == "release" and record.evidence.get("block") == block.id:
+                found.add("decision", line, record.severity, words.told(record))
+                return
+
+
 def _deliveries(
     journals: Journals, domain: str, began_ns: int, until_ns: int | None, found: _Found
 ) -> None:  # fmt: skip
@@ -176,10 +198,14 @@ def _deliveries(
 
 
 def _notifications(journal: Journal, began_ns: int, until_ns: int | None, found: _Found) -> Iterator[bytes]:
-    """Where subscribers are told of some of it together with other records."""
+    """Where subscribers are told of some of it together with others; whom something kept it from is added."""
     for line in _within(journal, began_ns, found, Budget(*_OTHERS)):
         if until_ns is not None and line.time_ns > until_ns + _TOLD_WITHIN_NS:
             break
+        if b'"kind":"route"' in line.raw:
+            if (_after(line.raw, _REF) or b"") in found.refs and words.kept(record := line.record):
+                found.add("delivery", line, None, words.told(record))
+            continue
         record = line.record if b'"kind":"notification"' in line.raw else None
         if isinstance(record, Notification) and not found.refs.isdisjoint(map(str.encode, record.refs)):
             yield line.ref.encode()

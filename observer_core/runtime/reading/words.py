@@ -15,6 +15,7 @@ from observer_core.shared.records import (
     Event,
     Note,
     PatternRecord,
+    Route,
     Snapshot,
 )
 
@@ -80,8 +81,15 @@ def why(record: Decision) -> str:
     return f"{reason}{until}"
 
 
+def kept(record: AnyRecord) -> dict[str, tuple[str, ...]]:
+    """Which subscribers a silence or an inhibition has kept something from, by which: not those who do not
+    want it."""
+    stopped = record.stopped if isinstance(record, Route) else {}
+    return {by: names for by, names in stopped.items() if by.startswith(("silence:", "inhibit:"))}
+
+
 def told(record: AnyRecord) -> str:
-    """A whole line about an event, a decision, a delivery or feedback."""
+    """A whole line about an event, a decision, a delivery, what kept one back, or feedback."""
     match record:
         case Event() if kind(record).startswith("incident."):
             return f"{kind(record).replace('.', ' ')}: {incident(record.data)}"
@@ -98,6 +106,9 @@ def told(record: AnyRecord) -> str:
                 f"{record.subscription}: {record.outcome.replace('_', ' ')}, attempt {record.attempt}"
                 f"{code}{detail}"
             )
+        case Route():
+            told_not = "; ".join(f"{', '.join(names)} by {by}" for by, names in kept(record).items())
+            return f"kept from {told_not or 'nobody'}"
         case Note(kind="feedback"):
             note = record.body.get("note")
             word = "right" if record.body["right"] else "wrong"

@@ -25,7 +25,7 @@ from observer_core.web.problems import Problem
 
 MAX_WAIT_S: Final = 20.0
 MAX_WAITING: Final = 32
-_NEAR_S: Final = 0.05
+_NEAR_S: Final = 0.02
 _FAR_S: Final = 1.0
 _FILTERS: Final = ("types", "sources", "subjects", "tags")
 _OPERATE, _ADMIN, _READ = Depends(needs("operate")), Depends(needs("admin")), Depends(needs("read"))

@@ -151,6 +151,16 @@ class Verified(Model):
     faults: list[str]
 
 
+class Became(Model):
+    """What ended a block, who was told of a decision, and whom it was kept from: oldest first.
+
+    `truncated`: there may be more.
+    """
+
+    entries: list[TimelineEntry]
+    truncated: bool
+
+
 class Lineage(Model):
     """Decision → events → patterns → snapshot rows."""
 
@@ -158,6 +168,7 @@ class Lineage(Model):
     policy_text: str | None
     curve: Curve | None
     verified: Verified
+    became: Became
 
 
 # ---------------------------------------------------------------------- series

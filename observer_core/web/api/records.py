@@ -15,7 +15,7 @@ from observer_core.runtime.acts.ground import Ground
 from observer_core.runtime.reading.feed import Fed, Feed
 from observer_core.runtime.reading.filters import KINDS, Filter
 from observer_core.runtime.reading.finding import Finder
-from observer_core.runtime.reading.listing import Cursor, Page, page, ranges
+from observer_core.runtime.reading.listing import Cursor, Page, check, page, ranges
 from observer_core.shared.records import Json
 from observer_core.web.access import needs
 from observer_core.web.api import incidents, lineage, models, stream
@@ -76,7 +76,7 @@ def router(context: Context) -> APIRouter:
         return answer((await named(context.read(partial(finder.find, kind, text)))).item())
 
     async def await_events(wanted: Filter, after: str, limit: int, wait: float) -> Response:
-        await named(context.read(partial(ground.domains, wanted.domain)))
+        await named(context.read(partial(check, ground, wanted)))
         feed = Feed(context.journals, wanted)
         start = await context.read(partial(feed.start, after))
 

@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from observer_core.runtime.acts.ground import Ground
 from observer_core.runtime.reading.feed import After, Fed, Feed
 from observer_core.runtime.reading.filters import Filter
+from observer_core.runtime.reading.listing import check
 from observer_core.web.access import needs
 from observer_core.web.api import models
 from observer_core.web.api.acting import named
@@ -79,8 +80,8 @@ def router(context: Context) -> APIRouter:
                 "with `next` as `after`"
             )
             raise Problem(501, detail)
-        await named(context.read(partial(ground.domains, domain)))
         wanted = Filter(domain=domain, source=source, subject=subject, what=type, severity=severity)
+        await named(context.read(partial(check, ground, wanted)))
         feed = Feed(context.journals, wanted)
         start = await context.read(partial(feed.start, last_event_id or after))
         return _Stream(_Events(context, feed, waiting, request.app.state).chunks(start), waiting)

@@ -157,7 +157,6 @@ def test_a_replay_that_differs_ends_with_1(look: Observer, monkeypatch: pytest.M
 def _Louder(config: Any) -> Any:
     stage = replaying.rebuild_publisher(config)
     stage._config = stage._config.model_copy(update={"incident_severity": "critical"})
-    stage.version = "2"
     return stage
 
 

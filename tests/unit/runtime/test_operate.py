@@ -12,10 +12,11 @@ from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime import operate
 from observer_core.runtime.gate.reader import Gate
 from observer_core.shared.clock import SECOND
-from observer_core.shared.errors import InputError
+from observer_core.shared.errors import InputError, StorageUnavailable
 from observer_core.shared.records import Note, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
 from observer_core.storage.memory import MemoryStorage
+from observer_core.storage.once import Once
 from observer_core.storage.verify import verify
 from tests.support.faults import Between
 from tests.support.market import Live
@@ -181,6 +182,36 @@ def test_a_redriven_pattern_is_worked_on_too(desk: Desk, monkeypatch: pytest.Mon
     assert ref in [getattr(record, "causationid", None) for record in events]
     types = [record.type.removeprefix("io.qts.observer.") for record in events if hasattr(record, "type")]
     assert types == ["redriven", "pattern.spike", "incident.opened"]
+
+
+def test_a_redrive_that_stopped_half_way_is_finished_by_the_same_request(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshots, patterns = (desk.observer.journals.open(f"{kind}.one") for kind in ("snapshots", "patterns"))
+    position = snapshots.head().position + 1
+    with monkeypatch.context() as patch:
+        poison(patch, Recogniser, "snapshots.one", position)
+        desk.run(1)
+    request = Once("kim", "key", "body", desk.clock.now_ns())
+
+    def again() -> str:
+        journals = desk.observer.journals
+        return operate.redrive(journals, "patterns.one", "snapshots.one", position, once=request, **BY)
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise StorageUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(operate, "append", down)
+        with pytest.raises(StorageUnavailable):
+            again()
+    there = snapshots.head()
+    assert patterns.views("quarantined.")
+    ref = again()
+    assert ref == f"snapshots.one@{there.position}"
+    assert again() == ref
+    assert snapshots.head() == there, "the snapshot came again once"
+    assert not patterns.views("quarantined.")
 
 
 def test_what_is_not_quarantined_is_told(desk: Desk) -> None:

@@ -74,8 +74,8 @@ class Desk:
         """A pattern and its event."""
         record = PatternRecord(
             id=derive("pattern", self.count), pattern="spike", series=(("desk", "BTC", "price"),), score=0.9,
-            severity="warning", direction="up", tags=(), detector="x/1", evidence={}, snapshot="snapshots.desk@1",
-            event_ns=T0 + at, time_ns=T0 + at,
+            severity="warning", direction="up", tags=(), detector="x/1", evidence={},
+            snapshot="snapshots.desk@1", event_ns=T0 + at, time_ns=T0 + at,
         )  # fmt: skip
         cited = self.write("patterns.desk", record)
         data = {"pattern": "spike", "series": [["desk", "BTC", "price"]], "score": 0.9}

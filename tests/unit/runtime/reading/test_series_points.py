@@ -348,6 +348,21 @@ def test_a_thread_that_nobody_needs_ends_and_comes_back(
     thread.stop()
 
 
+def test_a_worker_of_functions_keeps_them_in_the_temporary_folder(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    series, query = Series(long(desk).observer), Query("feed", "S7", "price")
+    assert series.points(query)["rows"] < 1200
+    built = series.build(query)
+    assert built is not None
+    built.result(60)
+    assert series.points(query)["rows"] == 1200
+    assert list((tmp_path / "tmp").rglob("*.columns"))
+    series.close()
+
+
 def test_the_temporary_folder_is_this_users_own(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

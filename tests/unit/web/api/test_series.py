@@ -124,13 +124,6 @@ def test_a_point_that_was_just_committed_is_in_the_next_answer(site: Site) -> No
     assert points(site, **query)["rows"] == before + 1
 
 
-def test_a_worker_of_functions_answers_the_same(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    worker = Site(tmp_path, runtime="functions").filled()
-    assert points(worker)["rows"] == MINUTES
-    worker.close()
-
-
 def test_an_observer_without_data_has_no_series(empty: Site) -> None:
     assert empty.get("/v1/series").json() == {"items": []}
     assert_problem(empty.get("/v1/series/points", params=A), 400, "known are none yet")

@@ -1,0 +1,171 @@
+"""One round of maintenance over all journals: pack what has closed, then remove what nothing needs.
+
+May run at any moment, beside everything else and more than once at a time; stopped at any step it has done
+a part, and the next round does the rest. What it did is a record in the operations journal.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from typing import Any, Final
+
+import structlog
+
+from observer_core.maintenance.compaction import Packing, Swept, pack_closed, sweep
+from observer_core.maintenance.config import MaintenanceConfig
+from observer_core.maintenance.pruning import expired_keys, old_states, prune_keys, prune_states
+from observer_core.runtime import operate
+from observer_core.shared.clock import SECOND, Clock
+from observer_core.shared.errors import Conflict, ObserverError
+from observer_core.shared.records import Note
+from observer_core.storage.journals import Journals
+from observer_core.storage.recovery import OPERATIONS
+
+_FIRST_SECONDS: Final = 60.0
+_AUTHOR: Final = "observer"
+_log = structlog.get_logger("observer.maintenance")
+
+
+@dataclass(slots=True)
+class Round:
+    """What a round did, or would do. `skipped`: journals that somebody was at, or that failed, and why."""
+
+    dry_run: bool
+    packed: list[Packing] = field(default_factory=list)
+    swept: list[Swept] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    complete: bool = True
+
+    @property
+    def did_anything(self) -> bool:
+        removed = any(item.segments or item.rows or item.archives for item in self.swept)
+        return bool(self.packed or self.states or self.keys or removed)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Maintenance:
+    """`seconds`: a round that has taken so long stops between two steps and is not `complete`."""
+
+    def __init__(self, journals: Journals, clock: Clock, config: MaintenanceConfig) -> None:
+        self._journals, self._clock, self._config = journals, clock, config
+        self._end = float("inf")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._rounds = threading.Lock()
+
+    @property
+    def packs(self) -> bool:
+        """Whether closed hours are packed here."""
+        wanted = self._config.compaction.enabled
+        return find_spec("pyarrow") is not None if wanted is None else wanted
+
+    def round(
+        self, *, dry_run: bool = False, seconds: float | None = None, author: str = _AUTHOR,
+        tell: Callable[[Packing], None] = lambda _: None,
+    ) -> Round:  # fmt: skip
+        """One round over all journals. `tell` hears of each stretch as soon as it is packed."""
+        self._end = float("inf") if seconds is None else time.monotonic() + seconds
+        done = Round(dry_run)
+        with self._rounds:
+            names = self._journals.names()
+            if self.packs:
+                self._each(names, done, lambda name: self._pack(name, done, tell))
+                if not dry_run:
+                    # What supersedes is durable before what it supersedes goes.
+                    self._journals.sync()
+                    self._each(names, done, lambda name: self._sweep(name, done))
+            self._each(names, done, lambda name: self._prune(name, done))
+            if done.did_anything and not dry_run:
+                self._record(done, author)
+        return done
+
+    def _each(self, names: list[str], done: Round, act: Callable[[str], None]) -> None:
+        for name in names:
+            if self._over:
+                done.complete = False
+                return
+            if name in done.skipped:
+                continue
+            try:
+                act(name)
+            except Conflict:
+                done.skipped[name] = "somebody else was at it"
+            except ObserverError as error:
+                done.skipped[name] = str(error)
+                _log.error("maintenance of a journal failed", journal=name, error=str(error))
+
+    @property
+    def _over(self) -> bool:
+        return self._stop.is_set() or time.monotonic() > self._end
+
+    def _pack(self, name: str, done: Round, tell: Callable[[Packing], None]) -> None:
+        for packing in pack_closed(self._journals, name, self._config.compaction, dry_run=done.dry_run):
+            done.packed.append(packing)
+            tell(packing)
+            if self._over:
+                done.complete = False
+                return
+
+    def _sweep(self, name: str, done: Round) -> None:
+        swept = sweep(self._journals, name)
+        if swept.segments or swept.rows or swept.archives:
+            done.swept.append(swept)
+
+    def _prune(self, name: str, done: Round) -> None:
+        before_ns = self._clock.now_ns() - self._config.keys_for
+        if done.dry_run:
+            states = len(old_states(self._journals.open(name)))
+            keys = len(expired_keys(self._journals, name, before_ns))
+        else:
+            states = prune_states(self._journals, name)
+            keys = prune_keys(self._journals, name, before_ns)
+        if states:
+            done.states[name] = states
+        if keys:
+            done.keys[name] = keys
+
+    def _record(self, done: Round, author: str) -> None:
+        body = {
+            "author": author, "complete": done.complete, "states": done.states, "keys": done.keys,
+            "packed": [
+                {"journal": p.journal, "first": p.first, "last": p.last, "length": p.length,
+                 "stored": p.stored, "merged": p.merged}
+                for p in done.packed
+            ],
+            "swept": [asdict(item) for item in done.swept],
+        }  # fmt: skip
+        note = Note(kind="maintenance", time_ns=self._clock.now_ns(), body=body)
+        operate.append(self._journals.open(OPERATIONS, "operations"), [note])
+
+    # ------------------------------------------------------------------ by itself
+
+    def start(self) -> None:
+        """Rounds by itself from now on, in a thread of its own."""
+        if self._config.every:
+            self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """After the step at hand."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=15.0)
+
+    def _run(self) -> None:
+        wait = _FIRST_SECONDS
+        while not self._stop.wait(wait):
+            try:
+                self.round()
+            except ObserverError as error:
+                _log.error("maintenance failed; tried again later", error=str(error))
+            except Exception:  # a defect; nobody would miss the thread
+                _log.exception("maintenance failed")
+            wait = self._config.every / SECOND
