@@ -1,4 +1,4 @@
-"""`maintain`: one round of maintenance by hand."""
+"""`maintain`: one round of maintenance by hand; `fsck`: does the storage hold what its rows say?"""
 
 from __future__ import annotations
 
@@ -65,3 +65,38 @@ def _tell(packing: Packing) -> None:
     else:
         joined = f", from {packing.merged} files" if packing.merged else ""
         say(f"{what}: {size(packing.length)} of lines, {size(packing.stored)} packed{joined}")
+
+
+def fsck(
+    ctx: typer.Context,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Remove what only takes room; nothing else is touched.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One finding a line.")] = False,
+) -> None:
+    """Find what is missing, short, wrongly counted or left over, and say how to mend it.
+
+    Looks at names, sizes and counts; `verify` reads the bytes. Exit code 1 when something is left.
+    """
+    from dataclasses import asdict
+
+    from observer_core.maintenance.fsck import check, remove
+
+    left = count = 0
+    with reading(ctx) as reader:
+        for finding in check(reader.journals):
+            count += 1
+            mended = mend and finding.harmless
+            if mended:
+                remove(reader.journals, finding)
+            left += not mended
+            if as_json:
+                json_line({**asdict(finding), "mended": mended})
+            else:
+                say(f"{finding.journal}: {finding.place}: {finding.detail}", "dim" if mended else "yellow")
+                say(f"  {'removed' if mended else finding.remedy}")
+        names = len(reader.journals.names())
+    if not count and not as_json:
+        say(f"{names} journals: everything is there, and nothing besides")
+    if left:
+        raise typer.Exit(FINDING)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Final, TypeVar
 
 from fastapi import Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from observer_core.web.problems import Problem
 
@@ -73,5 +73,8 @@ def _seconds(text: str) -> float:
 
 
 Wait = Annotated[
-    float, BeforeValidator(_seconds), Query(ge=0, le=MAX_WAIT_S, description="how many seconds at most")
+    float,
+    Field(ge=0, le=MAX_WAIT_S),
+    BeforeValidator(_seconds),
+    Query(description="how many seconds at most"),
 ]

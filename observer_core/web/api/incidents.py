@@ -37,7 +37,7 @@ _Open = Annotated[bool | None, Query(description="only those that are open, or o
 
 def router(context: Context, finder: Finder) -> APIRouter:
     """/v1/incidents."""
-    routes = APIRouter(tags=["records"], dependencies=[Depends(needs("read"))])
+    routes = APIRouter(dependencies=[Depends(needs("read"))])
     ground = Ground(context.journals, context.observer.settings, context.gate)
     incidents = Incidents(context.journals, finder)
 

@@ -20,7 +20,7 @@ from observer_core.web.problems import Problem
 
 def router(context: Context, finder: Finder) -> APIRouter:
     """/v1/decisions/{id}/lineage."""
-    routes = APIRouter(tags=["records"], dependencies=[Depends(needs("read"))])
+    routes = APIRouter(dependencies=[Depends(needs("read"))])
 
     @routes.get("/v1/decisions/{id}/lineage", response_model=models.Lineage)
     async def followed(

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 import orjson
+import structlog
 from fastapi import APIRouter, Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -38,6 +39,7 @@ _EVERY_S: Final = 0.1
 _RETRY_MS: Final = 2_000
 _AT_ONCE: Final = 200
 _PATIENCE_S: Final = 30.0
+_log = structlog.get_logger("observer.web")
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _DESCRIBED: Final[dict[int | str, dict[str, Any]]] = {
     200: {
@@ -58,7 +60,7 @@ _Last = Annotated[
 
 def router(context: Context) -> APIRouter:
     """/v1/events/stream."""
-    routes = APIRouter(tags=["records"], dependencies=[Depends(needs("read"))])
+    routes = APIRouter(dependencies=[Depends(needs("read"))])
     ground = Ground(context.journals, context.observer.settings, context.gate)
     near = context.observer.settings.storage.kind == "local"
     waiting = Waiting("streams of events", near=near, most=MAX_STREAMS)
@@ -76,8 +78,8 @@ def router(context: Context) -> APIRouter:
         """
         if context.runtime == "functions":
             detail = (
-                "a Functions app cannot hold a stream open; ask GET /v1/events?after=now&wait=25, and then "
-                "with `next` as `after`"
+                "a Functions app cannot hold a stream open; use the long poll instead: "
+                "v1/events?after=now&wait=25, and then with `next` as `after`"
             )
             raise Problem(501, detail)
         wanted = Filter(domain=domain, source=source, subject=subject, what=type, severity=severity)
@@ -141,7 +143,10 @@ class _Stream(StreamingResponse):
             async with asyncio.timeout(_PATIENCE_S):
                 await send(message)
 
-        await super().stream_response(patiently)
+        try:
+            await super().stream_response(patiently)
+        except TimeoutError:
+            _log.info("a client of the event stream has taken nothing for too long", seconds=_PATIENCE_S)
 
 
 def _beat(after: After) -> bytes:

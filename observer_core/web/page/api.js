@@ -75,11 +75,14 @@ export async function get(path, options = {}) {
 /**
  * @param {string} path
  * @param {object} body
- * @param {{ timeout?: number, signal?: AbortSignal }} [options]
+ * @param {{ timeout?: number, signal?: AbortSignal, key?: string }} [options] `key`: the same request under
+ *   the same key is recorded once, however often it is sent
  * @returns {Promise<any>} the JSON; throws `ApiError`
  */
 export async function post(path, body, options = {}) {
+  /** @type {Record<string, string>} */
   const headers = { "Content-Type": "application/json" };
+  if (options.key) headers["Idempotency-Key"] = options.key;
   return content(await send("POST", path, headers, JSON.stringify(body), options));
 }
 

@@ -45,7 +45,16 @@ const TONES = {
   incident: { open: "warn", resolved: "ok" },
   subscription: { waiting: "info", active: "ok", paused: "off" },
   letter: { buried: "bad", redriven: "ok", dropped: "off" },
-  outcome: { waiting: "info", done: "ok", refused: "bad", needs_confirmation: "warn" },
+  outcome: {
+    sending: "info",
+    unknown: "unknown",
+    rejected: "bad",
+    recorded: "ok",
+    waiting: "info",
+    done: "ok",
+    refused: "bad",
+    needs_confirmation: "warn",
+  },
   verified: { sound: "ok", broken: "bad" },
 };
 
@@ -132,11 +141,11 @@ export function errorText(error) {
   return t(`error.${error.code}`);
 }
 
-/** @param {{ error: unknown, retry?: () => void, small?: boolean }} props */
-export function ErrorBox({ error, retry, small = false }) {
+/** @param {{ error: unknown, retry?: () => void, small?: boolean, title?: string }} props */
+export function ErrorBox({ error, retry, small = false, title = t("error.title") }) {
   const status = error instanceof ApiError && error.status ? ` (${error.status})` : "";
   return html`<div class=${`error${small ? " small" : ""}`} role="alert">
-    <p><${Sym} tone="bad" /> <b>${t("error.title")}${status}.</b> ${errorText(error)}</p>
+    <p><${Sym} tone="bad" /> <b>${title}${status}.</b> ${errorText(error)}</p>
     ${retry && html`<button type="button" onClick=${retry}>${t("retry")}</button>`}</div>`;
 }
 
@@ -301,6 +310,10 @@ export function Dialog({ title, onClose, children, wide = false }) {
   </dialog>`;
 }
 
+/** Whether what was asked may have been recorded all the same. @param {unknown} error */
+export const unsure = (error) =>
+  error instanceof ApiError && (error.code !== "http" || error.status >= 500);
+
 /**
  * Asks for author and reason before something is done, and says what the server said.
  * @param {{ title: Children, text: Children, action: string, danger?: boolean, reasonNeeded?: boolean,
@@ -322,7 +335,8 @@ export function ConfirmForm({
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(/** @type {unknown} */ (null));
   const [author, setAuthor] = useState(prefs.value.author);
-  const proved = who?.principal ? who.name : null;
+  // Many may hold one function key: it does not say who they are.
+  const proved = who?.principal && who.proof !== "function_key" ? who.name : null;
   /** @param {SubmitEvent} event */
   const submit = async (event) => {
     event.preventDefault();
@@ -353,7 +367,7 @@ export function ConfirmForm({
       <label class="field"><span>${t("confirm.reason")}</span>
         <textarea name="reason" rows="3" maxlength="2000" required=${reasonNeeded}></textarea></label>
       <p class="muted">${t("confirm.recorded")}</p>
-      ${error && html`<${ErrorBox} error=${error} small />`}
+      ${error && html`<${ErrorBox} error=${error} title=${unsure(error) ? t("confirm.unsure") : t("confirm.refused")} small />`}
       <footer><button type="button" onClick=${onClose}>${t("cancel")}</button>
         <button class=${danger ? "danger" : "primary"} disabled=${busy}>${busy ? t("confirm.busy") : action}</button></footer>
     </form>

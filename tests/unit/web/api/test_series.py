@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -122,6 +123,16 @@ def test_a_point_that_was_just_committed_is_in_the_next_answer(site: Site) -> No
     site.clock.advance(MINUTE)
     site.collect("feed", "BTC/USDT")
     assert points(site, **query)["rows"] == before + 1
+
+
+def test_what_is_built_ahead_begins_and_ends_with_the_application(site: Site) -> None:
+    def builds() -> bool:
+        return any(thread.name == "series" for thread in threading.enumerate())
+
+    assert not builds()
+    with site.client:
+        assert builds()
+    assert not builds()
 
 
 def test_an_observer_without_data_has_no_series(empty: Site) -> None:

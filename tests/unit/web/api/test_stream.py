@@ -13,9 +13,11 @@ from typing import Any
 
 import orjson
 import pytest
+from starlette.testclient import TestClient
 
 from observer_core.runtime import operate
 from observer_core.shared.records import Note
+from observer_core.web.access import KEY_SHOWN
 from observer_core.web.api import models, stream
 from observer_core.web.server import WebServer
 from tests.support.web import NOW, Site, assert_problem
@@ -218,6 +220,10 @@ def test_a_bad_question_is_a_problem(reading: Site, path: str, last: str | None,
 
 def test_a_functions_app_names_the_long_poll(tmp_path: Path) -> None:
     site = Site(tmp_path, runtime="functions")
-    response = site.get("/v1/events/stream")
-    assert_problem(response, 501, "cannot hold a stream open; ask GET /v1/events?after=now&wait=25")
+
+    async def with_key(scope: Any, receive: Any, send: Any) -> None:
+        await site.app({**scope, KEY_SHOWN: True}, receive, send)
+
+    response = TestClient(with_key, base_url="https://observer.example.net").get("/v1/events/stream")
     site.close()
+    assert_problem(response, 501, "use the long poll instead: v1/events?after=now&wait=25, and then")
