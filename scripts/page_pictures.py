@@ -18,6 +18,7 @@ from playwright.sync_api import Browser
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from observer_core.shared.clock import SECOND  # noqa: E402
 from tests.browser import desk  # noqa: E402
 from tests.browser.chromium import ChromiumMissing, launched  # noqa: E402
 from tests.browser.served import Site  # noqa: E402
@@ -36,7 +37,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name, launched() as browser:
             data = Path(name) / "desk"
             desk.make(data)
-            site = Site(data, desk.END_NS)
+            site = Site(data, desk.END_NS + 2 * SECOND)
             try:
                 _all(browser, site)
             finally:

@@ -35,6 +35,7 @@ from observer_core.cli.ingesting import ingest
 from observer_core.cli.integrity import digest, replay, verify
 from observer_core.cli.invocation import FAILURE, Commands, Invocation
 from observer_core.cli.maintaining import fsck, maintain
+from observer_core.cli.querying import export, sql
 from observer_core.cli.reconcile import reconcile
 from observer_core.cli.running import push, run
 from observer_core.cli.status import status
@@ -116,6 +117,8 @@ app.add_typer(silences.app, name="silences")
 app.add_typer(report.app, name="report")
 app.add_typer(configuration.app, name="config")
 app.add_typer(tokens.app, name="token")
+app.command()(sql)
+app.command()(export)
 app.command()(maintain)
 app.command()(fsck)
 app.command()(doctor)

@@ -8,8 +8,10 @@
 | `observer.log` | all other loggers, and every warning and error, whoever wrote it |
 
 A line is one JSON object: `timestamp` (RFC 3339, UTC), `level`, `logger`, `event`, then the
-fields. Warnings and errors of libraries (the standard `logging`) arrive in `observer.log`
-too. Secrets are masked on the way (`redaction`).
+fields, and where the work stood that logged it (`context`: stage, source, position, trace). Warnings
+and errors of libraries (the standard `logging`) arrive in `observer.log` too. Secrets are masked on the
+way (`redaction`). A line is never longer than `LINE_BYTES`, so that all files together are never larger
+than their number times (`max_bytes` and a line).
 
     log = structlog.get_logger("observer.snapshot")
     log.info("collected", source="host", snapshots=60)
@@ -28,7 +30,8 @@ import orjson
 import structlog
 
 from observer_core.logs.files import LogFile, make_folder
-from observer_core.logs.redaction import redact
+from observer_core.logs.context import fields
+from observer_core.logs.redaction import redact, redact_text
 
 Level = Literal["debug", "info", "warning", "error"]
 MAIN: Final = "observer.log"
@@ -39,6 +42,11 @@ ROUTES: Final = {
 }
 _FIRST: Final = ("timestamp", "level", "logger")
 _GRAVE: Final = frozenset(("warning", "error", "critical"))
+LINE_BYTES: Final = 64 * 1024
+_LONG: Final = 8 * 1024
+_SHORT: Final = 1_000
+"""Of a line that would be longer, each long value is cut to so many characters; fields that still do not
+fit go."""
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
 
 
@@ -63,7 +71,7 @@ def configure(
     logs = Logs(opened, (stream or sys.stderr) if console else None)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _placed,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             logs.take,
@@ -83,7 +91,7 @@ def configure_for_host(level: Level = "info") -> None:
     """
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            _placed,
             structlog.stdlib.add_logger_name,
             structlog.processors.add_log_level,
             _for_host,
@@ -92,6 +100,13 @@ def configure_for_host(level: Level = "info") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _placed(logger: Any, method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """With where the work stands; what the line says itself counts."""
+    for name, value in fields().items():
+        event.setdefault(name, value)
+    return structlog.contextvars.merge_contextvars(logger, method, event)
 
 
 def _for_host(logger: Any, method: str, event: structlog.types.EventDict) -> str:
@@ -192,7 +207,32 @@ def _masked(event: structlog.types.EventDict) -> dict[str, Any]:
 
 
 def _line(event: dict[str, Any]) -> str:
+    line = _json(event)
+    return line if len(line) <= LINE_BYTES // 4 or len(line.encode()) <= LINE_BYTES else _json(_cut(event))
+
+
+def _json(event: dict[str, Any]) -> str:
     try:
-        return orjson.dumps(event, default=repr, option=_OPTIONS).decode()
+        return orjson.dumps(event, default=_shown, option=_OPTIONS).decode()
     except (TypeError, ValueError):  # an integer beyond 64 bits, a lone surrogate
-        return json.dumps({str(name): value for name, value in event.items()}, default=repr)
+        return json.dumps({str(name): value for name, value in event.items()}, default=_shown)
+
+
+def _shown(value: Any) -> str:
+    return redact_text(repr(value))
+
+
+def _cut(event: dict[str, Any]) -> dict[str, Any]:
+    """As much of it as a line may hold; `cut` says that there was more."""
+    kept: dict[str, Any] = {"cut": True}
+    left = LINE_BYTES - 1024
+    for name, value in event.items():
+        text = value if isinstance(value, str) else _json({"": value})
+        size = len(json.dumps(text)) + len(name) + 8  # at most what it takes, however it is written
+        if size > _LONG:
+            value = text[:_SHORT] + f"… ({len(text):,} characters)"
+            size = len(json.dumps(value)) + len(name) + 8
+        if size <= left and len(name) < _SHORT:
+            kept[name] = value
+            left -= size
+    return {**{name: kept[name] for name in event if name in kept}, "cut": True}

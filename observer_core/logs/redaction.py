@@ -1,16 +1,24 @@
-"""Secrets never reach a log or an answer: masked by the name of their key, their type, or their look."""
+"""Secrets never reach a log or an answer: masked by the name of their key, their type, their look, or
+because they are known: `know` is told each secret that the settings read, and what they hold of one.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretBytes, SecretStr
 
 MASK: Final = "***"
 _DEPTH: Final = 12
+_LEAST_KNOWN: Final = 6
+"""A shorter secret would mask what has nothing to do with it."""
+_LEAST_PART: Final = 12
+"""Of an address: a shorter part of its path is a word."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SECRET_KEY = re.compile(
     r"(?:^|[^a-z])(?:secret|token|password|passwd|passphrase|authorization|credential|cookie|signature|"
@@ -19,11 +27,15 @@ _SECRET_KEY = re.compile(
 _SECRET_TEXT = (
     (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), MASK),
     (re.compile(r"\bqts_[\w-]{20,}"), MASK),
+    (re.compile(r"\bxox[a-z]-[\w-]{8,}"), MASK),
+    (re.compile(r"\bAGE-SECRET-KEY-[0-9A-Z]+", re.IGNORECASE), MASK),
+    (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)", re.DOTALL), rf"\1{MASK}\2"),
+    (re.compile(r"(?i)(?<=://)((?:hooks\.slack|[\w.-]*\.webhook\.office|hc-ping)\.com)/[^\s'\"]+"), rf"\1/{MASK}"),
     (re.compile(r"(?i)\b(bearer|basic|token)\s+[\w.~+/-]{8,}=*"), rf"\1 {MASK}"),
     (
         re.compile(
-            r"(?i)\b(sig|signature|accountkey|sharedaccesskey|password|passwd|pwd|secret|token|api_?key|"
-            r"client_secret)=[^\s&;\"']+"
+            r"(?i)\b(sig|signature|accountkey|sharedaccesskey|sharedaccesssignature|instrumentationkey|password|"
+            r"passwd|pwd|secret|token|api_?key|client_secret)=[^\s&;\"']+"
         ),
         rf"\1={MASK}",
     ),
@@ -54,10 +66,65 @@ def is_secret(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Text without user:password in URLs, our tokens and others', `sig=`, `AccountKey=` and the like."""
+    """Text without what is known as a secret, user:password in URLs, our tokens and others', `sig=`,
+    `AccountKey=` and the like.
+    """
+    if _known.pattern is not None:
+        text = _known.pattern.sub(MASK, text)
     for pattern, replacement in _SECRET_TEXT:
         text = pattern.sub(replacement, text)
     return text
+
+
+def know(secret: str) -> None:
+    """From now on `secret` is masked wherever it stands in a text, and so are its parts that are secret:
+    the path of an address, the keys of a connection string. Safe to repeat, from any thread.
+    """
+    _known.add(secret)
+
+
+class _Known:
+    """The secrets of this process."""
+
+    def __init__(self) -> None:
+        self.pattern: re.Pattern[str] | None = None
+        self._texts: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, secret: str) -> None:
+        with self._lock:
+            if secret in self._texts:
+                return
+            self._texts.update(text for text in _parts(secret) if len(text) >= _LEAST_KNOWN)
+            # Longest first: a part of a secret must not keep the whole from being found.
+            texts = sorted(self._texts, key=lambda text: (-len(text), text))
+            self.pattern = re.compile("|".join(map(re.escape, texts))) if texts else None
+
+
+def _parts(secret: str) -> Iterator[str]:
+    """What is not to be seen of a secret, also as it is written inside an address."""
+    pairs = [item.partition("=") for item in re.split("[;,]", secret) if "=" in item]
+    named = [value.strip() for name, _, value in pairs if is_secret(name.strip())]
+    if re.match(r"https?://", secret, re.IGNORECASE):
+        try:
+            where = urlsplit(secret)
+        except ValueError:
+            yield secret
+            return
+        found = [secret, f"{where.path}?{where.query}" if where.query else where.path]
+        found += [part for part in where.path.split("/") if len(part) >= _LEAST_PART]
+        found += [value for _, _, value in (pair.partition("=") for pair in where.query.split("&"))]
+    elif len(pairs) > 1 or named:  # a connection string: where it leads may be seen
+        found = named
+    else:
+        found = [secret]
+    for text in found:
+        yield text
+        yield quote(text, safe="")
+        yield unquote(text)
+
+
+_known: Final = _Known()
 
 
 def without_paths(text: str) -> str:

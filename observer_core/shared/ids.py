@@ -25,6 +25,15 @@ def ref(journal: str, position: int) -> str:
     return f"{journal}@{position}"
 
 
+def trace_of(snapshot: str) -> tuple[str, str]:
+    """The W3C trace that a snapshot (`journal@position`) begins, and the id of its first span.
+
+    `printf JOURNAL@POSITION | sha256sum` gives both: 32 hex digits, and the 16 that follow.
+    """
+    digest = hashlib.sha256(snapshot.encode()).hexdigest()
+    return digest[:32], digest[32:48]
+
+
 def parse_ref(text: str) -> tuple[str, int]:
     """The journal and position of a `journal@position`; `ValueError` otherwise."""
     journal, _, position = text.rpartition("@")

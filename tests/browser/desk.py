@@ -83,6 +83,8 @@ scope = "subject"
 severity = "critical"
 """
 SETTINGS: Final = """
+[control]
+two_person = ["release", "unkill"]
 
 [[source]]
 name = "binance"
@@ -254,6 +256,8 @@ class _Story:
         if minute == 597:
             reason = "hedge of the open position only"
             recorder.command("override", "subject:LINK/USDT", "mira", reason, recorder.now_ns + 30 * MINUTE)
+        if minute == 598:
+            recorder.command("release", "subject:DOGE/USDT", "mira", "the rumour was denied")
 
 
 def _afterwards(recorder: Recorder) -> None:

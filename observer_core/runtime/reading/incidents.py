@@ -119,7 +119,8 @@ class Incidents:
                 and passes(record, wanted)
             )
 
-        found = page(ranges, Sieve(match, own.maybe), limit)
+        # An incident's own events are few among the others, and known from their bytes.
+        found = page(ranges, Sieve(match, own.maybe), limit, Budget(_LOOKED, _SCANNED))
         for line in found.lines:
             record = line.record
             if isinstance(record, Event) and record.data["state"] == "resolved":

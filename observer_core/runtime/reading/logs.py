@@ -1,9 +1,11 @@
-"""The end of a log file, read backwards: bounded, whatever the file has become."""
+"""Log files, read backwards from their end, or followed as they grow: bounded, whatever they have become."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,6 +13,8 @@ import orjson
 
 from observer_core.logs.configure import MAIN, ROUTES
 from observer_core.logs.redaction import redact, redact_text
+from observer_core.shared.clock import parse_time
+from observer_core.shared.errors import InputError
 from observer_core.shared.records import Json
 
 File = Literal["observer", "snapshot", "pattern", "decision"]
@@ -25,7 +29,9 @@ SHOWN_BYTES: Final = 2 * 1024 * 1024
 _LINE_BYTES: Final = 16 * 1024
 """Of a longer line the beginning is shown, as text."""
 _STEP: Final = 64 * 1024
-_OLDER: Final = 4
+_GROUPS: Final = 1_000
+"""So many different events are told apart; the rest is one group."""
+OTHERS: Final = "others"
 
 
 def tail(folder: Path, file: File, lines: int, level: Level | None = None) -> Json:
@@ -34,10 +40,10 @@ def tail(folder: Path, file: File, lines: int, level: Level | None = None) -> Js
     A line that is no JSON object (torn, or somebody else's) is shown as the text it is. Secrets are masked
     when a line is written, and once more here.
     """
-    least, shown, found = LEVELS.index(level or "debug"), 0, list[Json]()
+    shown, found = 0, list[Json]()
     for raw in _backwards(folder / FILES[file]):
         line = _line(raw)
-        if line["level"] in LEVELS and LEVELS.index(line["level"]) < least:
+        if not _is_grave(line, level):
             continue
         found.append(line)
         shown += min(len(raw), _LINE_BYTES)
@@ -46,15 +52,122 @@ def tail(folder: Path, file: File, lines: int, level: Level | None = None) -> Js
     return {"file": file, "lines": found[::-1]}
 
 
-def _backwards(path: Path) -> Iterator[bytes]:
+def follow(folder: Path, file: File, wait: Callable[[], bool], level: Level | None = None) -> Iterator[Json]:
+    """The lines that are written from now on, also after the file was rotated; ends when `wait` says so.
+
+    `wait` is called whenever there is nothing new: it waits, and says whether to go on.
+    """
+    path, rest = folder / FILES[file], b""
+    stream = path.open("rb") if path.exists() else None
+    if stream is not None:
+        stream.seek(0, os.SEEK_END)
+    try:
+        while True:
+            data = b"" if stream is None else stream.read(_STEP)
+            if data:
+                *whole, rest = (rest + data).split(b"\n")
+                rest = rest if len(rest) < MOST_BYTES else b""
+                for line in map(_line, filter(bytes.strip, whole)):
+                    if _is_grave(line, level):
+                        yield line
+                continue
+            if stream is None or _was_replaced(path, stream.fileno(), stream.tell()):
+                if path.exists():
+                    if stream is not None:
+                        stream.close()
+                    stream, rest = path.open("rb"), b""
+                    continue
+            if not wait():
+                return
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def _was_replaced(path: Path, number: int, position: int) -> bool:
+    """Whether another file has the name now, or this one was begun anew."""
+    mine = os.fstat(number)
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino) or mine.st_size < position
+
+
+@dataclass(slots=True)
+class Group:
+    """Lines of one logger and event; `newest` is one of them, as `models.LogLine`."""
+
+    level: str
+    logger: str
+    event: str
+    count: int
+    first: str
+    last: str
+    newest: Json
+
+    def to_json(self) -> Json:
+        return {
+            "level": self.level, "logger": self.logger, "event": self.event, "count": self.count,
+            "first": self.first, "last": self.last, "newest": self.newest,
+        }  # fmt: skip
+
+
+def errors(folder: Path, since_ns: int, level: Level = "error") -> list[Group]:
+    """What was logged of `level` or graver since then, by event, the most frequent first.
+
+    Reads all of `observer.log` back to that moment, a piece at a time: warnings and errors of every
+    logger are there. Lines without a time or level (somebody else's) do not count.
+    """
+    groups: dict[tuple[str, str, str], Group] = {}
+    for raw in _backwards(folder / FILES["observer"], most=None):
+        line = _line(raw)
+        time_ns = _time(line["time"])
+        if time_ns is None or line["level"] not in LEVELS:
+            continue
+        if time_ns < since_ns:
+            break
+        if _is_grave(line, level):
+            _add(groups, line)
+    return sorted(groups.values(), key=lambda group: (-group.count, group.last, group.event))
+
+
+def _add(groups: dict[tuple[str, str, str], Group], line: Json) -> None:
+    logger = str(line["fields"].get("logger", ""))
+    key = (line["level"], logger, line["event"])
+    if key not in groups and len(groups) >= _GROUPS:
+        key = (line["level"], "", OTHERS)
+    group = groups.get(key)
+    if group is None:
+        groups[key] = Group(*key, count=1, first=line["time"], last=line["time"], newest=line)
+    else:
+        group.count += 1
+        group.first = line["time"]
+
+
+def _time(text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_time(text)
+    except InputError:
+        return None
+
+
+def _is_grave(line: Json, level: Level | None) -> bool:
+    """Whether a line is of `level` or graver; one that has no level is."""
+    found = line["level"]
+    return level is None or found not in LEVELS or LEVELS.index(found) >= LEVELS.index(level)
+
+
+def _backwards(path: Path, most: int | None = MOST_BYTES) -> Iterator[bytes]:
     """Lines, the last one first, of the file and then of those that it was before it was rotated."""
-    left = MOST_BYTES
-    for place in (path, *(path.with_name(f"{path.name}.{number}") for number in range(1, _OLDER + 1))):
+    left = float("inf") if most is None else most
+    for number in count():
+        place = path.with_name(f"{path.name}.{number}") if number else path
         try:
             with place.open("rb") as stream:
                 position, rest = stream.seek(0, os.SEEK_END), b""
                 while position and left > 0:
-                    step = min(_STEP, position, left)
+                    step = int(min(_STEP, position, left))
                     position, left = position - step, left - step
                     stream.seek(position)
                     first, *whole = (stream.read(step) + rest).split(b"\n")
@@ -63,7 +176,7 @@ def _backwards(path: Path) -> Iterator[bytes]:
                 if rest.strip() and not position:
                     yield rest
         except FileNotFoundError:
-            if place != path:
+            if number:
                 return
         if left <= 0:
             return

@@ -23,7 +23,8 @@ from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
 ENTRIES: Final = 500
-_EVENTS = (50_000, 64 * 1024 * 1024)
+_EVENTS = (100_000, 128 * 1024 * 1024)
+_BEGINNING: Final = 2_000
 _OTHERS = (20_000, 32 * 1024 * 1024)
 _RESULTS = (5_000, 8 * 1024 * 1024)
 _WORDS = (2_000, 4 * 1024 * 1024)
@@ -124,9 +125,17 @@ def _events(journal: Journal, line: Line, data: Any, began_ns: int, found: _Foun
     def belongs(raw: bytes) -> bool:
         return mine in raw or (bool(earlier) and _cause(raw) in earlier and OWN not in raw)
 
-    for one in backwards(journal, _since(journal, began_ns), last, belongs, budget):
-        if one.is_end or len(lines) > ENTRIES:
+    first = _since(journal, began_ns)
+    for one in backwards(journal, first, last, belongs, budget):
+        if len(lines) > ENTRIES:
             found.truncated = True
+            break
+        if one.is_end:
+            found.truncated = True
+            # How it began, and what was last said of it, is told all the same.
+            begun = [*forwards(journal, first, min(first + _BEGINNING, one.position) - 1), line]
+            missed = {early.position: early for early in begun if belongs(early.raw)}
+            lines += [missed[place] for place in sorted(missed, reverse=True) if place < one.position]
             break
         if belongs(one.raw):
             lines.append(one)
@@ -206,8 +215,8 @@ def _notifications(journal: Journal, began_ns: int, until_ns: int | None, found:
             if (_after(line.raw, _REF) or b"") in found.refs and words.kept(record := line.record):
                 found.add("delivery", line, None, words.told(record))
             continue
-        record = line.record if b'"kind":"notification"' in line.raw else None
-        if isinstance(record, Notification) and not found.refs.isdisjoint(map(str.encode, record.refs)):
+        told = line.record if b'"kind":"notification"' in line.raw else None
+        if isinstance(told, Notification) and not found.refs.isdisjoint(map(str.encode, told.refs)):
             yield line.ref.encode()
 
 

@@ -25,6 +25,11 @@ def arrow() -> Any:
     return found
 
 
+def table(columns: Mapping[str, Any]) -> Any:
+    """The table that `write` would write."""
+    return arrow().table(dict(columns))
+
+
 def write(columns: Mapping[str, Any], encodings: Mapping[str, str], about: Mapping[str, str]) -> bytes:
     """One row group. Columns without an encoding are dictionaries; `about` is the file's own metadata."""
     from pyarrow import parquet

@@ -16,19 +16,24 @@ _COPIED: Final = ("kind", "id", "subject", "type", "scope", "verdict", "pattern"
 
 
 def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
+    encodings = {"position": DELTA, "time_ns": DELTA, "line": "PLAIN"}
+    return {"records": write(columns(first, lines)["records"], encodings, {"observer": "records 1"})}
+
+
+def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
+    """The columns of `records`."""
     pa = arrow()
     values = [decode(line) for line in lines]
-    columns: dict[str, Any] = {
+    found: dict[str, Any] = {
         "position": pa.array(range(first, first + len(lines)), pa.int64()),
         "time_ns": pa.array([decode_record(line).time_ns for line in lines], pa.int64()),
         "line": pa.array([line.decode() for line in lines], pa.string()),
     }
     for name in _COPIED:
-        found = [_copy(value, name) for value in values]
-        if any(item is not None for item in found):
-            columns[name] = pa.array(found, pa.string())
-    encodings = {"position": DELTA, "time_ns": DELTA, "line": "PLAIN"}
-    return {"records": write(columns, encodings, {"observer": "records 1"})}
+        copies = [_copy(value, name) for value in values]
+        if any(item is not None for item in copies):
+            found[name] = pa.array(copies, pa.string())
+    return {"records": found}
 
 
 def unpack(files: Mapping[str, bytes]) -> list[bytes]:

@@ -28,6 +28,15 @@ _RAW: Final = -1
 
 
 def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
+    found = columns(first, lines)
+    return {
+        "records": write(found["records"], dict.fromkeys(_DELTAS, DELTA), {"observer": "snapshots 1"}),
+        "values": write(found["values"], _encodings(found["values"]), {"observer": "values 1"}),
+    }
+
+
+def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
+    """The columns of `records` and of `values`."""
     decoder = SnapshotDecoder()
     records: list[AnyRecord] = [decoder(line) for line in lines]
     snapshots = [
@@ -36,8 +45,8 @@ def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
         if isinstance(record, Snapshot) and _is_exact(record, line)
     ]
     return {
-        "records": _pack_records(first, records, lines, {place for place, _ in snapshots}),
-        "values": _pack_values(first, snapshots),
+        "records": _record_columns(first, records, lines, {place for place, _ in snapshots}),
+        "values": _value_columns(first, snapshots),
     }
 
 
@@ -81,7 +90,9 @@ def _is_taken(field: str) -> bool:
     return field in ("subject", "position") or field.endswith((".mantissa", ".scale"))
 
 
-def _pack_records(first: int, records: Sequence[AnyRecord], lines: Sequence[bytes], exact: set[int]) -> bytes:
+def _record_columns(
+    first: int, records: Sequence[AnyRecord], lines: Sequence[bytes], exact: set[int]
+) -> dict[str, Any]:
     pa = arrow()
     known: dict[tuple[str, ...], int] = {}
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
@@ -107,8 +118,7 @@ def _pack_records(first: int, records: Sequence[AnyRecord], lines: Sequence[byte
             row["line"] = lines[place]
         for name, value in row.items():
             columns[name].append(value)
-    arrays = {name: pa.array(columns[name], getattr(pa, kind)()) for name, kind in _COLUMNS.items()}
-    return write(arrays, dict.fromkeys(_DELTAS, DELTA), {"observer": "snapshots 1"})
+    return {name: pa.array(columns[name], getattr(pa, kind)()) for name, kind in _COLUMNS.items()}
 
 
 _COLUMNS: Final = {
@@ -119,7 +129,7 @@ _COLUMNS: Final = {
 _DELTAS: Final = ("position", "time_ns", "event_ns", "epoch", "subjects_id")
 
 
-def _pack_values(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> bytes:
+def _value_columns(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> dict[str, Any]:
     pa = arrow()
     names = sorted({name for _, snapshot in snapshots for name in snapshot.fields})
     subjects = sorted({subject for _, snapshot in snapshots for subject in snapshot.subjects})
@@ -144,7 +154,6 @@ def _pack_values(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> bytes
         ),
         "position": pa.array(position, pa.int64()),
     }
-    encodings = {"position": DELTA}
     for name in names:
         column = np.concatenate(
             [
@@ -154,20 +163,25 @@ def _pack_values(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> bytes
                 for _, snapshot in snapshots
             ]
         )[order]
-        for label, (array, encoding) in _encoded(name, column, starts).items():
-            columns[label] = array
-            if encoding is not None:
-                encodings[label] = encoding
-    return write(columns, encodings, {"observer": "values 1"})
+        columns.update(_encoded(name, column, starts))
+    return columns
+
+
+def _encodings(columns: Mapping[str, Any]) -> dict[str, str]:
+    found = {"position": DELTA}
+    for name, array in columns.items():
+        if name.endswith(".mantissa"):
+            found[name] = _shorter(array.drop_null())
+        elif name not in ("subject", "position") and not name.endswith(".scale"):
+            found[name] = SPLIT
+    return found
 
 
 def _places(snapshot: Snapshot, index: Mapping[str, int]) -> NDArray[np.int64]:
     return np.fromiter((index[subject] for subject in snapshot.subjects), np.int64, len(snapshot.subjects))
 
 
-def _encoded(
-    name: str, column: NDArray[np.float64], starts: NDArray[np.int64]
-) -> dict[str, tuple[Any, str | None]]:
+def _encoded(name: str, column: NDArray[np.float64], starts: NDArray[np.int64]) -> dict[str, Any]:
     """The columns of a field: mantissa and scale of the series that are decimals, the rest as it is."""
     pa = arrow()
     mantissa = np.zeros(len(column), np.int64)
@@ -180,16 +194,12 @@ def _encoded(
             part = mantissa[start:stop]
             part[~missing[start:stop]] = values
     raw = scale == _RAW
-    columns: dict[str, tuple[Any, str | None]] = {}
+    columns: dict[str, Any] = {}
     if not raw.all() or not len(raw):
-        masked = missing | raw
-        array = pa.array(mantissa[~masked], pa.int64())
-        columns[f"{name}.mantissa"] = (
-            pa.array(mantissa, pa.int64(), mask=masked), _shorter(array)
-        )  # fmt: skip
-        columns[f"{name}.scale"] = (pa.array(scale, pa.int8(), mask=raw), None)
+        columns[f"{name}.mantissa"] = pa.array(mantissa, pa.int64(), mask=missing | raw)
+        columns[f"{name}.scale"] = pa.array(scale, pa.int8(), mask=raw)
     if raw.any():
-        columns[name] = (pa.array(column, pa.float64(), mask=missing | ~raw), SPLIT)
+        columns[name] = pa.array(column, pa.float64(), mask=missing | ~raw)
     return columns
 
 

@@ -174,7 +174,7 @@ function restored() {
 /** @param {number} ms @param {AbortSignal} [signal] */
 const pause = (ms, signal) =>
   new Promise((done) => {
-    const timer = setTimeout(done, ms);
+    const timer = setTimeout(done, signal?.aborted ? 0 : ms);
     signal?.addEventListener("abort", () => {
       clearTimeout(timer);
       done(null);

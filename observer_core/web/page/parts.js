@@ -56,6 +56,17 @@ const TONES = {
     needs_confirmation: "warn",
   },
   verified: { sound: "ok", broken: "bad" },
+  answer: { allow: "ok", non_execution: "bad" },
+  told: {
+    delivered: "ok",
+    already_delivered: "ok",
+    folded: "info",
+    failed: "warn",
+    expired: "off",
+    kept: "off",
+    dropped: "bad",
+  },
+  word: { right: "info", wrong: "off", none: "unknown" },
 };
 
 /** Whether what is inside could not be read again. */

@@ -7,6 +7,7 @@ const SECOND = 1_000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
+const MONDAY = 4 * DAY;
 const MONTH = 28 * DAY;
 const YEAR = 365 * DAY;
 
@@ -55,7 +56,7 @@ export function timeMarks(from, to, step) {
   for (let n = 0; n < 1_000; n += 1) {
     const local =
       step < MONTH
-        ? up(Date.UTC(year, month, day), step) + n * step
+        ? up(Date.UTC(year, month, day) - MONDAY, step) + MONDAY + n * step
         : step < YEAR
           ? Date.UTC(year, up(month, step / MONTH) + (n * step) / MONTH)
           : Date.UTC(up(year, step / YEAR) + (n * step) / YEAR, 0);
@@ -147,7 +148,12 @@ export function numberTexts(most, step) {
 }
 
 /** @param {number} step */
-const decimals = (step) => Math.min(12, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+function decimals(step) {
+  const place = Math.floor(Math.log10(step) + 1e-9);
+  const leading = step / 10 ** place;
+  const more = Math.abs(leading - Math.round(leading)) > 1e-6 ? 1 : 0;
+  return Math.min(12, Math.max(0, more - place));
+}
 
 /** "3.0k": where it need not be exact. @param {number} value */
 export const roughly = (value) =>

@@ -309,3 +309,22 @@ def test_an_old_incident_is_told_without_reading_what_came_before_or_long_after(
     monkeypatch.setattr(desk.events, "raw", counted)
     assert len(detail(desk.journals, line)["timeline"]) == 2
     assert set(read) <= {201, 202}
+
+
+def test_of_an_incident_that_stands_for_long_its_beginning_is_told_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk, one = Desk(), derive("incident", "one")
+    _, event = desk.pattern(1, one)
+    opened = desk.change(1, "one", "opened")
+    for at in range(2, 60):
+        desk.pattern(at)
+    updated = desk.change(60, "one", "updated")
+    for at in range(61, 200):
+        desk.pattern(at)
+    _, newest = desk.pattern(200, one)
+    monkeypatch.setattr(timeline, "_EVENTS", (20, 10**9))
+    monkeypatch.setattr(timeline, "_BEGINNING", 10)
+    found = detail(desk.journals, desk.incidents.find(one))
+    assert [entry["ref"] for entry in found["timeline"]] == [event, opened, updated, newest]
+    assert found["truncated"] is True

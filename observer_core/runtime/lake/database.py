@@ -1,0 +1,255 @@
+"""A DuckDB database over the journals: packed stretches as Parquet files, what is not packed yet from memory.
+
+Reads only; what is committed after it was opened is not in it. Numbers are those of the records: a decimal is
+its mantissa divided by its power of ten, which gives the double that was recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from observer_core.runtime.lake.tail import tail
+from observer_core.shared.canonical import decode
+from observer_core.shared.errors import ConfigError, InputError, NotFound
+from observer_core.storage.archive.packs import Packs
+from observer_core.storage.journals import Journals
+from observer_core.storage.local import LocalStorage
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_JSON: Final = "line->>'$.{0}' AS {0}"
+_VIEWS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
+    "patterns": ("patterns", "pattern", (
+        "id", "pattern", "severity", "direction", "(line->>'$.score')::DOUBLE AS score",
+        "line->>'$.series[0][0]' AS source", "line->>'$.series[0][1]' AS subject",
+        "line->>'$.series[0][2]' AS field", "line->'$.series' AS series", "line->'$.evidence' AS evidence",
+        "line->'$.tags' AS tags", "detector", "snapshot",
+    )),
+    "events": ("events", "event", (
+        "id", "type", "source", "subject", "line->>'$.severitytext' AS severity", "line->'$.data' AS data",
+        "causationid", "correlationid",
+    )),
+    "decisions": ("decisions", "decision", (
+        "id", "verdict", "scope", "policy", "(line->>'$.policy_version')::BIGINT AS policy_version",
+        "severity", "line->>'$.reasons[0].code' AS code", "line->>'$.reasons[0].text' AS reason",
+        "make_timestamp_ns((line->>'$.until_ns')::BIGINT) AS until", "line->'$.reasons' AS reasons",
+        "line->'$.evidence' AS evidence", "line->'$.causation' AS causation",
+    )),
+    "evaluations": ("gate", "evaluation", (
+        "verdict", "caller", "action", "resource", "line->'$.reasons' AS reasons",
+        "line->'$.context' AS context",
+    )),
+    "deliveries": ("results", "delivery", (
+        "subscription", "record", "ref", "(line->>'$.attempt')::BIGINT AS attempt", "outcome",
+        "(line->>'$.latency_ns')::BIGINT AS latency_ns", "(line->>'$.code')::BIGINT AS code", "detail",
+    )),
+    "routes": ("routes", "route", (
+        "ref", "line->'$.to' AS \"to\"", "line->'$.grouped' AS grouped", "line->'$.stopped' AS stopped",
+    )),
+}  # fmt: skip
+"""By view: the kind of its journals, the kind of its records, and its columns beside place and time."""
+_OWN: Final = ("journal", "domain", "position", "time", "source", "event_time", "subject")
+_ROWS_AT_ONCE: Final = 1_000
+NAMES: Final = ("snapshots", "collections", *_VIEWS)
+
+
+@contextmanager
+def lake(journals: Journals) -> Iterator[DuckDBPyConnection]:
+    """The database, with a view a kind of record; `ConfigError` where DuckDB is not installed."""
+    try:
+        import duckdb
+    except ImportError:
+        raise ConfigError(
+            "SQL needs DuckDB, which is not installed: pip install 'qts-observer[sql]'"
+        ) from None
+    with TemporaryDirectory(prefix="observer-lake-") as folder:
+        connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+        try:
+            _Lake(journals, connection, Path(folder)).fill()
+            yield connection
+        finally:
+            connection.close()
+
+
+def rows(connection: DuckDBPyConnection, statement: str) -> Iterator[dict[str, Any]]:
+    """What one statement gives, a row at a time; `InputError` with what DuckDB says of a wrong one."""
+    with _told():
+        found = connection.execute(statement)
+        columns = [(column[0], str(column[1]) == "JSON") for column in found.description]
+        while batch := found.fetchmany(_ROWS_AT_ONCE):
+            for row in batch:
+                yield {
+                    name: decode(value.encode()) if is_json and value is not None else value
+                    for (name, is_json), value in zip(columns, row)
+                }
+
+
+def drawn(connection: DuckDBPyConnection, statement: str) -> str:
+    """The same as a table for people, shortened where there is much of it."""
+    with _told():
+        found = connection.sql(statement)
+        return str(found).rstrip()
+
+
+def write(connection: DuckDBPyConnection, statement: str, out: Path) -> int:
+    """The same as a file, Parquet or CSV by its name; gives the number of rows."""
+    known = {".parquet": "(FORMAT parquet, COMPRESSION zstd)", ".csv": "(FORMAT csv, HEADER)"}
+    how = known.get(out.suffix)
+    if how is None:
+        raise InputError(
+            f"{out.name!r} was to be written; a name that ends in {' or '.join(known)} was expected"
+        )
+    if not out.absolute().parent.is_dir():
+        raise InputError(f"{out} cannot be written: there is no folder {out.parent}")
+    with _told():
+        copy = f"COPY ({statement.rstrip().rstrip(';')}) TO {_text(str(out))} {how}"
+        return int(connection.execute(copy).fetchall()[0][0])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise InputError(f"{error}\nthere are: {', '.join(NAMES)}") from None
+
+
+class _Lake:
+    def __init__(self, journals: Journals, connection: DuckDBPyConnection, folder: Path) -> None:
+        self._journals, self._connection, self._folder = journals, connection, folder
+        self._registered = 0
+
+    def fill(self) -> None:
+        sources = {
+            name: self._parts(name) for name in self._journals.names("snapshots")
+        }  # fmt: skip
+        self._view("collections", [self._collections(name, parts) for name, parts in sources.items()])
+        self._view("snapshots", [self._snapshots(name, parts) for name, parts in sources.items()])
+        for view, (kind, record, columns) in _VIEWS.items():
+            found = [
+                self._lines(name, self._parts(name)["records"], record, columns)
+                for name in self._journals.names(kind)
+            ]
+            self._view(view, found)
+
+    def _view(self, name: str, selects: Sequence[str]) -> None:
+        found = [select for select in selects if select]
+        if not found:  # nothing was recorded of it yet
+            columns = ", ".join(
+                column if " AS " in column else _JSON.format(column)
+                for column in (_VIEWS[name][2] if name in _VIEWS else ())
+            )
+            empty = (
+                "SELECT NULL::VARCHAR AS journal, NULL::VARCHAR AS domain, NULL::BIGINT AS position, "
+                f"NULL::TIMESTAMP_NS AS time{', ' + columns if columns else ''} "
+                "FROM (SELECT NULL::JSON AS line) WHERE false"
+            )
+            found = [empty]
+        self._connection.execute(f"CREATE VIEW {name} AS {' UNION ALL BY NAME '.join(found)}")
+
+    # ------------------------------------------------------------------ what a journal consists of
+
+    def _parts(self, name: str) -> dict[str, list[str]]:
+        """Tables of the journal, by the name of the file: packed ones first, then those in memory."""
+        found: dict[str, list[str]] = {"records": [], "values": []}
+        packs = Packs(self._journals.storage, name).all()
+        for part, tables_of in found.items():
+            paths = [self._path(pack.files[part].name) for pack in packs if part in pack.files]
+            if paths:
+                listed = ", ".join(map(_text, paths))
+                tables_of.append(f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
+        for tables in tail(self._journals.storage, self._journals.open(name)):
+            for part, table in tables.items():
+                self._registered += 1
+                label = f"tail_{self._registered}"
+                self._connection.register(label, table)
+                found[part].append(label)
+        return found
+
+    def _path(self, name: str) -> str:
+        storage = self._journals.storage
+        if isinstance(storage, LocalStorage):
+            path = storage.root / name
+            if not path.is_file():
+                raise NotFound("archive", name)
+            return str(path)
+        path = self._folder / name.replace("/", "~")
+        path.write_bytes(storage.archives.get(name))
+        return str(path)
+
+    # ------------------------------------------------------------------ selects
+
+    def _collections(self, name: str, parts: Mapping[str, list[str]]) -> str:
+        if not parts["records"]:
+            return ""
+        return (
+            f"SELECT {self._place(name)}, source, make_timestamp_ns(event_ns) AS event_time, status, error, "
+            "quality::JSON AS quality, origin::JSON AS origin "
+            f"FROM {self._union(parts['records'])} WHERE line IS NULL"
+        )
+
+    def _snapshots(self, name: str, parts: Mapping[str, list[str]]) -> str:
+        if not parts["values"]:
+            return ""
+        values = self._union(parts["values"])
+        present = [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {values}").fetchall()]
+        fields = sorted(
+            {column.removesuffix(".mantissa") for column in present if not column.endswith(".scale")}
+            - {"subject", "position"}
+        )
+        columns = "".join(f", {_field(field, present)} AS {_name(_label(field))}" for field in fields)
+        return (
+            f"SELECT {self._place(name)}, source, make_timestamp_ns(event_ns) AS event_time, "
+            f"subject{columns} FROM {self._union(parts['records'])} JOIN {values} USING (position)"
+        )
+
+    def _lines(self, name: str, parts: Sequence[str], kind: str, columns: Sequence[str]) -> str:
+        if not parts:
+            return ""
+        wanted = ", ".join(column if " AS " in column else _JSON.format(column) for column in columns)
+        return (
+            f"SELECT {self._place(name)}, {wanted} FROM (SELECT kind, position, time_ns, line::JSON AS line "
+            f"FROM {self._union(parts)}) WHERE kind = {_text(kind)}"
+        )
+
+    def _place(self, name: str) -> str:
+        domain = self._journals.domain_of(name) or ""
+        return (
+            f"{_text(name)} AS journal, {_text(domain)} AS domain, position, "
+            "make_timestamp_ns(time_ns) AS time"
+        )
+
+    def _union(self, parts: Sequence[str]) -> str:
+        return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts) + ")"
+
+
+def _label(field: str) -> str:
+    """What a field is called in `snapshots`, where some names have another meaning."""
+    return f"{field}_value" if field in _OWN else field
+
+
+def _field(name: str, present: Sequence[str]) -> str:
+    """The double that was recorded."""
+    whole = _name(name) if name in present else "NULL"
+    if f"{name}.mantissa" not in present:
+        return whole
+    mantissa, scale = _name(f"{name}.mantissa"), _name(f"{name}.scale")
+    powers = " ".join(f"WHEN {power} THEN 1e{power}" for power in range(16))
+    return f"coalesce({whole}, {mantissa}::DOUBLE / (CASE {scale} {powers} END))"
+
+
+def _name(text: str) -> str:
+    escaped = text.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def _text(value: str) -> str:
+    escaped = value.replace("'", "''")
+    return f"'{escaped}'"
