@@ -15,6 +15,7 @@ from observer_core.cli import (
     dead_letters,
     gate,
     ledger,
+    logs,
     permits,
     policies,
     quarantine,
@@ -119,6 +120,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(tokens.app, name="token")
 app.command()(sql)
 app.command()(export)
+app.add_typer(logs.app, name="logs")
 app.command()(maintain)
 app.command()(fsck)
 app.command()(doctor)

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveInt,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -31,6 +39,7 @@ from observer_core.decision_pipeline.policy import load_policies
 from observer_core.event_bus.publisher import PublisherConfig
 from observer_core.event_bus.routing import InhibitConfig, RouteConfig, RoutingConfig
 from observer_core.event_bus.subscriptions import SubscriptionConfig
+from observer_core.logs.redaction import is_secret, know
 from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.runtime.audit.ledger_config import LedgerConfig
@@ -44,6 +53,7 @@ from observer_core.runtime.source_kinds import (
     SourceConfig,
     parts_of,
 )
+from observer_core.runtime.telemetry.config import HeartbeatConfig, TelemetryConfig
 from observer_core.runtime.web_config import WebConfig
 from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs, explain
@@ -132,6 +142,8 @@ class Settings(BaseSettings):
     permits: PermitsConfig = PermitsConfig()
     ledger: LedgerConfig = LedgerConfig()
     maintenance: MaintenanceConfig = MaintenanceConfig()
+    telemetry: TelemetryConfig = TelemetryConfig()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:
@@ -307,9 +319,23 @@ def load(config: Path | None = None, **overrides: Any) -> Settings:
         values = read_toml(path)
     where = f"{path}, environment (OBSERVER_…) or command line"
     try:
-        return Settings(**{_FROM_FILE: values, **given})
+        settings = Settings(**{_FROM_FILE: values, **given})
     except ValidationError as error:
         raise explain(error, where) from None
+    _know_secrets(settings)
+    return settings
+
+
+def _know_secrets(value: Any) -> None:
+    """What the settings hold of secrets themselves is masked from now on, wherever it is written."""
+    if isinstance(value, SecretStr):
+        know(value.get_secret_value())
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            _know_secrets(getattr(value, name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _know_secrets(item)
 
 
 def connection_values(name: str) -> dict[str, str]:
@@ -317,7 +343,11 @@ def connection_values(name: str) -> dict[str, str]:
 
     Full of secrets: not to be kept, shown or logged.
     """
-    return {key: value for key, value in os.environ.items() if key == name or key.startswith(f"{name}__")}
+    found = {key: value for key, value in os.environ.items() if key == name or key.startswith(f"{name}__")}
+    for key, value in found.items():
+        if key == name or is_secret(key.removeprefix(f"{name}__")):
+            know(value)
+    return found
 
 
 def platform_signs_in() -> bool:
@@ -333,6 +363,7 @@ def secret(name: str) -> str:
     value = os.environ.get(name, "")
     if not value:
         raise ConfigError(f"the environment has no {name}, which the configuration names as a secret")
+    know(value)
     return value
 
 

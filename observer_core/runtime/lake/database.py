@@ -202,7 +202,7 @@ class _Lake:
         present = [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {values}").fetchall()]
         fields = sorted(
             {column.removesuffix(".mantissa") for column in present if not column.endswith(".scale")}
-            - {"subject", "position"}
+            - {"subject", "position", "origin.rows"}
         )
         columns = "".join(f", {_field(field, present)} AS {_name(_label(field))}" for field in fields)
         return (

@@ -41,7 +41,7 @@ def tail(folder: Path, file: File, lines: int, level: Level | None = None) -> Js
     when a line is written, and once more here.
     """
     shown, found = 0, list[Json]()
-    for raw in _backwards(folder / FILES[file]):
+    for raw in _backwards(folder / FILES[file], MOST_BYTES):
         line = _line(raw)
         if not _is_grave(line, level):
             continue
@@ -120,7 +120,7 @@ def errors(folder: Path, since_ns: int, level: Level = "error") -> list[Group]:
     logger are there. Lines without a time or level (somebody else's) do not count.
     """
     groups: dict[tuple[str, str, str], Group] = {}
-    for raw in _backwards(folder / FILES["observer"], most=None):
+    for raw in _backwards(folder / FILES["observer"], None):
         line = _line(raw)
         time_ns = _time(line["time"])
         if time_ns is None or line["level"] not in LEVELS:
@@ -158,13 +158,18 @@ def _is_grave(line: Json, level: Level | None) -> bool:
     return level is None or found not in LEVELS or LEVELS.index(found) >= LEVELS.index(level)
 
 
-def _backwards(path: Path, most: int | None = MOST_BYTES) -> Iterator[bytes]:
+def _backwards(path: Path, most: int | None) -> Iterator[bytes]:
     """Lines, the last one first, of the file and then of those that it was before it was rotated."""
     left = float("inf") if most is None else most
+    seen: set[tuple[int, int]] = set()
     for number in count():
         place = path.with_name(f"{path.name}.{number}") if number else path
         try:
             with place.open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                if (status.st_dev, status.st_ino) in seen:
+                    continue  # rotated while it was read
+                seen.add((status.st_dev, status.st_ino))
                 position, rest = stream.seek(0, os.SEEK_END), b""
                 while position and left > 0:
                     step = int(min(_STEP, position, left))

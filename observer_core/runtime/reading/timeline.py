@@ -176,10 +176,14 @@ def _end(journal: Journal, block: Decision, found: _Found) -> None:
     """The release of a block, unless it stands."""
     ends = _BLOCK + block.id.encode() + b'"'
     for line in _within(journal, block.time_ns, found, Budget(*_OTHERS)):
-        if ends in line.raw and isinstance(record := line.record, Decision):
-            if record.verdict == "release" and record.evidence.get("block") == block.id:
-                found.add("decision", line, record.severity, words.told(record))
-                return
+        record = line.record if ends in line.raw else None
+        if (
+            isinstance(record, Decision)
+            and record.verdict == "release"
+            and record.evidence.get("block") == block.id
+        ):
+            found.add("decision", line, record.severity, words.told(record))
+            return
 
 
 def _deliveries(

@@ -3,8 +3,9 @@
 `values` is sorted by subject, then position. A field that is called X there has up to three columns.
 A series whose numbers are all short decimals stands in `X.mantissa` and `X.scale`, and each number
 is `mantissa / 10^scale`, exactly; any other series stands in `X` as it is. Null in both: not
-observed. A snapshot that these columns do not give back byte for byte, and any other record of the
-journal, is kept as its line.
+observed. `origin.rows`: the row of the recording that a subject's values came from. A snapshot
+that these columns do not give back byte for byte, and any other record of the journal, is kept as
+its line.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _MAX_SCALE: Final = 15
 _MAX_MANTISSA: Final = 2.0**53
 _EXACT_POWERS: Final = [10.0**scale for scale in range(_MAX_SCALE + 1)]
 _RAW: Final = -1
+_ROWS: Final = "origin.rows"
+_NO_ROW: Final = -1
 
 
 def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
@@ -53,7 +56,8 @@ def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
 def unpack(files: Mapping[str, bytes]) -> list[bytes]:
     frames = read(files["records"], "records").to_pydict()
     positions = frames["position"]
-    values = _Values(read(files["values"], "values"), positions[0] if positions else 1, len(positions))
+    table = read(files["values"], "values", dictionary="subject")
+    values = _Values(table, positions[0] if positions else 1, len(positions))
     subjects: dict[int, tuple[str, ...]] = {}
     found = []
     for place, line in enumerate(frames["line"]):
@@ -72,7 +76,7 @@ def unpack(files: Mapping[str, bytes]) -> list[bytes]:
             fields=values.fields(place, number, subjects[number], _loads(frames["fields"][place])),
             quality=_loads(frames["quality"][place]) or {}, decimals=_loads(frames["decimals"][place]) or {},
             status=frames["status"][place], error=frames["error"][place],
-            origin=_loads(frames["origin"][place]),
+            origin=values.origin(place, number, subjects[number], _loads(frames["origin"][place])),
         )  # fmt: skip
         found.append(snapshot.encode(frames["epoch"][place]))
     return found
@@ -87,7 +91,15 @@ def _is_exact(snapshot: Snapshot, line: bytes) -> bool:
 
 def _is_taken(field: str) -> bool:
     """Whether a column of another meaning has, or may have, the name of this field."""
-    return field in ("subject", "position") or field.endswith((".mantissa", ".scale"))
+    return field in ("subject", "position", _ROWS) or field.endswith((".mantissa", ".scale"))
+
+
+def _rows(snapshot: Snapshot) -> list[int] | None:
+    """The rows of a recording, one a subject; None where there are none, or something else."""
+    found = None if snapshot.origin is None else snapshot.origin.get("rows")
+    if not isinstance(found, list) or len(found) != len(snapshot.subjects) or not found:
+        return None
+    return found if all(type(row) is int and 0 <= row < 2**62 for row in found) else None
 
 
 def _record_columns(
@@ -110,6 +122,8 @@ def _record_columns(
             )  # fmt: skip
             for name in ("quality", "decimals", "origin"):
                 value = getattr(record, name)
+                if name == "origin" and _rows(record) is not None:
+                    value = {key: item for key, item in value.items() if key != "rows"}
                 if value:
                     row[name] = encode(dict(value)).decode()
                 elif value is not None and name == "origin":
@@ -134,7 +148,7 @@ def _value_columns(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> dic
     names = sorted({name for _, snapshot in snapshots for name in snapshot.fields})
     subjects = sorted({subject for _, snapshot in snapshots for subject in snapshot.subjects})
     index = {subject: place for place, subject in enumerate(subjects)}
-    rows = [_places(snapshot, index) for _, snapshot in snapshots]
+    rows = [_owners(snapshot, index) for _, snapshot in snapshots]
     owner = np.concatenate([*rows, np.empty(0, np.int64)])
     position = np.concatenate(
         [
@@ -164,6 +178,10 @@ def _value_columns(first: int, snapshots: Sequence[tuple[int, Snapshot]]) -> dic
             ]
         )[order]
         columns.update(_encoded(name, column, starts))
+    origins = [_rows(snapshot) or [_NO_ROW] * len(snapshot.subjects) for _, snapshot in snapshots]
+    numbers = np.array([row for found in origins for row in found], np.int64)[order]
+    if (numbers != _NO_ROW).any():
+        columns[_ROWS] = pa.array(numbers, pa.int64(), mask=numbers == _NO_ROW)
     return columns
 
 
@@ -172,12 +190,14 @@ def _encodings(columns: Mapping[str, Any]) -> dict[str, str]:
     for name, array in columns.items():
         if name.endswith(".mantissa"):
             found[name] = _shorter(array.drop_null())
+        elif name == _ROWS:
+            found[name] = DELTA
         elif name not in ("subject", "position") and not name.endswith(".scale"):
             found[name] = SPLIT
     return found
 
 
-def _places(snapshot: Snapshot, index: Mapping[str, int]) -> NDArray[np.int64]:
+def _owners(snapshot: Snapshot, index: Mapping[str, int]) -> NDArray[np.int64]:
     return np.fromiter((index[subject] for subject in snapshot.subjects), np.int64, len(snapshot.subjects))
 
 
@@ -242,11 +262,26 @@ class _Values:
         self._columns: dict[str, NDArray[np.float64]] = {}
         self._table = table
         self._wanted: dict[int, NDArray[np.int64]] = {}
+        self._numbers: NDArray[np.int64] | None = None
+        if _ROWS in table.column_names:
+            self._numbers = table.column(_ROWS).fill_null(_NO_ROW).to_numpy()[self._order]
 
     def fields(
         self, place: int, number: int, subjects: tuple[str, ...], names: Sequence[str]
     ) -> dict[str, NDArray[np.float64]]:
         """The columns of a snapshot, in the order of its subjects."""
+        rows = self._places(place, number, subjects)
+        return {name: self._column(name)[rows] for name in names}
+
+    def origin(self, place: int, number: int, subjects: tuple[str, ...], origin: Any) -> Any:
+        """With the rows of the recording, where it had them."""
+        if origin is None or self._numbers is None or not subjects:
+            return origin
+        found = self._numbers[self._places(place, number, subjects)]
+        return origin if found[0] == _NO_ROW else {**origin, "rows": found.tolist()}
+
+    def _places(self, place: int, number: int, subjects: tuple[str, ...]) -> NDArray[np.int64]:
+        """Where the rows of a snapshot stand, in the order of its subjects."""
         start, stop = self._starts[place], self._starts[place + 1]
         if stop - start != len(subjects):
             raise StorageCorrupt(
@@ -257,8 +292,8 @@ class _Values:
             wanted = self._wanted[number] = np.fromiter(
                 (self._index[name] for name in subjects), np.int64, len(subjects)
             )
-        rows = start + np.searchsorted(self._owner[start:stop], wanted)
-        return {name: self._column(name)[rows] for name in names}
+        places: NDArray[np.int64] = start + np.searchsorted(self._owner[start:stop], wanted)
+        return places
 
     def _column(self, name: str) -> NDArray[np.float64]:
         found = self._columns.get(name)

@@ -73,6 +73,16 @@ export async function get(path, options = {}) {
 }
 
 /**
+ * What is answered as the text that came: numbers keep digits that JavaScript's do not have.
+ * @param {string} path
+ * @param {{ timeout?: number, signal?: AbortSignal }} [options]
+ */
+export async function getText(path, options = {}) {
+  const response = await send("GET", path, {}, undefined, options);
+  return response.text();
+}
+
+/**
  * @param {string} path
  * @param {object} body
  * @param {{ timeout?: number, signal?: AbortSignal, key?: string }} [options] `key`: the same request under

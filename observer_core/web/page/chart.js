@@ -199,6 +199,11 @@ export class Chart {
     const { points, span } = shown;
     const kind = `${points.form} ${points.volume ? "volume" : ""}`;
     if (before?.points !== points || this.#kind !== kind) this.#take(points, kind);
+    const [least, most] = this.#range(false);
+    this.#text = numberTexts(
+      Math.max(Math.abs(least), Math.abs(most)),
+      10 ** Math.floor(Math.log10((most - least) / 8_000)),
+    );
     const scale = this.#plot?.scales.x;
     const same = before?.points === points && scale?.min === span.from && scale.max === span.to;
     if (same) this.#plot?.redraw(false, false);
@@ -231,7 +236,8 @@ export class Chart {
     const { from, to } = shown.span;
     const wide = to - from;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0;
-    if (step && (event.shiftKey || event.ctrlKey)) this.#zoom(from + (step * wide) / 4, to + (step * wide) / 4);
+    if (step && (event.shiftKey || event.ctrlKey))
+      this.#zoom(from + (step * wide) / 4, to + (step * wide) / 4);
     else if (step) this.#step(step);
     else if (event.key === "Home") this.#keyTo(this.#inside(0, 1));
     else if (event.key === "End") this.#keyTo(this.#inside(this.#times.length - 1, -1));
@@ -384,14 +390,17 @@ export class Chart {
           gap: 6,
           space: 40,
           size: (plot, texts) => this.#axisSize(plot, texts),
-          grid: { stroke: () => ink.grid, width: 1, filter: (plot, marks) => this.#aboveVolume(plot, marks, volume) },
+          grid: {
+            stroke: () => ink.grid,
+            width: 1,
+            filter: (plot, marks) => this.#aboveVolume(plot, marks, volume),
+          },
           ticks: { show: false },
           filter: (plot, marks) => this.#aboveVolume(plot, marks, volume),
           values: (plot, marks, _, __, step) => {
             const { min = 0, max = 0 } = plot.scales.y;
             const most = Math.max(Math.abs(min ?? 0), Math.abs(max ?? 0));
             const texts = numberTexts(most, step);
-            this.#text = numberTexts(most, 10 ** (Math.floor(Math.log10(step)) - 2));
             return marks.map((mark) => (mark === null ? "" : texts(mark)));
           },
         },
@@ -546,7 +555,15 @@ export class Chart {
       const start = plot.valToPos(from, "x", true);
       const end = plot.valToPos(to, "x", true);
       if (end - start < 6 * ratio || end < left || start > left + width) continue;
-      hatch(ctx, Math.max(start, left), top, Math.min(end, left + width), top + height, this.#ink.grid, ratio);
+      hatch(
+        ctx,
+        Math.max(start, left),
+        top,
+        Math.min(end, left + width),
+        top + height,
+        this.#ink.grid,
+        ratio,
+      );
     }
     for (const block of shown.blocks) {
       const [start, end] = this.#placeOf(plot, block);
@@ -671,7 +688,11 @@ export class Chart {
       ctx.textBaseline = "bottom";
       ctx.textAlign = "start";
       const y = floor - plot.bbox.height * VOLUME;
-      ctx.fillText(`${this.#shown?.texts.volume} ≤ ${roughly(this.#mostVolume())}`, plot.bbox.left + 6 * ratio, y);
+      ctx.fillText(
+        `${this.#shown?.texts.volume} ≤ ${roughly(this.#mostVolume())}`,
+        plot.bbox.left + 6 * ratio,
+        y,
+      );
     }
   }
 
@@ -768,7 +789,8 @@ export class Chart {
       }
       const size = { critical: 7, warning: 6, info: 4.5 }[marker.severity] * ratio;
       const least = top + (shown.blocks.length ? ROW : 0) * ratio + 10 * ratio;
-      const wanted = this.#edgeOf(plot, marker.time_ms, side) + side * (14 * ratio + place.count * STACK * ratio);
+      const wanted =
+        this.#edgeOf(plot, marker.time_ms, side) + side * (14 * ratio + place.count * STACK * ratio);
       const y = Math.min(Math.max(wanted, least), top + height - 10 * ratio);
       const stacked = Math.min(place.count, MOST_STACKED);
       place.count += 1;
@@ -786,14 +808,16 @@ export class Chart {
     plot.ctx.textAlign = "start";
     for (const { x, side, count } of places) {
       if (count <= MOST_STACKED) continue;
-      const found = this.#placed.findLast((at) => at.x === x && (at.marker.direction === "down") === side > 0);
+      const found = this.#placed.findLast(
+        (at) => at.x === x && (at.marker.direction === "down") === side > 0,
+      );
       if (found) plot.ctx.fillText(`+${count - MOST_STACKED}`, x + 9 * ratio, found.y);
     }
   }
 
   /** @param {CanvasRenderingContext2D} ctx @param {Placed} at @param {number} ratio */
   #mark(ctx, { marker, x, y, size }, ratio) {
-    const path = shapeOf(familyOf(marker.pattern), marker.direction, x, y, size);
+    const path = new Path2D(outline(marker.pattern, marker.direction, x, y, size));
     const colour = this.#ink[marker.severity];
     ctx.lineJoin = "round";
     if (this.#shown?.mark === marker.ref) {
@@ -1082,28 +1106,51 @@ export class Chart {
   }
 }
 
+/** @type {Record<string, [number, number][]>} */
+const CORNERS = {
+  move: [
+    [0, -1],
+    [1, 0.8],
+    [-1, 0.8],
+  ],
+  unrest: [
+    [0, -1],
+    [0.85, -0.15],
+    [0.85, 0.85],
+    [-0.85, 0.85],
+    [-0.85, -0.15],
+  ],
+  feed: [
+    [-0.8, -0.8],
+    [0.8, -0.8],
+    [0.8, 0.8],
+    [-0.8, 0.8],
+  ],
+  relation: [
+    [0, -1],
+    [1, 0],
+    [0, 1],
+    [-1, 0],
+  ],
+};
+
 /**
- * The shape of a family, pointing up or down where it has a direction.
- * @param {ReturnType<typeof familyOf>} family
+ * The outline of a mark, as SVG and Path2D take it: a triangle for a move, a house for unrest, a square for
+ * the feed, a diamond for a relation; it points where the pattern does. What goes nowhere is a circle.
+ * @param {string} pattern
  * @param {Marker["direction"]} direction
  * @param {number} x
  * @param {number} y
  * @param {number} size
  */
-function shapeOf(family, direction, x, y, size) {
-  const path = new Path2D();
+export function outline(pattern, direction, x, y, size) {
+  const family = familyOf(pattern);
+  if (direction === "none" && (family === "move" || family === "unrest")) {
+    const r = 0.85 * size;
+    return `M${x - r} ${y}a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0Z`;
+  }
   const turn = direction === "down" ? -1 : 1;
-  /** @param {[number, number][]} corners */
-  const through = (corners) => {
-    for (const [right, down] of corners) path.lineTo(x + right * size, y + turn * down * size);
-    path.closePath();
-  };
-  if (family === "move" && direction !== "none") through([[0, -1], [1, 0.8], [-1, 0.8]]); // biome-ignore format: corners
-  else if (family === "unrest" && direction !== "none") through([[0, -1], [0.85, -0.15], [0.85, 0.85], [-0.85, 0.85], [-0.85, -0.15]]); // biome-ignore format: corners
-  else if (family === "feed") through([[-0.8, -0.8], [0.8, -0.8], [0.8, 0.8], [-0.8, 0.8]]); // biome-ignore format: corners
-  else if (family === "relation") through([[0, -1], [1, 0], [0, 1], [-1, 0]]); // biome-ignore format: corners
-  else path.arc(x, y, size * 0.85, 0, 7);
-  return path;
+  return `M${CORNERS[family].map(([right, down]) => `${x + right * size} ${y + turn * down * size}`).join("L")}Z`;
 }
 
 /**

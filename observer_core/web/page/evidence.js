@@ -160,7 +160,10 @@ export function indented(raw) {
     if (token === "[" || token === "{") {
       const end = plainEnd(tokens, at);
       if (end !== null) {
-        const inside = tokens.slice(at + 1, end).join("").replaceAll(",", ", ");
+        const inside = tokens
+          .slice(at + 1, end)
+          .join("")
+          .replaceAll(",", ", ");
         out += `${token}${token === "[" ? inside : ""}${tokens[end]}`;
         at = end;
       } else {

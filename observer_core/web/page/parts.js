@@ -373,10 +373,10 @@ export function ConfirmForm({
       <div class="lead">${text}</div>
       ${children}
       <label class="field"><span>${t("confirm.author")}</span>
-        <input name="author" required maxlength="256" autocomplete="name" value=${proved ?? author} readonly=${proved !== null}
+        <input name="author" required maxlength="256" autofocus=${!prefs.value.author} autocomplete="name" value=${proved ?? author} readonly=${proved !== null}
           onInput=${(/** @type {any} */ event) => setAuthor(event.target.value)} /></label>
       <label class="field"><span>${t("confirm.reason")}</span>
-        <textarea name="reason" rows="3" maxlength="2000" required=${reasonNeeded}></textarea></label>
+        <textarea name="reason" rows="3" maxlength="2000" required=${reasonNeeded} autofocus></textarea></label>
       <p class="muted">${t("confirm.recorded")}</p>
       ${error && html`<${ErrorBox} error=${error} title=${unsure(error) ? t("confirm.unsure") : t("confirm.refused")} small />`}
       <footer><button type="button" onClick=${onClose}>${t("cancel")}</button>

@@ -90,7 +90,12 @@ export function OtherDomain({ domain }) {
  * Nothing has this id.
  * @param {{ title: string, detail: string | undefined, list: string, text: string }} props
  */
-export const NotFound = ({ title, detail, list, text }) => html`<div class="card"><div class="body"><div class="empty">
+export const NotFound = ({
+  title,
+  detail,
+  list,
+  text,
+}) => html`<div class="card"><div class="body"><div class="empty">
   <p>${title}</p>${detail && html`<p class="muted">${detail}</p>`}<p><a href=${list}>${text}</a></p></div></div></div>`;
 
 /** Whether an answer says that nothing has this id. @param {any} error */

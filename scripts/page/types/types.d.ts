@@ -41,6 +41,10 @@ export interface AuthZenParts {
   context?: Record<string, any> | null;
   [name: string]: any;
 }
+export interface Became {
+  entries: TimelineEntry[];
+  truncated: boolean;
+}
 export interface Block {
   scope: string;
   policy: string;
@@ -252,6 +256,7 @@ export interface Lineage {
   policy_text: string | null;
   curve: Curve | null;
   verified: Verified;
+  became: Became;
 }
 export interface Log {
   file: string;

@@ -28,6 +28,19 @@ NOISE = 0.1 + 0.2
 FIELDS = st.one_of(st.sampled_from(["price", "volume", "subject", "position", "x.mantissa", "x"]), NAMES)
 
 
+def origins(subjects: int) -> st.SearchStrategy[dict[str, Any]]:
+    """Rows that are numbers, one a subject, and everything that only looks like it."""
+    rows = [
+        list(range(7, 7 + subjects)),
+        [1] * (subjects + 1),
+        [-1] * subjects,
+        ["a"] * subjects,
+        7,
+        [True] * subjects,
+    ]
+    return st.sampled_from([{}, {"row": 7}, *({"load": "a", "rows": found} for found in rows)])
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> list[Snapshot]:
     series = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
@@ -45,7 +58,7 @@ def snapshots(draw: st.DrawFn) -> list[Snapshot]:
             more |= {
                 "status": "unavailable",
                 "error": "away",
-                "origin": draw(st.sampled_from([{}, {"row": 7}])),
+                "origin": draw(origins(len(subjects))),
             }
         found.append(
             Snapshot(

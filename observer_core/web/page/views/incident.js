@@ -217,7 +217,7 @@ function Told1({ entry, count }) {
   }
   if (kind === "incident") {
     const { data } = record;
-    return html`<b>${t(`incident.${shortType(record.type).split(".")[1]}`)}</b> <${Badge} of="severity" value=${record.severitytext} quiet />
+    return html`<b>${t(`happened.${shortType(record.type).split(".")[1]}`)}</b> <${Badge} of="severity" value=${record.severitytext} quiet />
       <span class="said">${patternsText(data.patterns)} · ${t("now.series", { n: data.series_count })} · ${t("incident.score")} ${score(data.score)}</span>`;
   }
   if (kind === "event") {
@@ -276,7 +276,8 @@ function Decided({ data: { incident, timeline } }) {
       .map((entry) => [entry.record.evidence.block, entry]),
   );
   const shown = decisions.filter(
-    ({ record }) => record.verdict !== "release" || !decisions.some((one) => one.record.id === record.evidence?.block),
+    ({ record }) =>
+      record.verdict !== "release" || !decisions.some((one) => one.record.id === record.evidence?.block),
   );
   return html`<${Card} title=${t("incident.decided")} count=${decisions.length} more=${href("decisions", null, { since: sinceOf(incident) })} size="flush">
     ${shown.length === 0 && html`<${Empty} title=${t("incident.decided.none")} />`}
@@ -307,7 +308,8 @@ function Told({ data: { timeline } }) {
   for (const entry of timeline) {
     if (entry.kind !== "delivery") continue;
     const { record } = entry;
-    const key = record.kind === "route" ? `kept ${keptText(record)}` : `${record.subscription} ${record.outcome}`;
+    const key =
+      record.kind === "route" ? `kept ${keptText(record)}` : `${record.subscription} ${record.outcome}`;
     told.set(key, { count: (told.get(key)?.count ?? 0) + 1, last: entry });
   }
   return html`<${Card} title=${t("incident.told")} size="flush">
@@ -363,7 +365,10 @@ function namesOf({ timeline }) {
         const [source, subject, field] = data.series?.[0] ?? ["", "", ""];
         const more = (data.series_count ?? data.series?.length ?? 1) - 1;
         const about = `${subjectText(source, subject)} ${field === "*" ? "" : field}`.trim();
-        return [causationid, `${data.pattern} · ${more > 0 ? t("now.lead", { subject: about, n: more }) : about}`];
+        return [
+          causationid,
+          `${data.pattern} · ${more > 0 ? t("now.lead", { subject: about, n: more }) : about}`,
+        ];
       }),
   );
 }
@@ -380,7 +385,8 @@ function FeedbackForm({ right, data: { patterns, timeline }, named, onClose, rel
   return html`<${ConfirmForm} title=${t(right ? "feedback.ask.true" : "feedback.ask.false")} text=${t("feedback.text")}
     action=${t(right ? "feedback.true" : "feedback.false")} reasonNeeded=${false} onConfirm=${send} onClose=${onClose}>
     <label class="field"><span>${t("feedback.about")}</span><select name="ref">${patterns.map(
-      (ref) => html`<option key=${ref} value=${ref} selected=${ref === about}>${named.get(ref) ?? ref}</option>`,
+      (ref) =>
+        html`<option key=${ref} value=${ref} selected=${ref === about}>${named.get(ref) ?? ref}</option>`,
     )}</select></label><//>`;
 }
 
@@ -402,4 +408,3 @@ function End({ incident, reload }) {
   return html`<button type="button" disabled=${!operates} title=${operates === false ? t("acts.scope") : undefined} onClick=${() => setAsking(true)}>${t("incident.end")}</button>
     ${asking && html`<${ConfirmForm} title=${t("incident.end.title")} text=${t("incident.end.text")} action=${t("incident.end")} onConfirm=${send} onClose=${() => setAsking(false)} />`}`;
 }
-

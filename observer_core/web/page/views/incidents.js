@@ -87,7 +87,8 @@ function columns(open) {
       id: "lead",
       title: t("incidents.lead"),
       size: "c-lead",
-      cell: (item) => html`<a class="strong" href=${href("incident", item.id)}><bdi>${leadOf(item)}</bdi></a>`,
+      cell: (item) =>
+        html`<a class="strong" href=${href("incident", item.id)}><bdi>${leadOf(item)}</bdi></a>`,
     },
     {
       id: "severity",

@@ -52,7 +52,9 @@ function Room({ domain, params }) {
   const [shown, setShown] = useState(/** @type {Shown | null} */ (null));
   const found = useFound(domain, params);
   const who = found.who.data;
-  const others = live.value.status?.domains.map(({ domain }) => domain).filter((name) => name !== domain.domain);
+  const others = live.value.status?.domains
+    .map(({ domain }) => domain)
+    .filter((name) => name !== domain.domain);
   const rows = found.board.data?.rows ?? NONE;
   const blocks = found.blocks.data?.items ?? NONE;
   const overrides = found.overrides.data?.items ?? NONE;

@@ -2,13 +2,38 @@
 // field, form, since (a span before now that is followed, "all", or a moment), until, mark.
 import { get, withQuery } from "../api.js";
 import { Cell, useCell } from "../cell.js";
-import { Chart, dressed, familyOf, isEnd } from "../chart.js";
+import { Chart, dressed, isEnd, outline } from "../chart.js";
 import { Choose } from "../choose.js";
-import { clock, dayClock, fullTime, number, score, shortTime, span as spanText, zoneName } from "../format.js";
+import {
+  clock,
+  dayClock,
+  fullTime,
+  number,
+  score,
+  shortTime,
+  span as spanText,
+  zoneName,
+} from "../format.js";
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../html.js";
 import { t, useLang } from "../i18n.js";
 import { domainHere, domainNow, live, second, useDomain, useFresh, useResource } from "../live.js";
-import { Badge, Bar, Card, Empty, ErrorBox, errorText, Facts, nameText, SeriesLink, Skeleton, State, scopeText, Table, Time, ViewHead } from "../parts.js";
+import {
+  Badge,
+  Bar,
+  Card,
+  Empty,
+  ErrorBox,
+  errorText,
+  Facts,
+  nameText,
+  SeriesLink,
+  Skeleton,
+  State,
+  scopeText,
+  Table,
+  Time,
+  ViewHead,
+} from "../parts.js";
 import { prefer, prefs } from "../prefs.js";
 import { href, replaceParams, route } from "../route.js";
 
@@ -36,7 +61,12 @@ import { href, replaceParams, route } from "../route.js";
 
 const SECOND = 1_000;
 const DAY = 86_400 * SECOND;
-const UNITS = /** @type {Record<string, number>} */ ({ s: SECOND, m: 60 * SECOND, h: 3_600 * SECOND, d: DAY });
+const UNITS = /** @type {Record<string, number>} */ ({
+  s: SECOND,
+  m: 60 * SECOND,
+  h: 3_600 * SECOND,
+  d: DAY,
+});
 const SPANS = /** @type {const} */ (["1m", "5m", "15m", "1h", "4h", "1d", "7d", "30d"]);
 const USUAL = /** @type {const} */ ({ kind: "newest", wide: DAY });
 /** Fewer rows than this in the usual span, and all of it is shown instead. */
@@ -82,7 +112,8 @@ function useDomainOf(params, items, domain) {
     if (wanted && known && wanted !== domainHere()?.domain) prefer({ domain: wanted });
   }, [wanted]);
   useEffect(() => {
-    if (before.current !== null && domain !== before.current && wanted && wanted !== domain) replaceParams({});
+    if (before.current !== null && domain !== before.current && wanted && wanted !== domain)
+      replaceParams({});
     before.current = domain;
   }, [domain]);
 }
@@ -151,11 +182,11 @@ function Looked({ series, item, sources, params }) {
   const { source, subject, field } = series;
   const domain = useDomain();
   const feed = domain?.sources.find((found) => found.source === source);
-  return html`<${ViewHead} title=${html`<span class="clip" title=${subject}>${nameText(subject)}</span> <span class="muted clip" title=${`${field} · ${source}`}>${nameText(field)} · ${source}</span>`}>
+  return html`<${ViewHead} title=${html`<span class="series-title"><span class="clip" title=${subject}>${nameText(subject)}</span> <span class="muted clip" title=${`${field} · ${source}`}>${nameText(field)} · ${source}</span></span>`}>
       ${
         feed &&
         domain?.mode === "live" &&
-        html`<span class="feed" title=${feed.error ?? undefined}><${State} of="feed" value=${feed.status} quiet />
+        html`<span class="series-feed" title=${feed.error ?? undefined}><${State} of="feed" value=${feed.status} quiet />
         ${feed.age_ns !== null && feed.status !== "ok" && html`<span class="muted">${t("series.newest", { span: spanText(feed.age_ns / 1e6) })}</span>`}</span>`
       }<//>
     <${Chooser} series=${series} item=${item} sources=${sources} />
@@ -205,11 +236,13 @@ function Chooser({ series, item, sources }) {
         ${!item?.fields.includes(series.field) && html`<option value=${series.field} selected>${series.field}</option>`}
         ${item?.fields.map((name) => html`<option key=${name} value=${name} selected=${name === series.field}>${nameText(name)}</option>`)}
       </select></label>
-    <div class="picks" role="group" aria-label=${t("series.form")}>${/** @type {const} */ (["line", "candles"]).map(
-      (form) => html`<button key=${form} type="button" aria-pressed=${series.form === form}
+    <div class="picks" role="group" aria-label=${t("series.form")}>${
+      /** @type {const} */ (["line", "candles"]).map(
+        (form) => html`<button key=${form} type="button" aria-pressed=${series.form === form}
         disabled=${form === "candles" && /(?:^|_)volume$/.test(series.field)}
         onClick=${() => change({ ...named(series), form })}>${t(`series.${form}`)}</button>`,
-    )}</div>
+      )
+    }</div>
   </div>`;
 }
 
@@ -220,8 +253,6 @@ const named = ({ source, subject, field }) => ({ source, subject, field });
 
 /** @param {{ series: Series, item: SourceSeries | null, params: Record<string, string> }} props */
 function Charted({ series, item, params }) {
-  const domain = useDomain();
-  const now = useNow(domain);
   const key = JSON.stringify([series.source, series.subject, series.field, series.form]);
   const given = partOf(params);
   /** The series whose usual part has too little in it. */
@@ -229,8 +260,9 @@ function Charted({ series, item, params }) {
   /** @type {Part} */
   const part = given ?? (sparse === key ? { kind: "all" } : USUAL);
   const firstMs = (item?.first_ns ?? 0) / 1e6;
+  const now = useNow(part, firstMs);
   const span = spanOf(part, now, firstMs);
-  const found = useSeries(series, key, part, span, item);
+  const found = useSeries(series, key, part, now, firstMs);
   const { points } = found;
   const guessed = !given && sparse !== key;
   const few = guessed && points?.complete && inside(points, span) < FEW && firstMs > 0 && firstMs < span.from;
@@ -244,9 +276,11 @@ function Charted({ series, item, params }) {
   );
   const goTo = useRef((/** @type {number} */ _) => {});
   return html`<${ChartCard} key="chart" series=${series} of=${key} part=${part} span=${span} now=${now} found=${found} seen=${seen} empty=${few}
-      mark=${mark} onMark=${setMark} params=${params} item=${item} goTo=${goTo} />
+      mark=${mark} onMark=${setMark} item=${item} goTo=${goTo} />
     <div class="beside">
-      <${Patterns} series=${series} markers=${seen} found=${found} mark=${mark} onMark=${(/** @type {Marker} */ marker) => {
+      <${Patterns} series=${series} markers=${seen} found=${found} mark=${mark} onMark=${(
+        /** @type {Marker} */ marker,
+      ) => {
         setMark(marker.ref);
         goTo.current(marker.time_ms);
       }} />
@@ -255,11 +289,21 @@ function Charted({ series, item, params }) {
     </div>`;
 }
 
-/** Now in the domain's own time; it goes on by the second. @param {import("../types.js").DomainStatus | null} domain */
-function useNow(domain) {
-  useCell(second);
-  return domainNow(domain);
+/**
+ * Now in the domain's own time. It goes on in steps that are to be seen in what is looked at.
+ * @param {Part} part
+ * @param {number} first
+ */
+function useNow(part, first) {
+  useCell(live, domainOfLive);
+  const wide =
+    part.kind === "newest" ? part.wide : part.kind === "all" ? domainNow(domainHere()) - first : DAY;
+  const step = Math.max(SECOND, 2 ** Math.round(Math.log2(wide / 1_500)));
+  return useCell(second, () => Math.ceil(domainNow(domainHere()) / step) * step);
 }
+
+/** @param {import("../live.js").Live} value */
+const domainOfLive = (value) => value.status !== null;
 
 /** @param {Part} part @param {number} now @param {number} first @returns {Span} */
 function spanOf(part, now, first) {
@@ -274,8 +318,9 @@ function spanOf(part, now, first) {
 /** How many observations are in a part. @param {Points} points @param {Span} span */
 function inside(points, span) {
   const column = points.value ?? points.close ?? [];
-  return points.time_ms.filter((time, index) => column[index] !== null && time >= span.from && time <= span.to)
-    .length;
+  return points.time_ms.filter(
+    (time, index) => column[index] !== null && time >= span.from && time <= span.to,
+  ).length;
 }
 
 /**
@@ -296,47 +341,52 @@ function inside(points, span) {
  * @param {Series} series
  * @param {string} key
  * @param {Part} part
- * @param {Span} span
- * @param {SourceSeries | null} item
+ * @param {number} now
+ * @param {number} first
  * @returns {Found}
  */
-function useSeries(series, key, part, span, item) {
+function useSeries(series, key, part, now, first) {
   const width = useWidth();
-  const last = useRef(/** @type {{ key: string, points: Points | null, markers: any, blocks: any }} */ ({ key, points: null, markers: null, blocks: null }));
-  if (last.current.key !== key) last.current = { key, points: null, markers: null, blocks: null };
-  const asked = windowOf(part, span, last.current.points);
+  const last = useRef(nothingYet(""));
+  if (last.current.key !== key) last.current = nothingYet(key);
+  const kept = last.current;
+  const asked = windowOf(part, now, first, kept.apart);
   const { source, subject, field, form } = series;
-  const query = { source, subject, field, since: moment(asked.from), until: asked.to === null ? null : moment(asked.to) };
+  const [since, until] = [moment(asked.from), asked.to === null ? null : moment(asked.to)];
+  const query = { source, subject, field, since, until };
   const snapshots = asked.to === null ? [`snapshots.${source}`] : [];
-  const wide = (asked.to ?? span.to) - asked.from;
-  const share = Math.min(4, wide / (span.to - span.from));
-  const most = form === "candles" ? (width / 6) * share : Math.min(MOST_POINTS, 2 * width * share);
   const line = form === "line";
-  const incomplete = useRef(false);
-  const base = useResource(withQuery("v1/series/points", { ...query, form, points: Math.round(Math.max(10, most)) }), {
-    when: line ? [] : snapshots,
-    every: incomplete.current ? SECOND : asked.to === null ? 60 * SECOND : 0,
-  });
-  incomplete.current = base.data?.complete === false;
+  const most = line ? Math.min(MOST_POINTS, 2 * width * asked.share) : (width / 6) * asked.share;
+  const reading = kept.points?.complete === false;
+  const base = useResource(
+    withQuery("v1/series/points", { ...query, form, points: Math.round(Math.max(10, most)) }),
+    {
+      when: line ? [] : snapshots,
+      every: reading ? SECOND : asked.to === null ? 60 * SECOND : 0,
+    },
+  );
   // What has come since is fetched alone, and put behind it.
   const from = line && asked.to === null ? lastOf(base.data) : null;
   const tail = useResource(
-    from === null ? null : withQuery("v1/series/points", { ...query, since: moment(from), form, points: 1_000 }),
+    from === null
+      ? null
+      : withQuery("v1/series/points", { ...query, since: moment(from), form, points: 1_000 }),
     { when: snapshots },
   );
   const merged = useMemo(() => joined(base.data, tail.data), [base.data, tail.data]);
-  const markers = useResource(
-    withQuery("v1/series/markers", { ...query, all: series.all || null }),
-    { when: [`patterns.${source}`] },
-  );
+  const markers = useResource(withQuery("v1/series/markers", { ...query, all: series.all || null }), {
+    when: [`patterns.${source}`],
+  });
   const blocks = useResource(
-    withQuery("v1/blocks", { domain: item?.domain ?? series.domain, standing: false, subject, since: query.since, until: query.until, limit: 200 }),
+    withQuery("v1/blocks", { domain: series.domain, standing: false, subject, since, until, limit: 200 }),
     { when: ["decisions"] },
   );
-  if (merged) last.current.points = merged;
-  if (markers.data) last.current.markers = markers.data;
-  if (blocks.data) last.current.blocks = blocks.data;
-  const kept = last.current;
+  if (merged) {
+    kept.points = merged;
+    kept.apart = apartOf(kept.apart, merged);
+  }
+  if (markers.data) kept.markers = markers.data;
+  if (blocks.data) kept.blocks = blocks.data;
   return {
     points: kept.points,
     markers: kept.markers?.items ?? NONE,
@@ -354,25 +404,47 @@ function useSeries(series, key, part, span, item) {
 
 /** @type {any[]} */
 const NONE = [];
+const UNKNOWN_APART = 2 ** 16;
+
+/** @param {string} key */
+const nothingYet = (key) => ({
+  key,
+  points: /** @type {Points | null} */ (null),
+  markers: /** @type {import("../types.js").Markers | null} */ (null),
+  blocks: /** @type {import("../types.js").BlockPage | null} */ (null),
+  apart: UNKNOWN_APART,
+});
 
 /**
  * What is asked for: more than is seen, so that curves go on to the edges, and so that the address of what
- * is followed changes only now and then. `to` null: the newest there is.
+ * is followed changes only now and then. `to` null: the newest there is; `share`: of what is seen.
  * @param {Part} part
- * @param {Span} span
- * @param {Points | null} known
- * @returns {{ from: number, to: number | null }}
+ * @param {number} now
+ * @param {number} first
+ * @param {number} apart how far apart the rows are
+ * @returns {{ from: number, to: number | null, share: number }}
  */
-function windowOf(part, span, known) {
-  const wide = span.to - span.from;
-  if (part.kind !== "fixed") {
-    const step = Math.max(SECOND, wide / 8);
-    return { from: part.kind === "all" ? span.from : Math.floor((span.from - wide / 16) / step) * step, to: null };
+function windowOf(part, now, first, apart) {
+  if (part.kind === "all") return { from: first || now - DAY, to: null, share: 1 };
+  if (part.kind === "newest") {
+    const step = Math.max(SECOND, part.wide / 8);
+    return { from: Math.floor((now - 1.1 * part.wide - 2 * apart) / step) * step, to: null, share: 1.25 };
   }
-  // Rows are about so far apart: with two more on each side there is a line through the narrowest part.
-  const apart = known && known.rows > 1 && known.first_ms !== null && known.last_ms !== null ? (known.last_ms - known.first_ms) / (known.rows - 1) : 60 * SECOND;
+  // With two more rows on each side there is a line through the narrowest part.
+  const wide = part.to - part.from;
   const more = Math.max(wide / 8, 2.5 * apart);
-  return { from: Math.floor(part.from - more), to: Math.ceil(part.to + more) };
+  const to = part.to < now ? Math.ceil(part.to + more) : null;
+  return { from: Math.floor(part.from - more), to, share: Math.min(4, 1 + (2 * more) / wide) };
+}
+
+/**
+ * How far apart rows are, about; it changes seldom, since it is in the address of what is asked.
+ * @param {number} before
+ * @param {Points} points
+ */
+function apartOf(before, { rows, first_ms, last_ms }) {
+  if (rows < 3 || first_ms === null || last_ms === null || first_ms === last_ms) return before;
+  return Math.min(before, 2 ** Math.ceil(Math.log2((last_ms - first_ms) / (rows - 1))));
 }
 
 /** @param {Points | null} points */
@@ -388,7 +460,8 @@ function lastOf(points) {
  */
 function joined(base, tail) {
   const last = lastOf(base);
-  if (!base?.value || !tail?.value || last === null || tail.time_ms[0] !== last || tail.time_ms.length < 2) return base;
+  if (!base?.value || !tail?.value || last === null || tail.time_ms[0] !== last || tail.time_ms.length < 2)
+    return base;
   return {
     ...base,
     rows: base.rows + tail.rows - 1,
@@ -412,10 +485,9 @@ function useWidth() {
 
 /**
  * @param {{ series: Series, of: string, part: Part, span: Span, now: number, found: Found, seen: Marker[], empty: boolean,
- *   mark: string | null, onMark: (ref: string | null) => void, params: Record<string, string>,
- *   item: SourceSeries | null, goTo: { current: (time: number) => void } }} props
+ *   mark: string | null, onMark: (ref: string | null) => void, item: SourceSeries | null, goTo: { current: (time: number) => void } }} props
  */
-function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMark, params, item, goTo }) {
+function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMark, item, goTo }) {
   const host = useRef(/** @type {HTMLDivElement | null} */ (null));
   const chart = useRef(/** @type {Chart | null} */ (null));
   const at = useMemo(() => new Cell(/** @type {At | null} */ (null)), []);
@@ -424,15 +496,23 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
   /** Where a gesture has come to that the address does not know of yet. */
   const [draft, setDraft] = useState(/** @type {Span | null} */ (null));
   const settle = useRef(/** @type {ReturnType<typeof setTimeout> | undefined} */ (undefined));
-  const past = useRef(/** @type {{ key: string, places: { since: string | null, until: string | null }[] }} */ ({ key: "", places: [] }));
+  const past = useRef(
+    /** @type {{ key: string, places: { since: string | null, until: string | null }[] }} */ ({
+      key: "",
+      places: [],
+    }),
+  );
   if (past.current.key !== of) past.current = { key: of, places: [] };
-  const place = { since: params.since ?? null, until: params.until ?? null };
   const fresh = useFresh();
   const { points } = found;
 
   /** @param {{ since: string | null, until: string | null }} next @param {boolean} [keeps] */
   const go = (next, keeps = true) => {
-    if (keeps) past.current.places.push({ since: route.value.params.since ?? null, until: route.value.params.until ?? null });
+    if (keeps)
+      past.current.places.push({
+        since: route.value.params.since ?? null,
+        until: route.value.params.until ?? null,
+      });
     past.current.places.splice(0, past.current.places.length - 50);
     setDraft(null);
     change({ ...named(series), ...next });
@@ -479,7 +559,15 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
       block: (/** @type {Block} */ block) => blockName(block),
       volume: t("series.volume"),
     };
-    chart.current.show({ points, markers: found.markers, blocks: found.blocks, span: shown, now, mark, texts });
+    chart.current.show({
+      points,
+      markers: found.markers,
+      blocks: found.blocks,
+      span: shown,
+      now,
+      mark,
+      texts,
+    });
     setContents((last) => {
       const next = chart.current?.contents() ?? null;
       return JSON.stringify(next) === JSON.stringify(last) ? last : next;
@@ -489,7 +577,8 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
   const nothing = usable && contents?.points === 0 && !found.loading && !draft;
   const blocks = found.blocks.filter((block) => overlaps(block, shown)).length;
   const busy = found.loading || draft !== null;
-  const told = contents && usable ? describe(series, points, contents, seen.length, blocks, shown) : t("loading");
+  const told =
+    contents && usable ? describe(series, points, contents, seen.length, blocks, shown) : t("loading");
   const follows = part.kind !== "fixed" && !draft;
   /** @param {number} wide @param {string} text */
   const pick = (wide, text) => {
@@ -525,13 +614,14 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
       </div>
     </header>
     ${
-      found.error && points &&
+      found.error &&
+      points &&
       html`<p class="strip" role="alert"><span>${t("stale.part", { time: clock(found.at ?? 0) })} ${errorText(found.error)}</span>
         <button type="button" onClick=${found.reload}>${t("retry")}</button></p>`
     }
     <div class="chart-frame">
       <div class=${`chart${busy && points ? " waiting" : ""}${found.error ? " outdated" : ""}`} role="application" tabindex="0" aria-busy=${busy ? "true" : "false"}
-        aria-roledescription=${t("series.chart")} aria-label=${`${nameText(series.subject)} ${series.field}`} aria-describedby="series-told"
+        aria-roledescription=${t("series.chart")} aria-label=${`${nameText(series.subject)} ${series.field}`} aria-describedby="series-hint"
         onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
           if (event.target !== event.currentTarget || !chart.current?.press(event)) return;
           event.preventDefault();
@@ -542,10 +632,13 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
         ${usable && html`<${Near} at=${at} />`}
       </div>
       ${
-        !usable && !(found.error && !points) && html`<div class="over-chart later"><${Skeleton} rows=${8} /></div>`
+        !usable &&
+        !(found.error && !points) &&
+        html`<div class="over-chart later"><${Skeleton} rows=${8} /></div>`
       }
       ${
-        found.error && !points &&
+        found.error &&
+        !points &&
         html`<div class="over-chart">${
           found.error.status === 404
             ? html`<${Empty} title=${t("series.unknown")}>${t("series.unknown.why")}<//>`
@@ -558,14 +651,13 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
           ${item?.last_ns && html`${t("series.empty.newest", { time: shortTime(item.last_ns / 1e6, now) })} `}
           <button type="button" onClick=${() => go({ since: "all", until: null })}>${t("series.empty.all")}</button><//></div>`
       }
-      <p class="notes">
-        ${!fresh && html`<span class="note bad" role="status">${t("series.lost", { time: clock(live.value.answeredAt ?? 0) })}</span>`}
-        ${points?.complete === false && html`<span class="note" role="status">${t("series.incomplete")}</span>`}
-        ${found.truncated && html`<span class="note">${t("series.truncated", { n: found.markers.length })}</span>`}
+      <p class="chart-notes">
+        ${!fresh && html`<span class="chart-note bad" role="status">${t("series.lost", { time: clock(live.value.answeredAt ?? 0) })}</span>`}
+        ${points?.complete === false && html`<span class="chart-note" role="status">${t("series.incomplete")}</span>`}
+        ${found.truncated && html`<span class="chart-note">${t("series.truncated", { n: found.markers.length })}</span>`}
       </p>
     </div>
-    <p id="series-told" class="unseen">${told}</p>
-    <footer class="muted"><span class="hint">${t("series.hint")}</span>
+    <footer class="muted"><span class="hint" id="series-hint">${t("series.hint")}</span>
       <span>${contents && usable && html`${t("series.count", { n: contents.points })}${points.rows > points.time_ms.length && html` · ${t("series.reduced", { n: points.rows })}`}${points.bucket_ms && html` · ${t("series.bucket", { span: spanText(points.bucket_ms) })}`} · ${zoneName()}`}</span></footer>
   </section>`;
 }
@@ -583,7 +675,9 @@ function useDress(dress) {
     return () => cancelAnimationFrame(frame);
   }, [theme, zone, language, link]);
   useEffect(() => {
-    const asked = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
+    const asked = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) =>
+      matchMedia(query),
+    );
     const changed = () => wanted.current();
     for (const query of asked) query.addEventListener("change", changed);
     return () => {
@@ -599,7 +693,8 @@ function overlaps({ since_ns, until_ns, released_ns }, { from, to }) {
 }
 
 /** @param {Block} block */
-const blockName = (block) => `${block.lifted ? `(${block.policy})` : block.policy}${block.scope.startsWith("subject:") ? "" : ` · ${scopeText(block.scope)}`}`;
+const blockName = (block) =>
+  `${block.lifted ? `(${block.policy})` : block.policy}${block.scope.startsWith("subject:") ? "" : ` · ${scopeText(block.scope)}`}`;
 
 /**
  * What a chart shows, in words.
@@ -611,9 +706,18 @@ const blockName = (block) => `${block.lifted ? `(${block.policy})` : block.polic
  * @param {Span} span
  */
 function describe(series, points, contents, markers, blocks, span) {
-  const about = { name: `${nameText(series.subject)} ${series.field}`, form: t(`series.${points.form}`), from: fullTime(span.from), to: fullTime(span.to), zone: zoneName() };
+  const about = {
+    name: `${nameText(series.subject)} ${series.field}`,
+    form: t(`series.${points.form}`),
+    from: fullTime(span.from),
+    to: fullTime(span.to),
+    zone: zoneName(),
+  };
   const counts = t("series.told.counts", { points: contents.points, gaps: contents.gaps, markers, blocks });
-  const range = contents.points > 0 ? ` ${t("series.told.range", { low: number(contents.low), high: number(contents.high), latest: number(contents.latest) })}` : "";
+  const range =
+    contents.points > 0
+      ? ` ${t("series.told.range", { low: number(contents.low), high: number(contents.high), latest: number(contents.latest) })}`
+      : "";
   return `${t("series.told", about)} ${counts}${range}`;
 }
 
@@ -650,7 +754,9 @@ function Readout({ at, chart, points, contents }) {
 
 /** @param {number} value */
 const percent = (value) =>
-  Number.isFinite(value) ? `${value >= 0 ? "+" : "−"}${Math.abs(value * 100).toFixed(Math.abs(value) < 0.1 ? 2 : 1)} %` : "";
+  Number.isFinite(value)
+    ? `${value >= 0 ? "+" : "−"}${Math.abs(value * 100).toFixed(Math.abs(value) < 0.1 ? 2 : 1)} %`
+    : "";
 
 /** With fractions of a second where they matter. @param {number} ms @param {Points} points */
 function moments(ms, points) {
@@ -666,9 +772,14 @@ function words(here, chart) {
   const parts = [`${dayClock(here.time)} ${zoneName()}`];
   if (here.candle) {
     const { open, high, low, close } = here.candle;
-    parts.push(t("series.said.candle", { open: write(open), high: write(high), low: write(low), close: write(close) }));
+    parts.push(
+      t("series.said.candle", { open: write(open), high: write(high), low: write(low), close: write(close) }),
+    );
   } else parts.push(here.value === null ? t("series.gap") : write(here.value));
-  for (const marker of here.near) parts.push(`${marker.pattern}, ${t(`severity.${marker.severity}`)}, ${t(`series.direction.${marker.direction}`)}`);
+  for (const marker of here.near)
+    parts.push(
+      `${marker.pattern}, ${t(`severity.${marker.severity}`)}, ${t(`series.direction.${marker.direction}`)}`,
+    );
   return parts.join("; ");
 }
 
@@ -679,15 +790,22 @@ function Near({ at }) {
   const left = here.left > here.width / 2;
   return html`<div class="near" aria-hidden="true" style=${left ? { right: `${here.width - here.left + 14}px` } : { left: `${here.left + 14}px` }}>
     ${here.near.slice(0, 3).map(
-      (marker) => html`<div key=${marker.ref}><p><${Mark} marker=${marker} /> <b>${marker.pattern}</b> <span class="muted">${t(`series.direction.${marker.direction}`)} · ${clock(marker.time_ms)} · ${score(marker.score)}</span></p>
-        <dl>${evidenceOf(marker.evidence).slice(0, 5).map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>`,
+      (
+        marker,
+      ) => html`<div key=${marker.ref}><p><${Mark} marker=${marker} /> <b>${marker.pattern}</b> <span class="muted">${t(`series.direction.${marker.direction}`)} · ${clock(marker.time_ms)} · ${score(marker.score)}</span></p>
+        <dl>${evidenceOf(marker.evidence)
+          .slice(0, 5)
+          .map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>`,
     )}
     ${here.near.length > 3 && html`<p class="muted">${t("series.near.more", { n: here.near.length - 3 })}</p>`}
   </div>`;
 }
 
 /** As in the chart. @param {{ marker: Marker }} props */
-const Mark = ({ marker }) => html`<i class=${`mark ${familyOf(marker.pattern)} ${marker.direction} ${marker.severity}${isEnd(marker.pattern) ? " end-of" : ""}`} aria-hidden="true"></i>`;
+const Mark = ({
+  marker: { pattern, direction, severity },
+}) => html`<svg class=${`mark ${severity}${isEnd(pattern) ? " over" : ""}`} viewBox="-9 -9 18 18" aria-hidden="true">
+  <path d=${outline(pattern, direction, 0, 0, severity === "info" ? 5 : severity === "warning" ? 6 : 7)} /></svg>`;
 
 /** Numbers by name, those of a list from the first to the last. @param {Record<string, any>} evidence @returns {[string, string][]} */
 function evidenceOf(evidence) {
@@ -718,14 +836,36 @@ function Patterns({ series, markers, found, mark, onMark }) {
     {
       id: "pattern",
       title: t("series.pattern"),
-      cell: (/** @type {Marker} */ marker) => html`<button type="button" class="link" onClick=${() => onMark(marker)}><${Mark} marker=${marker} /> ${marker.pattern}</button>`,
+      cell: (/** @type {Marker} */ marker) =>
+        html`<button type="button" class="link" onClick=${() => onMark(marker)}><${Mark} marker=${marker} /> ${marker.pattern}</button>`,
     },
-    { id: "time", title: t("series.time"), size: "c-time", cell: (/** @type {Marker} */ marker) => html`<${Time} ns=${marker.time_ms * 1e6} form="day" />` },
-    { id: "severity", title: t("series.severity"), size: "c-s", cell: (/** @type {Marker} */ marker) => html`<${Badge} of="severity" value=${marker.severity} quiet />` },
-    { id: "direction", title: t("series.direction"), size: "c-num", cell: (/** @type {Marker} */ marker) => t(`series.direction.${marker.direction}`) },
-    { id: "score", title: t("series.score"), size: "c-num", end: true, cell: (/** @type {Marker} */ marker) => score(marker.score) },
+    {
+      id: "time",
+      title: t("series.time"),
+      size: "c-time",
+      cell: (/** @type {Marker} */ marker) => html`<${Time} ns=${marker.time_ms * 1e6} form="day" />`,
+    },
+    {
+      id: "severity",
+      title: t("series.severity"),
+      size: "c-s",
+      cell: (/** @type {Marker} */ marker) => html`<${Badge} of="severity" value=${marker.severity} quiet />`,
+    },
+    {
+      id: "direction",
+      title: t("series.direction"),
+      size: "c-num",
+      cell: (/** @type {Marker} */ marker) => t(`series.direction.${marker.direction}`),
+    },
+    {
+      id: "score",
+      title: t("series.score"),
+      size: "c-num",
+      end: true,
+      cell: (/** @type {Marker} */ marker) => score(marker.score),
+    },
   ];
-  return html`<${Card} title=${t("series.patterns")} count=${found.points ? markers.length : null} size="flush patterns" tools=${tools} scrolls=${markers.length === 0}>
+  return html`<${Card} title=${t("series.patterns")} count=${found.points ? markers.length : null} size="flush series-patterns" tools=${tools} scrolls=${markers.length === 0}>
     ${
       markers.length === 0
         ? html`<${Empty} title=${found.loading ? t("loading") : t("series.patterns.none")} />`
@@ -739,11 +879,12 @@ function Evidence({ mark, marker, series }) {
   const found = record.data?.record ?? null;
   const led = useLed(mark, found, series);
   const what = marker ?? (found && { ...found, time_ms: found.event_ns / 1e6 });
-  return html`<${Card} title=${t("series.evidence")} size="evidence" scrolls>
+  return html`<${Card} title=${t("series.evidence")} size="series-evidence" scrolls>
     ${!mark && html`<${Empty} title=${t("series.evidence.none")}>${t("series.evidence.how")}<//>`}
     ${mark && !what && (record.error ? html`<${ErrorBox} error=${record.error} retry=${record.reload} small />` : html`<${Skeleton} />`)}
     ${
-      mark && what &&
+      mark &&
+      what &&
       html`<div class="lead"><p class="title"><${Mark} marker=${what} /> <b>${what.pattern}</b> <${Badge} of="severity" value=${what.severity} quiet /></p>
         <p><${Time} ns=${what.time_ms * 1e6} form="full" /> ${zoneName()} · ${t(`series.direction.${what.direction}`)} · ${t("series.score")} ${score(what.score)} <${Bar} part=${what.score} over=${what.severity !== "info"} /></p></div>
       <${Facts} of=${evidenceOf(what.evidence)} />
@@ -763,20 +904,39 @@ function Evidence({ mark, marker, series }) {
  * @param {Series} series
  */
 function useLed(ref, pattern, series) {
-  const [led, setLed] = useState(/** @type {{ ref: string | null, incident: string | null, decisions: import("../types.js").RecordItem[] }} */ ({ ref: null, incident: null, decisions: [] }));
+  const [led, setLed] = useState(
+    /** @type {{ ref: string | null, incident: string | null, decisions: import("../types.js").RecordItem[] }} */ ({
+      ref: null,
+      incident: null,
+      decisions: [],
+    }),
+  );
   useEffect(() => {
     if (!ref || !pattern) return;
     const ended = new AbortController();
-    const span = { domain: series.domain, since: moment(pattern.time_ns / 1e6 - 1), until: moment(pattern.time_ns / 1e6 + 600_000), limit: 200 };
+    const span = {
+      domain: series.domain,
+      since: moment(pattern.time_ns / 1e6 - 1),
+      until: moment(pattern.time_ns / 1e6 + 600_000),
+      limit: 200,
+    };
     const options = { signal: ended.signal };
-    Promise.all([get(withQuery("v1/events", { ...span, source: pattern.series[0][0] }), options), get(withQuery("v1/decisions", span), options)]).then(
+    Promise.all([
+      get(withQuery("v1/events", { ...span, source: pattern.series[0][0] }), options),
+      get(withQuery("v1/decisions", span), options),
+    ]).then(
       ([events, decisions]) => {
         const mine = events.items.filter((/** @type {any} */ item) => item.record.causationid === ref);
         const refs = new Set(mine.map((/** @type {any} */ item) => item.ref));
         setLed({
           ref,
-          incident: mine.find((/** @type {any} */ item) => item.record.correlationid)?.record.correlationid ?? null,
-          decisions: decisions.items.filter((/** @type {any} */ item) => item.record.causation?.some((/** @type {string} */ cause) => refs.has(cause))).slice(0, 5),
+          incident:
+            mine.find((/** @type {any} */ item) => item.record.correlationid)?.record.correlationid ?? null,
+          decisions: decisions.items
+            .filter((/** @type {any} */ item) =>
+              item.record.causation?.some((/** @type {string} */ cause) => refs.has(cause)),
+            )
+            .slice(0, 5),
         });
       },
       () => {},
@@ -790,19 +950,44 @@ function useLed(ref, pattern, series) {
 function Blocks({ blocks, span, of }) {
   const rows = blocks.filter((block) => overlaps(block, span));
   const columns = [
-    { id: "policy", title: t("series.policy"), size: "c-m", cell: (/** @type {Block} */ block) => html`<a href=${href("decision", block.decision)}>${block.policy}</a>` },
-    { id: "scope", title: t("series.scope"), size: "c-m", cell: (/** @type {Block} */ block) => scopeText(block.scope) },
-    { id: "since", title: t("series.since"), size: "c-time", cell: (/** @type {Block} */ block) => html`<${Time} ns=${block.since_ns} form="day" />` },
+    {
+      id: "policy",
+      title: t("series.policy"),
+      size: "c-m",
+      cell: (/** @type {Block} */ block) =>
+        html`<a href=${href("decision", block.decision)}>${block.policy}</a>`,
+    },
+    {
+      id: "scope",
+      title: t("series.scope"),
+      size: "c-m",
+      cell: (/** @type {Block} */ block) => scopeText(block.scope),
+    },
+    {
+      id: "since",
+      title: t("series.since"),
+      size: "c-time",
+      cell: (/** @type {Block} */ block) => html`<${Time} ns=${block.since_ns} form="day" />`,
+    },
     {
       id: "until",
       title: t("series.until"),
       size: "c-time",
       cell: (/** @type {Block} */ block) =>
-        block.released_ns !== null ? html`<${Time} ns=${block.released_ns} form="day" />` : block.until_ns !== null ? html`<${Time} ns=${block.until_ns} form="day" />` : t("until.open"),
+        block.released_ns !== null
+          ? html`<${Time} ns=${block.released_ns} form="day" />`
+          : block.until_ns !== null
+            ? html`<${Time} ns=${block.until_ns} form="day" />`
+            : t("until.open"),
     },
-    { id: "reason", title: t("series.reason"), cell: (/** @type {Block} */ block) => html`${block.reason}${block.lifted && html` <span class="muted">(${t("series.lifted")})</span>`}` },
+    {
+      id: "reason",
+      title: t("series.reason"),
+      cell: (/** @type {Block} */ block) =>
+        html`${block.reason}${block.lifted && html` <span class="muted">(${t("series.lifted")})</span>`}`,
+    },
   ];
-  return html`<${Card} title=${t("series.blocks")} count=${of.points ? rows.length : null} size="flush blocks" scrolls=${rows.length === 0}>
+  return html`<${Card} title=${t("series.blocks")} count=${of.points ? rows.length : null} size="flush series-blocks" scrolls=${rows.length === 0}>
     ${
       rows.length === 0
         ? html`<${Empty} title=${of.loading ? t("loading") : t("series.blocks.none")} />`

@@ -25,7 +25,7 @@ export function Whoami({ who, error }) {
     ${
       who &&
       who.proof !== "loopback" &&
-      html`<button type="button" onClick=${() => locked.set(true)}>${hasToken() ? t("operate.who.other") : t("operate.who.token")}</button>`
+      html`<button type="button" onClick=${() => locked.set(true)}>${hasToken() ? t("operate.who.other") : t("operate.who.token.use")}</button>`
     }</div>`;
 }
 

@@ -1,9 +1,10 @@
 // What can be asked, each with what will happen in words. Built when its button is pressed, from what is
 // shown then; whether it can be done is for the server to say.
-import { domainNow } from "../../live.js";
+
 import { shortTime } from "../../format.js";
 import { html } from "../../html.js";
 import { t } from "../../i18n.js";
+import { domainNow } from "../../live.js";
 import { nameText, scopeText } from "../../parts.js";
 
 /** @typedef {import("../../vendor/preact.js").ComponentChildren} Children */
@@ -200,7 +201,10 @@ export function block(ground, scope) {
     danger: true,
     lasts: { open: true, initial: "" },
     effects: [
-      html`<b>${t("operate.block.deny", { scope: placeText(scope, ground.domain.domain), n: found.length })}</b>`,
+      html`<b>${t("operate.block.deny", {
+        scope: placeText(scope, ground.domain.domain),
+        n: scope.startsWith("subject:") ? 1 : found.length,
+      })}</b>`,
       ...(scope.startsWith("subject:") && found.length === 0 ? [t("operate.block.unknown")] : []),
       ...(own ? [t("operate.block.longer", { end: endText(own.until_ns) })] : []),
       t("operate.kill.orders"),
@@ -217,8 +221,7 @@ export function block(ground, scope) {
  */
 export function release(ground, scope, policy = null) {
   const here = ground.blocks.filter(
-    (found) =>
-      found.scope === scope && found.policy !== KILL && (policy === null || found.policy === policy),
+    (found) => found.scope === scope && found.policy !== KILL && (policy === null || found.policy === policy),
   );
   const stay = covering(ground, scope).filter((found) => !here.includes(found));
   const policies = here.filter(({ policy }) => !BY_HAND.includes(policy) && policy !== QUARANTINE);

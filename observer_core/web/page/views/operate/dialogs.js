@@ -1,6 +1,6 @@
 // How something is asked: what will happen, who and why, a second step where it must not happen by mistake,
 // and what became of it. A dialog says what a record says, never what was hoped for.
-import { acts, actOf, begin, mayBeSentAgain, send } from "../../acting.js";
+import { actOf, acts, begin, mayBeSentAgain, send } from "../../acting.js";
 import { useCell } from "../../cell.js";
 import { clock, fullTime, span } from "../../format.js";
 import { createContext, html, useContext, useEffect, useRef, useState } from "../../html.js";
@@ -8,7 +8,7 @@ import { reasonText, t } from "../../i18n.js";
 import { domainHere, domainNow, second } from "../../live.js";
 import { Badge, ConfirmForm, Dialog, ErrorBox, Sym, scopeText, Time, useHolds } from "../../parts.js";
 import { href } from "../../route.js";
-import { actText, msOf } from "./asks.js";
+import { actText, msOf, placeText } from "./asks.js";
 
 /** @typedef {import("./asks.js").Ask} Ask */
 /** @typedef {import("./asks.js").Given} Given */
@@ -80,6 +80,7 @@ export function HoldForm({ ask, given, onClose, onSent }) {
   const [typed, setTyped] = useState("");
   const word = t(`operate.word.${ask.what.act}`);
   const act = actText(ask.what);
+  const scope = placeText(ask.what.scope, ask.what.domain);
   const confirm = async () => {
     if (busy) return;
     setBusy(true);
@@ -98,10 +99,10 @@ export function HoldForm({ ask, given, onClose, onSent }) {
   };
   return html`<${Dialog} title=${t("operate.step", { what: act, n: 2 })} onClose=${onClose}>
     <div class="hold-step">
-      <p class="big">${t(`operate.sure.${ask.what.act}`, { what: act })}</p>
+      <p class="big">${t(`operate.sure.${ask.what.act}`, { scope })}</p>
       <dl class="said"><div><dt>${t("confirm.author")}</dt><dd>${given.author}</dd></div>
         <div><dt>${t("confirm.reason")}</dt><dd>${given.reason}</dd></div></dl>
-      <${Hold} onHeld=${confirm} busy=${busy}>${busy ? t("confirm.busy") : t("operate.hold", { what: act })}<//>
+      <${Hold} onHeld=${confirm} busy=${busy}>${busy ? t("confirm.busy") : t(`operate.hold.${ask.what.act}`, { scope })}<//>
       <form class="typed" onSubmit=${submit}>
         <label><span>${t("operate.type", { word })}</span>
           <input name="word" autocomplete="off" autocapitalize="characters" spellcheck=${false} value=${typed}
@@ -205,10 +206,10 @@ function Lasts({ open, initial }) {
         : t("operate.lasts.form");
   const pick = (/** @type {string} */ value) => () => setChosen(value);
   return html`<fieldset class="choice lasts"><legend>${t("operate.lasts")}</legend>
-    ${open && html`<label><input type="radio" name="for" value="" checked=${chosen === ""} onChange=${pick("")} /> ${t("until.open")}</label>`}
+    ${open && html`<label><input type="radio" name="for" value="" checked=${chosen === ""} autofocus=${initial === ""} onChange=${pick("")} /> ${t("until.open")}</label>`}
     ${SPANS.map(
       (value) => html`<label key=${value}><input type="radio" name="for" value=${value}
-        checked=${chosen === value} onChange=${pick(value)} /> ${span(msOf(value) ?? 0)}</label>`,
+        checked=${chosen === value} autofocus=${initial === value} onChange=${pick(value)} /> ${span(msOf(value) ?? 0)}</label>`,
     )}
     <span class="other"><label><input type="radio" name="for" value="other" checked=${chosen === "other"}
       onChange=${pick("other")} /> ${t("operate.lasts.other")}</label>
@@ -224,7 +225,7 @@ function Filters() {
   const [everything, setEverything] = useState(false);
   return html`<div class="filters">${["subjects", "sources", "types", "tags"].map(
     (name) => html`<label key=${name} class="field"><span>${t(`operate.silence.${name}`)}</span>
-      <input type="text" name=${name} disabled=${everything} spellcheck=${false} autocomplete="off"
+      <input type="text" name=${name} autofocus=${name === "subjects"} disabled=${everything} spellcheck=${false} autocomplete="off"
         placeholder=${{ subjects: "XRP/*", sources: "upbit", types: "pattern.*", tags: "" }[name]} /></label>`,
   )}</div>
   <p class="muted">${t("operate.silence.how")}</p>
@@ -284,7 +285,9 @@ const reasonText_ = (reason) => reasonText(reason);
 /** @param {{ act: Act }} props */
 function HandOver({ act }) {
   const [copied, setCopied] = useState(false);
-  const reason = act.outcome?.decisions.flatMap(({ record }) => record.reasons ?? []).find((it) => it.expires_ns);
+  const reason = act.outcome?.decisions
+    .flatMap(({ record }) => record.reasons ?? [])
+    .find((it) => it.expires_ns);
   const line = `observer gate confirm ${act.asked?.ref} --author NAME --reason WHY`;
   return html`<div class="hand"><p>${t("operate.hand")} ${reason && html`${t("operate.hand.until")} <b><${Time} ns=${reason.expires_ns} /></b>`}</p>
     <p><code class="line-of">${line}</code>

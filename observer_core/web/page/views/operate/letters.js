@@ -13,29 +13,34 @@ import { AskButton } from "./dialogs.js";
 export function Quarantine({ of, id }) {
   return html`<div id=${id} class="part"><${Card} title=${t("operate.quarantined")} count=${of.data?.items.length} size="flush">
     <${Loaded} of=${of} rows=${2} empty=${html`<${Empty} good title=${t("operate.quarantined.none")} />`}>
-      ${(/** @type {import("../../types.js").Page<Quarantined>} */ page) => html`<${Table} caption=${t("operate.quarantined")}
+      ${(
+        /** @type {import("../../types.js").Page<Quarantined>} */ page,
+      ) => html`<${Table} caption=${t("operate.quarantined")}
         rows=${page.items} keyOf=${(/** @type {Quarantined} */ it) => `${it.journal} ${it.ref}`} columns=${[
           {
             id: "ref",
             title: t("operate.quarantined.ref"),
             size: "c-l",
-            cell: (/** @type {Quarantined} */ { ref, journal }) => html`<span class="two"><b class="mono">${ref}</b><span class="muted">${t("operate.quarantined.by", { journal })}</span></span>`,
+            cell: (/** @type {Quarantined} */ { ref, journal }) =>
+              html`<span class="two"><b class="mono">${ref}</b><span class="muted">${t("operate.quarantined.by", { journal })}</span></span>`,
           },
           {
             id: "why",
             title: t("operate.why"),
-            cell: (/** @type {Quarantined} */ { error, scopes }) => html`<span class="two"><span>${error ?? "–"}</span>
+            cell: (
+              /** @type {Quarantined} */ { error, scopes },
+            ) => html`<span class="two"><span>${error ?? "–"}</span>
               <span class="muted">${t("operate.quarantined.closes", { scopes: scopes.map(scopeText).join(", ") || "–" })}</span></span>`,
           },
           {
             id: "time",
-            title: t("operate.when"),
+            title: t("operate.col.when"),
             size: "c-s",
             cell: (/** @type {Quarantined} */ { time_ns }) => html`<${Time} ns=${time_ns} />`,
           },
           {
             id: "do",
-            title: t("operate.do"),
+            title: t("operate.col.do"),
             size: "c-do",
             cell: (/** @type {Quarantined} */ it) => html`<${AskButton} of=${() => redriveEntry(it)} opens
               label=${t("operate.label", { what: t("operate.do.quarantine"), name: it.ref })}>${t("operate.do.quarantine")} …<//>`,
@@ -54,29 +59,34 @@ export function DeadLetters({ of, id, params }) {
     <option value="all" selected=${params.letters === "all"}>${t("now.all")}</option></select>`;
   return html`<div id=${id} class="part"><${Card} title=${t("operate.letters")} count=${of.data?.items.length} size="flush" tools=${tools}>
     <${Loaded} of=${of} rows=${2} empty=${html`<${Empty} good title=${t("operate.letters.none")} />`}>
-      ${(/** @type {import("../../types.js").Page<DeadLetter>} */ page) => html`<${Table} caption=${t("operate.letters")}
+      ${(
+        /** @type {import("../../types.js").Page<DeadLetter>} */ page,
+      ) => html`<${Table} caption=${t("operate.letters")}
         rows=${page.items} keyOf=${(/** @type {DeadLetter} */ it) => it.id} columns=${[
           {
             id: "queue",
             title: t("operate.letters.queue"),
             size: "c-m",
-            cell: (/** @type {DeadLetter} */ { queue, state }) => html`<span class="two"><b>${nameText(queue)}</b><${Badge} of="letter" value=${state} quiet /></span>`,
+            cell: (/** @type {DeadLetter} */ { queue, state }) =>
+              html`<span class="two"><b>${nameText(queue)}</b><${Badge} of="letter" value=${state} quiet /></span>`,
           },
           {
             id: "text",
             title: t("operate.letters.text"),
-            cell: (/** @type {DeadLetter} */ { text, dequeue_count }) => html`<span class="two"><code class="message">${text}</code>
+            cell: (
+              /** @type {DeadLetter} */ { text, dequeue_count },
+            ) => html`<span class="two"><code class="message">${text}</code>
               <span class="muted">${t("operate.letters.tries", { n: dequeue_count })}</span></span>`,
           },
           {
             id: "time",
-            title: t("operate.when"),
+            title: t("operate.col.when"),
             size: "c-s",
             cell: (/** @type {DeadLetter} */ { buried_ns }) => html`<${Time} ns=${buried_ns} />`,
           },
           {
             id: "do",
-            title: t("operate.do"),
+            title: t("operate.col.do"),
             size: "c-do",
             cell: (/** @type {DeadLetter} */ it) =>
               it.state === "buried" &&

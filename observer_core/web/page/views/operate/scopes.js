@@ -1,14 +1,13 @@
 // A scope is found by typing, shown as it stands, and closed or opened.
 import { html, useMemo } from "../../html.js";
-import { reasonText, t } from "../../i18n.js";
-import { Card, Loaded, nameText, State, scopeText, Time, Until } from "../../parts.js";
+import { t } from "../../i18n.js";
+import { Card, Loaded, State, scopeText, Time, Until } from "../../parts.js";
 import { replaceParams } from "../../route.js";
 import {
   block,
   covering,
   KILL,
   kill,
-  OPERATOR,
   override,
   placeText,
   policyText,
@@ -114,7 +113,3 @@ function Chosen({ ground, scope }) {
       <${AskButton} of=${() => override(ground, scope)} opens>${t("operate.do.override")} …<//>
       <${AskButton} of=${() => unkill(ground, scope)} opens off=${!killed && t("operate.no.kill")}>${t("operate.do.unkill")} …<//></div>`;
 }
-
-/** Whether somebody has set a block by hand. @param {string} policy */
-export const byHand = (policy) => policy === KILL || policy === OPERATOR;
-export { nameText };

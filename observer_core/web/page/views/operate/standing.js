@@ -3,7 +3,17 @@ import { html, useState } from "../../html.js";
 import { t } from "../../i18n.js";
 import { Age, Badge, Card, Empty, Loaded, scopeText, Table, Time, Until } from "../../parts.js";
 import { href } from "../../route.js";
-import { KILL, OPERATOR, override, placeText, policyText, QUARANTINE, rearm, release, unkill } from "./asks.js";
+import {
+  KILL,
+  OPERATOR,
+  override,
+  placeText,
+  policyText,
+  QUARANTINE,
+  rearm,
+  release,
+  unkill,
+} from "./asks.js";
 import { AskButton } from "./dialogs.js";
 
 /** @typedef {import("./asks.js").Ground} Ground */
@@ -11,6 +21,8 @@ import { AskButton } from "./dialogs.js";
 /** @typedef {import("../../types.js").Override} Override */
 
 const FIRST = 30;
+/** What ends a block without an end. @type {Record<string, string>} */
+const ENDS = { [KILL]: "unkill", [OPERATOR]: "release", [QUARANTINE]: "redrive" };
 
 /** @param {{ of: any, ground: Ground, id: string }} props */
 export function Blocks({ of, ground, id }) {
@@ -50,22 +62,22 @@ const columns = (ground) => [
   },
   {
     id: "since",
-    title: t("now.since"),
+    title: t("operate.col.since"),
     size: "c-s",
     cell: ({ since_ns }) => html`<${Time} ns=${since_ns} />`,
   },
   {
     id: "left",
-    title: t("operate.ends"),
+    title: t("operate.col.ends"),
     size: "c-s",
     cell: ({ until_ns, policy }) =>
-      until_ns === null && policy !== KILL && policy !== OPERATOR
-        ? html`<span class="muted">${policy === QUARANTINE ? t("operate.ends.redrive") : t("operate.ends.cause")}</span>`
+      until_ns === null
+        ? html`<span class="muted">${t(`operate.ends.${ENDS[policy] ?? "cause"}`)}</span>`
         : html`<${Until} ns=${until_ns} />`,
   },
   {
     id: "do",
-    title: t("operate.do"),
+    title: t("operate.col.do"),
     size: "c-do",
     cell: ({ scope, policy }) => {
       const name = scopeText(scope);
@@ -87,7 +99,9 @@ const whyText = ({ policy, reason }) =>
 export function Overrides({ of, ground, id }) {
   return html`<div id=${id} class="part"><${Card} title=${t("operate.overrides")} count=${of.data?.items.length} size="flush">
     <${Loaded} of=${of} rows=${2} empty=${html`<${Empty} good title=${t("operate.overrides.none")} />`}>
-      ${(/** @type {import("../../types.js").Page<Override>} */ page) => html`<${Table} caption=${t("operate.overrides")}
+      ${(
+        /** @type {import("../../types.js").Page<Override>} */ page,
+      ) => html`<${Table} caption=${t("operate.overrides")}
         rows=${page.items} keyOf=${(/** @type {Override} */ it) => it.scope} columns=${[
           {
             id: "scope",
@@ -99,26 +113,30 @@ export function Overrides({ of, ground, id }) {
           {
             id: "why",
             title: t("operate.why"),
-            cell: (/** @type {Override} */ found) => html`<span class="two"><span><b>${found.author}</b>${found.principal && html` <span class="muted">${found.principal}</span>`}</span>
+            cell: (
+              /** @type {Override} */ found,
+            ) => html`<span class="two"><span><b>${found.author}</b>${found.principal && html` <span class="muted">${found.principal}</span>`}</span>
               <span class="muted">${found.reason} ${found.decision && html`<a href=${href("decision", found.decision)}>${t("now.decision")}</a>`}</span></span>`,
           },
           {
             id: "since",
-            title: t("operate.for"),
+            title: t("operate.col.for"),
             size: "c-s",
             cell: (/** @type {Override} */ { since_ns }) => html`<${Age} ns=${since_ns} />`,
           },
           {
             id: "left",
-            title: t("operate.left"),
+            title: t("operate.col.left"),
             size: "c-s",
             cell: (/** @type {Override} */ { until_ns }) => html`<b><${Until} ns=${until_ns} /></b>`,
           },
           {
             id: "do",
-            title: t("operate.do"),
+            title: t("operate.col.do"),
             size: "c-do",
-            cell: (/** @type {Override} */ { scope }) => html`<span class="buttons"><${AskButton} of=${() => rearm(ground, scope)}
+            cell: (
+              /** @type {Override} */ { scope },
+            ) => html`<span class="buttons"><${AskButton} of=${() => rearm(ground, scope)}
               label=${t("operate.label", { what: t("operate.do.rearm"), name: scopeText(scope) })}>${t("operate.do.rearm")} …<//>
               <${AskButton} of=${() => override(ground, scope)} opens label=${t("operate.label", { what: t("operate.lengthen"), name: scopeText(scope) })}>${t("operate.lengthen")} …<//></span>`,
           },

@@ -13,7 +13,9 @@ export function Silences({ of, domain, id }) {
   const tools = html`<${AskButton} of=${() => silence(domain)}>${t("operate.silence.new")} …<//>`;
   return html`<div id=${id} class="part"><${Card} title=${t("operate.silences")} count=${of.data?.items.length} size="flush" tools=${tools}>
     <${Loaded} of=${of} rows=${2} empty=${html`<${Empty} good title=${t("operate.silences.none")} />`}>
-      ${(/** @type {import("../../types.js").Page<Silence>} */ page) => html`<${Table} caption=${t("operate.silences")}
+      ${(
+        /** @type {import("../../types.js").Page<Silence>} */ page,
+      ) => html`<${Table} caption=${t("operate.silences")}
         rows=${page.items} keyOf=${(/** @type {Silence} */ it) => it.id} columns=${[
           {
             id: "match",
@@ -24,17 +26,18 @@ export function Silences({ of, domain, id }) {
           {
             id: "why",
             title: t("operate.why"),
-            cell: (/** @type {Silence} */ { author, reason }) => html`<b>${author}</b> <span class="muted">${reason}</span>`,
+            cell: (/** @type {Silence} */ { author, reason }) =>
+              html`<b>${author}</b> <span class="muted">${reason}</span>`,
           },
           {
             id: "left",
-            title: t("operate.left"),
+            title: t("operate.col.left"),
             size: "c-s",
             cell: (/** @type {Silence} */ { end_ns }) => html`<${Until} ns=${end_ns} />`,
           },
           {
             id: "do",
-            title: t("operate.do"),
+            title: t("operate.col.do"),
             size: "c-do",
             cell: (/** @type {Silence} */ it) => html`<${AskButton} of=${() => endSilence(it, matchText(it))}
               label=${t("operate.label", { what: t("operate.do.silence_end"), name: matchText(it) })}>${t("operate.do.silence_end")} …<//>`,
@@ -58,7 +61,9 @@ function matchText({ match }) {
 export function Subscriptions({ of, id }) {
   return html`<div id=${id} class="part"><${Card} title=${t("operate.subscriptions")} count=${of.data?.items.length} size="flush">
     <${Loaded} of=${of} rows=${2} empty=${html`<${Empty} title=${t("operate.subscriptions.none")} />`}>
-      ${(/** @type {import("../../types.js").Page<Subscription>} */ page) => html`<${Table} caption=${t("operate.subscriptions")}
+      ${(
+        /** @type {import("../../types.js").Page<Subscription>} */ page,
+      ) => html`<${Table} caption=${t("operate.subscriptions")}
         rows=${page.items} keyOf=${(/** @type {Subscription} */ it) => it.name} columns=${[
           {
             id: "name",
@@ -69,14 +74,17 @@ export function Subscriptions({ of, id }) {
           {
             id: "to",
             title: t("operate.subscription.to"),
-            cell: (/** @type {Subscription} */ { stream, sink, configured }) => html`<span class="two"><span>${stream} → ${String(sink.to ?? sink.kind ?? "")}</span>
+            cell: (
+              /** @type {Subscription} */ { stream, sink, configured },
+            ) => html`<span class="two"><span>${stream} → ${String(sink.to ?? sink.kind ?? "")}</span>
               <span class="muted">${configured ? t("operate.subscription.configured") : t("operate.subscription.added")}</span></span>`,
           },
           {
             id: "state",
             title: t("operate.state"),
             size: "c-s",
-            cell: (/** @type {Subscription} */ { state }) => html`<${State} of="subscription" value=${state} quiet />`,
+            cell: (/** @type {Subscription} */ { state }) =>
+              html`<${State} of="subscription" value=${state} quiet />`,
           },
           {
             id: "lag",
@@ -88,13 +96,14 @@ export function Subscriptions({ of, id }) {
           },
           {
             id: "do",
-            title: t("operate.do"),
+            title: t("operate.col.do"),
             size: "c-do",
-            cell: (/** @type {Subscription} */ it) => html`<span class="buttons">${
-              it.state === "paused"
-                ? html`<${AskButton} needs="admin" of=${() => subscription(it, "resume")} label=${t("operate.label", { what: t("operate.do.resume"), name: it.name })}>${t("operate.do.resume")} …<//>`
-                : html`<${AskButton} needs="admin" of=${() => subscription(it, "pause")} label=${t("operate.label", { what: t("operate.do.pause"), name: it.name })}>${t("operate.do.pause")} …<//>`
-            }<${AskButton} needs="admin" of=${() => subscription(it, "remove")} off=${it.configured && t("operate.no.configured")} label=${t("operate.label", { what: t("operate.do.remove"), name: it.name })}>${t("operate.do.remove")} …<//></span>`,
+            cell: (/** @type {Subscription} */ it) =>
+              html`<span class="buttons">${
+                it.state === "paused"
+                  ? html`<${AskButton} needs="admin" of=${() => subscription(it, "resume")} label=${t("operate.label", { what: t("operate.do.resume"), name: it.name })}>${t("operate.do.resume")} …<//>`
+                  : html`<${AskButton} needs="admin" of=${() => subscription(it, "pause")} label=${t("operate.label", { what: t("operate.do.pause"), name: it.name })}>${t("operate.do.pause")} …<//>`
+              }<${AskButton} needs="admin" of=${() => subscription(it, "remove")} off=${it.configured && t("operate.no.configured")} label=${t("operate.label", { what: t("operate.do.remove"), name: it.name })}>${t("operate.do.remove")} …<//></span>`,
           },
         ]} />`}
     <//><//></div>`;

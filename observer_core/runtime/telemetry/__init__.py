@@ -1,0 +1,1 @@
+"""What the Observer says of itself while it works: instruments, traces, and where they go."""
