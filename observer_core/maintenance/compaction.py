@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Annotated, Final
 
 from pydantic import Field, PositiveInt
@@ -39,13 +39,14 @@ _ROWS_AT_ONCE: Final = 1000
 class CompactionConfig(Config):
     """`enabled`: left out, it is where pyarrow is installed. `after`: so long a closed hour stays as written.
 
-    An hour with fewer than `hour_bytes` waits for its day to close. A packed file holds at most
-    `most_bytes` of lines: reading one record never unpacks more.
+    An hour with fewer than `hour_bytes` waits for its day to close, and days together until they have
+    `day_bytes`. A packed file holds at most `most_bytes` of lines: reading a record never unpacks more.
     """
 
     enabled: bool | None = None
     after: Annotated[DurationNs, Field(ge=0)] = _HOUR_NS
     hour_bytes: PositiveInt = 4 * 1024 * 1024
+    day_bytes: PositiveInt = 512 * 1024
     most_bytes: PositiveInt = 16 * 1024 * 1024
     most_records: PositiveInt = 50_000
 
@@ -146,21 +147,20 @@ class _Compactor:
             yield self._pack(stretch, (), dry_run)
 
     def _stretches(self, rows: Iterator[CommitRow]) -> Iterator[list[CommitRow]]:
-        """Whole days that have closed; of the day that has not, hours that are worth it."""
+        """Days that have closed, together until they are worth it; of the one that has not, such hours."""
         waiting: list[CommitRow] = []
         for day, of_day in groupby(rows, key=_day):
-            if not day:  # commits from before the first record, which alone has a time
-                waiting += of_day
-                continue
             if (day + 1) * _DAY_NS <= self._closed_ns:
-                yield from self._cut(chain(waiting, of_day))
-                waiting = []
+                waiting += of_day
+                if _length(waiting) >= self._config.day_bytes:
+                    yield from self._cut(waiting)
+                    waiting = []
                 continue
             for hour, of_hour in groupby(of_day, key=_hour):
                 if (hour + 1) * _HOUR_NS > self._closed_ns:
                     return
                 waiting += of_hour
-                if sum(row.length for row in waiting) >= self._config.hour_bytes:
+                if _length(waiting) >= self._config.hour_bytes:
                     yield from self._cut(waiting)
                     waiting = []
             return
@@ -184,26 +184,27 @@ class _Compactor:
     # ------------------------------------------------------------------ hours into days
 
     def merged(self, dry_run: bool) -> Iterator[Packing]:
-        """Several stretches of a day that has closed become one, as far as one may hold."""
-        for day, of_day in groupby(self._packs.all(), key=_day):
-            if (day + 1) * _DAY_NS > self._closed_ns:
-                return
-            together: list[Pack] = []
-            for found in [*of_day, None]:
-                if found is not None and self._fits([*together, found]):
-                    together.append(found)
-                    continue
-                if len(together) > 1:
-                    rows = [row for one in together for row in self._packs.unpacked(one).rows]
-                    yield self._pack(rows, together, dry_run)
-                together = [] if found is None else [found]
+        """Stretches of a day that has closed become one, and those that are small, as far as one may hold."""
+        together: list[Pack] = []
+        for found in [*self._packs.all(), None]:
+            if found is not None and self._joins(together, found):
+                together.append(found)
+                continue
+            if len(together) > 1:
+                rows = [row for one in together for row in self._packs.unpacked(one).rows]
+                yield self._pack(rows, together, dry_run)
+            together = [] if found is None else [found]
 
-    def _fits(self, packs: Sequence[Pack]) -> bool:
-        records = sum(one.records for one in packs)
-        return (
-            sum(one.length for one in packs) <= self._config.most_bytes
-            and records <= self._config.most_records
-        )
+    def _joins(self, packs: Sequence[Pack], more: Pack) -> bool:
+        if not packs:
+            return True
+        every = [*packs, more]
+        length, records = _length(every), sum(one.records for one in every)
+        if (_day(more) + 1) * _DAY_NS > self._closed_ns:
+            return False
+        if length > self._config.most_bytes or records > self._config.most_records:
+            return False
+        return _day(packs[0]) == _day(more) or _length(packs) < self._config.day_bytes
 
     # ------------------------------------------------------------------ one stretch
 
@@ -303,6 +304,11 @@ def _parts(journal: Journal, rows: Sequence[CommitRow]) -> Iterator[list[bytes]]
 def _folder(journal: str) -> str:
     kind, _, name = journal.partition(".")
     return f"{kind}/source={name}"
+
+
+def _length(parts: Iterable[CommitRow | Pack]) -> int:
+    """Bytes of lines."""
+    return sum(part.length for part in parts)
 
 
 def _day(row: CommitRow | Pack) -> int:

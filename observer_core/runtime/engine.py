@@ -29,7 +29,8 @@ from observer_core.shared.errors import (
     RecordError,
     StateFormat,
 )
-from observer_core.shared.records import Note, Record
+from observer_core.shared.ids import trace_of
+from observer_core.shared.records import Note, Record, Snapshot
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.epochs import Build, Epoch
 from observer_core.storage.journal import HOURS_PER_COMMIT, TAIL_BYTES, Commit
@@ -120,6 +121,7 @@ class Worker(Generic[S]):
         self._seconds_since_state = 0.0
         self._committed_at = 0
         self._lease_until = 0
+        self._at: Entry | None = None
         self.records = 0
         self.conflicts = 0
         self.quarantines = 0
@@ -150,6 +152,7 @@ class Worker(Generic[S]):
                     raise
                 self._loaded = self._join_twin()
             except Failed as failed:
+                _log.warning("an entry could not be worked; tried again alone", exc_info=failed.__cause__)
                 self._loaded = False
                 self._attempts.fence(failed.fences)
             except BaseException:
@@ -177,6 +180,24 @@ class Worker(Generic[S]):
     def through_ns(self) -> int:
         """How far in time this worker has come, committed or not."""
         return max(self._through, self._head.through_ns)
+
+    @property
+    def committed_ns(self) -> int:
+        """When this worker has last committed, or taken over what stood; 0 when it has not yet."""
+        return self._committed_at
+
+    def where(self) -> dict[str, Any]:
+        """For the log: the stage, and the entry that it works on, or was the last."""
+        kind, _, name = self.spec.output.partition(".")
+        found: dict[str, Any] = {"stage": self.spec.stage.name, "domain": self.spec.domain}
+        if kind in ("patterns", "snapshots"):
+            found["source"] = name
+        if (entry := self._at) is not None:
+            found |= {"journal": entry.journal, "position": entry.position}
+            begun_by = entry.ref if isinstance(entry.record, Snapshot) else getattr(entry.record, "snapshot", "")
+            if begun_by:
+                found["trace_id"], found["span_id"] = trace_of(begun_by)
+        return found
 
     def _drain(self, refresh: Refresh, current: Collection[str]) -> None:
         names = list(self.spec.inputs())
@@ -219,6 +240,7 @@ class Worker(Generic[S]):
     def _consume(self, entries: Sequence[Entry]) -> None:
         started = time.perf_counter()
         for entry in entries:
+            self._at = entry
             self._open_epoch_if_needed(entry.time_ns)
             alone = self._attempts.suspects(entry)
             if alone and not self._admit(entry):
@@ -539,6 +561,7 @@ class Worker(Generic[S]):
         self._ranges.append(InputRange(entry.journal, entry.position, entry.position, skipped=True))
         self._consumed[entry.journal] = entry.position
         self.quarantines += 1
+        _log.error("entry set aside", input=entry.journal, position=entry.position, error=error, attempts=attempts)
         view = f"quarantined.{entry.journal}@{entry.position}"
         self._commit(extra=[self.journal.view_op(view, body)])
 

@@ -1,20 +1,20 @@
-"""Application metrics in Prometheus' text format, names `observer_…`.
+"""Application metrics: what happens is counted, what can be read is read when somebody asks.
 
-What happens often is added up in plain counters, less than a microsecond a call; what can
-be read from journals and workers is read when somebody scrapes. No globals: each
-`Metrics` has a registry of its own.
+The instruments are those of `telemetry.instruments`; here are their values, once, for Prometheus' text
+format and for whoever else reads them (`telemetry.export`). A count costs less than a microsecond and
+asks the storage nothing; counts are of what this process has committed, so that those of several processes
+may be added. No globals: each `Metrics` has a registry of its own.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from bisect import bisect_left
-from collections import defaultdict
+import time
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -25,35 +25,37 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from observer_core.runtime.delays import delay_of
-from observer_core.runtime.deliveries import progress, subscriptions
+from observer_core.runtime.gate.desk import Answered
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.source_kinds import LIVE
+from observer_core.runtime.telemetry import instruments as its
+from observer_core.runtime.telemetry.commits import Committed
+from observer_core.runtime.telemetry.gauges import Gauges
+from observer_core.runtime.telemetry.instruments import (
+    INSTRUMENTS,
+    SECONDS,
+    Counter,
+    Distribution,
+    Histogram,
+    Instrument,
+    Labels,
+    folded,
+)
+from observer_core.runtime.telemetry.origin import cause
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ObserverError
-from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord
+from observer_core.shared.ids import parse_ref
+from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
-from observer_core.storage.journal import Journal
 from observer_core.storage.operations import Operations
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
-BUCKETS: Final = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-)  # fmt: skip
+BUCKETS: Final = SECONDS
 """Upper bounds of `stage_seconds`, in seconds."""
-_COUNTERS: Final = {
-    "snapshots": ("Snapshots committed.", ("source", "status")),
-    "observations": ("Values observed, those that were missing included.", ("source",)),
-    "patterns": ("Patterns recognised.", ("source", "pattern")),
-    "events": ("Events published.", ("domain", "type")),
-    "decisions": ("Decisions taken.", ("domain", "verdict")),
-    "deliveries": ("Attempts to deliver a record.", ("subscription", "outcome")),
-    "refusals": ("Requests refused because nobody knew, or believed, who called.", ("reason",)),
-}
-
-_ENTRIES_A_SCRAPE: Final = 20_000
-_DELAYS_A_SCRAPE: Final = 50
-_Labels = tuple[str, ...]
+_KEPT_SECONDS: Final = 1.0
+"""Gauges that were read so lately are not read again: one look is asked for instrument by instrument."""
+_log = structlog.get_logger("observer.metrics")
 
 
 class Metrics:
@@ -62,194 +64,183 @@ class Metrics:
     def __init__(self, observer: Observer, gate: Gate | None = None) -> None:
         self._observer = observer
         self._gate = gate or Gate(observer.journals, observer.settings, observer.clock)
-        self._counts: dict[str, dict[_Labels, int]] = {name: defaultdict(int) for name in _COUNTERS}
-        self._ticks: dict[_Labels, list[float]] = defaultdict(lambda: [0, 0])
-        self._seconds: dict[str, list[float]] = defaultdict(lambda: [0] * (len(BUCKETS) + 2))
+        self._most = observer.settings.telemetry.series
+        self._counters = {item: Counter(item, self._most) for item in INSTRUMENTS if item.kind == "counter"}
+        self._histograms = {
+            item: Histogram(item, self._most) for item in INSTRUMENTS if item.kind == "histogram"
+        }
         self._lock = threading.Lock()
+        self._gauges = Gauges(observer, self._gate)
         self._reading = threading.Lock()
-        self._read_up_to = {journal.name: journal.head().position for journal in self._read_journals()}
+        self._read: tuple[float, dict[Instrument, dict[Labels, float]] | None] | None = None
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(namespace="observer", registry=self._registry)
+        observer.commits.listen(self.committed)
 
-    def tick(self, source: str, status: str, values: int, seconds: float, *, snapshots: int = 1) -> None:
-        """Snapshots with `values` values in all went through all stages in `seconds` (stage `tick`)."""
+    # ------------------------------------------------------------------ what happens
+
+    def committed(self, committed: Committed) -> None:
+        """This process has committed records."""
+        kind, _, name = committed.journal.partition(".")
+        counters, decided = self._counters, False
         with self._lock:
-            row = self._ticks[source, status]
-            row[0] += snapshots
-            row[1] += values
-            row = self._seconds["tick"]
-            row[bisect_left(BUCKETS, seconds)] += 1
-            row[-1] += seconds
+            counters[its.WRITTEN].add((committed.journal,), committed.size)
+            for record in committed.records:
+                if isinstance(record, Snapshot):
+                    counters[its.SNAPSHOTS].add((name, record.status))
+                    values = len(record.fields) * len(record.subjects)
+                    counters[its.OBSERVATIONS].add((name,), values)
+                    self._gauges.snapshot(record)
+                elif isinstance(record, PatternRecord):
+                    counters[its.PATTERNS].add((name, record.pattern))
+                elif isinstance(record, Event):
+                    counters[its.EVENTS].add((name, record.type))
+                elif isinstance(record, Decision):
+                    counters[its.DECISIONS].add((name, record.verdict))
+                    decided = True
+                elif isinstance(record, DeliveryResult):
+                    counters[its.DELIVERIES].add((record.subscription, record.outcome))
+                    seconds = record.latency_ns / SECOND
+                    self._histograms[its.DELIVERY].observe((record.subscription,), seconds)
+        if decided and name == LIVE and kind == "decisions":
+            self._decided(committed)
+
+    def _decided(self, committed: Committed) -> None:
+        """How long after its snapshot was known each decision stands that came of an event at hand."""
+        journals, now_ns = self._observer.journals, self._observer.clock.now_ns()
+        consumed = [(item.journal, item.first, item.last) for item in committed.inputs if not item.skipped]
+        lags: dict[str, float] = {}
+        for position, record in enumerate(committed.records, committed.first):
+            if not isinstance(record, Decision) or not record.causation:
+                continue
+            try:
+                name, place = parse_ref(record.causation[0])
+                at_hand = any(name == it and first <= place <= last for it, first, last in consumed)
+                if not at_hand or record.causation[0] in lags:
+                    continue
+                event = cause(journals, Entry(committed.journal, position, record))
+                pattern = None if event is None else cause(journals, event)
+            except (ObserverError, ValueError):  # a metric is not worth a failure
+                continue
+            if pattern is not None and isinstance(pattern.record, PatternRecord):
+                lags[record.causation[0]] = max(0, now_ns - pattern.record.time_ns) / SECOND
+        with self._lock:
+            for lag in lags.values():
+                self._histograms[its.LAG].observe((committed.journal.partition(".")[2],), lag)
+
+    def tick(self, seconds: float, snapshots: int = 1) -> None:
+        """Snapshots went through all stages in `seconds` (stage `tick`), all of them together."""
+        if snapshots:
+            self.stage("tick", seconds)
 
     def stage(self, stage: str, seconds: float) -> None:
         """A stage has worked for so long."""
+        self._observe(its.STAGE, (stage,), seconds)
+
+    def loop(self, delay: float) -> None:
+        """The loop came to its tick so many seconds after it was due."""
+        self._observe(its.LOOP, (), delay)
+
+    def answered(self, answered: Answered, seconds: float) -> None:
+        """The gate has answered a question that came so many seconds ago."""
+        answer = answered.answer
         with self._lock:
-            row = self._seconds[stage]
-            row[bisect_left(BUCKETS, seconds)] += 1
-            row[-1] += seconds
+            decision = "allow" if answered.allowed else "deny"
+            self._counters[its.ANSWERS].add((answer.domain, decision))
+            if decision == "deny":
+                for code in {str(reason.get("code", "")) for reason in answer.reasons}:
+                    self._counters[its.DENIALS].add((answer.domain, code))
+            self._histograms[its.GATE].observe((), seconds)
 
     def refused(self, reason: str) -> None:
         """A request was refused because of who did, or did not, call."""
+        self._add(its.REFUSALS, (reason,))
+
+    def pinged(self, outcome: str) -> None:
+        """Somebody outside was told, or was to be told, that the Observer is well."""
+        self._add(its.PINGS, (outcome,))
+
+    def _add(self, instrument: Instrument, labels: Labels) -> None:
         with self._lock:
-            self._counts["refusals"][reason,] += 1
+            self._counters[instrument].add(labels)
+
+    def _observe(self, instrument: Instrument, labels: Labels, value: float) -> None:
+        with self._lock:
+            self._histograms[instrument].observe(labels, value)
+
+    # ------------------------------------------------------------------ what is asked
+
+    def values(self, instrument: Instrument) -> dict[Labels, float]:
+        """A counter's or gauge's series now; a gauge has none while the storage does not answer."""
+        if instrument.kind == "gauge":
+            read = self._gauges_now()
+            if instrument is its.UP:
+                return {(): float(read is not None)}
+            return {} if read is None else read.get(instrument, {})
+        if instrument in (its.CONFLICTS, its.QUARANTINES, its.OPERATIONS):
+            return self._of_others(instrument)
+        with self._lock:
+            return self._counters[instrument].values()
+
+    def distributions(self, instrument: Instrument) -> dict[Labels, Distribution]:
+        """A histogram's series now."""
+        with self._lock:
+            return self._histograms[instrument].values()
+
+    def histograms(self) -> list[Histogram]:
+        return list(self._histograms.values())
 
     def render(self) -> bytes:
         """Everything as text; `observer_up` is 0 when the storage cannot be read."""
         return generate_latest(self._registry)
 
-    # ------------------------------------------------------------------ what a scrape asks
-
     def collect(self) -> Iterator[Metric]:
         """The registry calls this; use `render`."""
-        try:
-            self._read_on()
-            families = [*self._journals(), *self._lags(), *self._waiting(), *self._ages()]
-        except (ObserverError, OSError):
-            families = []
-        yield from self._counted()
-        yield from families
-        yield GaugeMetricFamily("observer_up", "1 while the journals can be read.", float(bool(families)))
+        with self._reading:
+            self._read = None
+        for instrument in INSTRUMENTS:
+            name, text, labels = instrument.name, instrument.text, instrument.labels
+            if instrument.kind == "histogram":
+                family: Metric = HistogramMetricFamily(name, text, labels=labels)
+                bounds = [*map(repr, instrument.bounds), "+Inf"]
+                for key, found in self.distributions(instrument).items():
+                    family.add_metric(key, list(zip(bounds, accumulate(found.counts))), found.total)
+            else:
+                made = CounterMetricFamily if instrument.kind == "counter" else GaugeMetricFamily
+                family = made(name, text, labels=labels)
+                for key, value in self.values(instrument).items():
+                    family.add_metric(key, value)
+            yield family
         build = self._observer.build
         yield InfoMetricFamily(
             "observer_build", "What runs.", {"version": build.version, "lock": build.lock[:12]}
         )
 
-    def _read_on(self) -> None:
-        """Counts what was committed since the last scrape, by whomever; a flood in several scrapes."""
-        with self._reading:
-            for journal in self._read_journals():
-                after = self._read_up_to.get(journal.name, 0)
-                if journal.head().position <= after:
-                    continue
-                entries = journal.read(after, _ENTRIES_A_SCRAPE)
-                for entry in entries:
-                    self._count(entry)
-                self._read_up_to[journal.name] = entries[-1].position
-
-    def _count(self, entry: Entry) -> None:
-        record, name = entry.record, entry.journal.partition(".")[2]
-        if isinstance(record, PatternRecord):
-            key: tuple[str, _Labels] = "patterns", (record.source, record.pattern)
-        elif isinstance(record, Event):
-            key = "events", (name, record.type)
-        elif isinstance(record, Decision):
-            key = "decisions", (name, record.verdict)
-        elif isinstance(record, DeliveryResult):
-            key = "deliveries", (record.subscription, record.outcome)
-        else:
-            return
-        with self._lock:
-            self._counts[key[0]][key[1]] += 1
-
-    def _read_journals(self) -> Iterator[Journal]:
-        journals = self._observer.journals
-        for kind in ("patterns", "events", "decisions", "results"):
-            yield from (journals.open(name) for name in journals.names(kind))
-
-    def _counted(self) -> Iterator[Metric]:
-        with self._lock:
-            counts: dict[str, dict[_Labels, float]] = {name: {**rows} for name, rows in self._counts.items()}
-            for (source, status), (snapshots, values) in self._ticks.items():
-                counts["snapshots"][source, status] = snapshots
-                counts["observations"][source,] = counts["observations"].get((source,), 0) + values
-            seconds = {stage: list(row) for stage, row in sorted(self._seconds.items())}
-        for name, (text, labels) in _COUNTERS.items():
-            family = CounterMetricFamily(f"observer_{name}", text, labels=labels)
-            for key, count in sorted(counts[name].items()):
-                family.add_metric(key, count)
-            yield family
-        histogram = HistogramMetricFamily(
-            "observer_stage_seconds", "How long one turn of a stage took.", labels=["stage"]
-        )
-        bounds = [*(repr(bound) for bound in BUCKETS), "+Inf"]
-        for stage, row in seconds.items():
-            histogram.add_metric([stage], list(zip(bounds, accumulate(row[:-1]))), row[-1])
-        yield histogram
+    def _of_others(self, instrument: Instrument) -> dict[Labels, float]:
+        """What workers and the storage count themselves."""
+        if instrument is its.OPERATIONS:
+            operations = getattr(self._observer.storage, "operations", None)
+            if not isinstance(operations, Operations):
+                return {}
+            return {(kind,): count for kind, count in sorted(operations.counts().items())}
         workers = self._observer.workers()
-        conflicts = sum(worker.conflicts for worker in workers)
-        quarantines = sum(worker.quarantines for worker in workers)
-        yield CounterMetricFamily(
-            "observer_conflicts", "Commits that another worker was ahead of.", conflicts
-        )
-        yield CounterMetricFamily("observer_quarantines", "Entries set aside by this process.", quarantines)
-        operations = getattr(self._observer.storage, "operations", None)
-        if isinstance(operations, Operations):
-            family = CounterMetricFamily(
-                "observer_storage_operations",
-                "What the storage account was asked, as it is billed.",
-                labels=["kind"],
-            )
-            for kind, count in sorted(operations.counts().items()):
-                family.add_metric([kind], count)
-            yield family
+        if instrument is its.CONFLICTS:
+            return {(): sum(worker.conflicts for worker in workers)}
+        return {(): sum(worker.quarantines for worker in workers)}
 
-    def _journals(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily("observer_journal_position", "Records in a journal.", labels=["journal"])
-        for name in self._observer.journals.names():
-            family.add_metric([name], self._observer.journals.open(name).head().position)
-        yield family
+    def _gauges_now(self) -> dict[Instrument, dict[Labels, float]] | None:
+        with self._reading:
+            if self._read is None or time.monotonic() - self._read[0] > _KEPT_SECONDS:
+                self._read = time.monotonic(), self._read_gauges()
+            return self._read[1]
 
-    def _lags(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "observer_stage_lag_seconds",
-            "How far a stage is behind its domain's time (recognise: its slowest source); +Inf: no work yet.",
-            labels=["domain", "stage"],
-        )
-        for domain in self._gate.domains():
-            now_ns = self._gate.now_ns(domain)
-            stages = {
-                "recognise": self._observer.journals.names("patterns", domain),
-                "publish": [f"events.{domain}"],
-                "decide": [f"decisions.{domain}"],
-                **({"route": routed} if (routed := self._observer.journals.names("routes", domain)) else {}),
-            }
-            for stage, names in stages.items():
-                family.add_metric(
-                    [domain, stage], max((self._lag(n, now_ns) for n in names), default=math.inf)
-                )
-        yield family
-
-    def _waiting(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "observer_subscription_lag_records",
-            "Records that wait to be delivered to a subscriber.",
-            labels=["domain", "subscription"],
-        )
-        journals, settings = self._observer.journals, self._observer.settings
-        for domain in self._gate.domains():
-            for name, config in subscriptions(journals, settings, domain).items():
-                family.add_metric([domain, name], progress(journals, domain, config).lag or 0)
-        yield family
-
-    def _lag(self, journal: str, now_ns: int) -> float:
-        return _age(now_ns, self._observer.journals.open(journal).head().through_ns)
-
-    def _ages(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "observer_source_age_seconds",
-            "How old the newest snapshot of a source is in its domain's time; +Inf: has none.",
-            labels=["source"],
-        )
-        skew = GaugeMetricFamily(
-            "observer_source_delay_seconds",
-            "From what happened (of a bar: its start) to its being learnt: the least and the median of the "
-            "newest snapshots. A least below zero: the source's clock is ahead.",
-            labels=["source", "of"],
-        )
-        journals = self._observer.journals
-        for domain in self._gate.domains():
-            now_ns = self._gate.now_ns(domain)
-            for name in journals.names("snapshots", domain):
-                source, journal = name.partition(".")[2], journals.open(name)
-                family.add_metric([source], _age(now_ns, journal.head().time_ns))
-                delay = delay_of(journal, _DELAYS_A_SCRAPE)
-                if delay is not None:
-                    skew.add_metric([source, "least"], delay.least_ns / SECOND)
-                    skew.add_metric([source, "median"], delay.median_ns / SECOND)
-        yield family
-        yield skew
-
-
-def _age(now_ns: int, then_ns: int) -> float:
-    return max(0, now_ns - then_ns) / SECOND if then_ns else math.inf
+    def _read_gauges(self) -> dict[Instrument, dict[Labels, float]] | None:
+        try:
+            found = self._gauges.read()
+        except (ObserverError, OSError) as error:
+            _log.warning("the journals cannot be read for metrics", error=str(error))
+            return None
+        settings = self._observer.settings
+        first = [name for item in settings.source for name in settings.parts_of(item.name)]
+        return {item: folded(item, values.items(), self._most, first) for item, values in found.items()}

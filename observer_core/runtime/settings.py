@@ -65,11 +65,13 @@ from observer_core.snapshot_engine.normalise import NormaliserConfig
 LEAST_MAX_AGE = 5 * SECOND
 """The gate closes for older data, or later, unless a source's `max_age` says otherwise."""
 _FROM_FILE = "_file"
+_QUIET = ("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED")
 
 
 class LogConfig(Config):
     level: Literal["debug", "info", "warning", "error"] = "info"
-    max_bytes: PositiveInt = 10_000_000
+    max_bytes: Annotated[int, Field(ge=65_536)] = 10_000_000
+    """Of each file; a line is never longer than the least of it."""
     files: PositiveInt = 5
 
 
@@ -365,6 +367,26 @@ def secret(name: str) -> str:
         raise ConfigError(f"the environment has no {name}, which the configuration names as a secret")
     know(value)
     return value
+
+
+def exporter_values(config: TelemetryConfig) -> dict[str, str]:
+    """Where telemetry goes and what is shown there, by `endpoint`, `headers` and `connection`.
+
+    The exporter for Azure Monitor also tells Microsoft about itself, and takes orders from there, unless
+    the environment forbids it: it does from here on, where nobody has said otherwise.
+    """
+    found = {"endpoint": "", "headers": "", "connection": ""}
+    for exporter in {config.traces, config.metrics} - {"none"}:
+        if exporter == "azure_monitor":
+            found["connection"] = secret(config.connection)
+            for name in _QUIET:
+                os.environ.setdefault(name, "true")
+        else:
+            found["endpoint"] = os.environ.get(config.endpoint, "") or "http://localhost:4318"
+            found["headers"] = "" if config.headers is None else secret(config.headers)
+            for item in found["headers"].split(","):
+                know(item.partition("=")[2].strip())
+    return found
 
 
 def read_toml(path: Path) -> dict[str, Any]:

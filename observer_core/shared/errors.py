@@ -38,6 +38,19 @@ class NotFound(StorageError):
         self.what, self.name = what, name
 
 
+class Pruned(NotFound):
+    """It was there, and retention has removed it."""
+
+    def __init__(self, journal: str, position: int, first: int, when: str, policy: str) -> None:
+        StorageError.__init__(
+            self,
+            f"{journal}@{position} was removed on {when} by retention ({policy}); "
+            f"{journal} is kept from position {first} on",
+        )
+        self.what, self.name = "entry", f"{journal}@{position}"
+        self.journal, self.position, self.first = journal, position, first
+
+
 class Conflict(StorageError):
     """An etag condition did not hold: somebody else wrote first. Read again, then decide."""
 

@@ -378,7 +378,8 @@ class Note:
     what became of it), `feedback` (was a pattern right), `silence` and `subscription` (an operator asks,
     or what became of it), `recovery` (bytes were lost and the index was cut), `lifecycle` (start
     and stop), `not_recorded` (the gate denied while it could not write), `anchor` (where all journals
-    stood), `maintenance` (what was packed, pruned or removed). `body` is the kind's own content.
+    stood), `maintenance` (what was packed, pruned or removed), `hold` (what must not be removed, or no
+    longer must not). `body` is the kind's own content.
     """
 
     kind: str
@@ -411,6 +412,7 @@ NOTE_KINDS = (
     "not_recorded",
     "anchor",
     "maintenance",
+    "hold",
 )
 AnyRecord = (
     Snapshot | PatternRecord | Event | Decision | Route | Notification | DeliveryResult | Evaluation | Note

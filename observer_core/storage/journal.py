@@ -13,6 +13,8 @@ point. Bytes that no row points to are garbage and harmless.
     i.<sha256>              idempotency keys of pushed batches
     e.<epoch>               which configuration and version an epoch runs
     a.<input>               attempts at an entry that has not been passed yet
+    b                       where what is kept begins, once retention has removed something (`Base`)
+    x.<last position>       what is kept of a removed stretch (`Excerpt`)
     lease                   which worker is at it
 
 `r` rows are keyed by their last position, so the first row at or after `r.<p>` holds
@@ -32,21 +34,23 @@ from itertools import islice
 from typing import Any, Final
 
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.clock import SECOND
+from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.errors import (
     ChainBroken,
     Conflict,
     JournalError,
     NotFound,
+    Pruned,
     SegmentFull,
     StorageCorrupt,
     StorageUnavailable,
 )
 from observer_core.shared.records import AnyRecord, Record, SnapshotDecoder, decode_record
 from observer_core.shared.stage import Entry
+from observer_core.storage.archive.excerpts import Excerpts, Kept
 from observer_core.storage.archive.packs import Pack, Packs, is_packed
 from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
-from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, chain, segment_name
+from observer_core.storage.rows import Base, CommitRow, Head, InputRange, StateRow, chain, segment_name
 
 HOURS_PER_COMMIT: Final = 40
 """Writers keep below it; what one indivisible commit has beyond it stays in its last segment."""
@@ -75,9 +79,11 @@ class Journal:
     """One journal of a storage. Safe to use from several threads; commits are conditional anyway."""
 
     def __init__(
-        self, storage: Storage, name: str, commit_ids: Callable[[], str], tail_bytes: int = TAIL_BYTES
-    ) -> None:
+        self, storage: Storage, name: str, commit_ids: Callable[[], str], tail_bytes: int = TAIL_BYTES,
+        told: Callable[[str, int, Commit, int], None] | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
+        self._told = told
         self._storage = storage
         self._commit_ids = commit_ids
         self._head: Head | None = None
@@ -86,6 +92,7 @@ class Journal:
         self._segments: dict[int, str] = {}
         self._epochs: dict[int, Any] = {}
         self._packs = Packs(storage, name)
+        self.excerpts = Excerpts(storage, name)
         self._foreign = True
         self._lock = threading.RLock()
 
@@ -123,9 +130,32 @@ class Journal:
             self._foreign = True
         return found
 
+    def base(self) -> Base:
+        """Where what is kept begins; position 0 where nothing was removed."""
+        return Base.of(self._storage.tables.get(self.name, Base.KEY))
+
+    def missing(self, position: int) -> NotFound:
+        """The error that says why there is nothing at a position: `Pruned` where retention removed it."""
+        base = self.base()
+        if not 1 <= position <= base.position:
+            return NotFound("entry", f"{self.name}@{position}")
+        when = format_time(base.pruned_ns)[:10]
+        return Pruned(self.name, position, base.position + 1, when, base.policy)
+
+    def excerpt(self, position: int) -> Kept | None:
+        """The record at a position whose stretch was removed, where something kept cites it."""
+        found = self.excerpts.find(position)
+        return None if found is None or found.line is None else found
+
+    def standing(self) -> Iterator[Entry]:
+        """Removed records that whoever folds the journal from its first kept record on must know, in order."""
+        for position in self.base().standing:
+            yield self.entry(position)
+
     def rows(self, after_seq: int = 0, from_position: int = 1, page: int = 1000) -> Iterator[CommitRow]:
         """Commits in order, from the one that holds `from_position`; those with seq > `after_seq`.
 
+        From the first that is kept, where retention has removed some; `Pruned` when it does so meanwhile.
         `page`: so many are asked for at a time.
         """
         return (row for row in self._rows(from_position, after_seq, page) if row.seq > after_seq)
@@ -160,7 +190,10 @@ class Journal:
         return list(self.scan(after + 1, None if limit is None else after + limit))
 
     def scan(self, first: int = 1, last: int | None = None) -> Iterator[Entry]:
-        """Stored entries first..last in order, decoded. Reads ahead by whole byte ranges."""
+        """Stored entries first..last in order, decoded: those that are kept (see `base`).
+
+        Reads ahead by whole byte ranges.
+        """
         decode_line: Callable[[bytes], AnyRecord] = (
             SnapshotDecoder() if self.name.startswith("snapshots.") else decode_record
         )
@@ -182,17 +215,22 @@ class Journal:
         return self._payloads(first, last, commits)
 
     def entry(self, position: int) -> Entry:
-        """The entry at `position`; `NotFound` when there is none."""
+        """The entry at `position`; `NotFound` when there is none, `Pruned` when it was removed."""
         for entry in self.scan(position, position):
             return entry
-        raise NotFound("entry", f"{self.name}@{position}")
+        kept = self.excerpt(position)
+        if kept is None or kept.line is None:
+            raise self.missing(position)
+        return Entry(self.name, position, decode_record(kept.line))
 
     def position_at(self, time_ns: int) -> int:
-        """The last position known at `time_ns` or before (0: none)."""
+        """The last position known at `time_ns` or before (0: none); never one before the last that was removed."""
         low, high = 0, self.head().position
         while low < high:
             held = self._holder((low + high + 1) // 2)
-            if held.last_ns <= time_ns:
+            if isinstance(held, Base):
+                low = held.position
+            elif held.last_ns <= time_ns:
                 low = min(held.last, high)
             elif held.first_ns > time_ns:
                 high = held.first - 1
@@ -210,16 +248,19 @@ class Journal:
         _, lines = next(self._read_batch([row]))
         return row.first - 1 + bisect_right(lines, time_ns, key=_time_of)
 
-    def _holder(self, position: int) -> CommitRow | Pack:
-        """The commit, or the packed stretch, that holds `position`."""
+    def _holder(self, position: int) -> CommitRow | Pack | Base:
+        """The commit, or the packed stretch, that holds `position`; the base where it was removed."""
         for found in self._storage.tables.query(self.name, f"r.{position:020d}", "r.~", 1):
             row = CommitRow.of(found)
             if row.first <= position:
                 return row
         pack = self._packs.holding(position)
-        if pack is None:
+        if pack is not None:
+            return pack
+        base = self.base()
+        if position > base.position:
             raise ChainBroken(self.name, position, "gap", "no commit holds this position")
-        return pack
+        return base
 
     def _payloads(
         self, first: int, last: int | None, commits: int | None = None
@@ -247,13 +288,18 @@ class Journal:
         start, end = batch[0].offset, batch[-1].offset + batch[-1].length
         try:
             data = self._bytes(batch[0], start, end - start)
-        except (StorageCorrupt, NotFound) as error:
+        except (StorageCorrupt, NotFound, ChainBroken) as error:
             if len(batch) > 1:
                 for row in batch:
                     yield from self._read_batch([row])
                 return
             again = self._packs.row(batch[0])  # packed since its row was read
             if again is None or again.segment == batch[0].segment:
+                gone = self.missing(batch[0].first)
+                if isinstance(gone, Pruned):
+                    raise gone from error
+                if isinstance(error, ChainBroken):
+                    raise
                 raise ChainBroken(self.name, batch[0].first, "gap", str(error)) from error
             yield from self._read_batch([again])
             return
@@ -317,6 +363,8 @@ class Journal:
         )
         head = self._transact(base, head, rows, [action, *ops])
         self._remember(head, base.position, commit.records, encoded)
+        if self._told is not None and encoded:
+            self._told(self.name, base.position + 1, commit, sum(map(len, encoded)))
         return head
 
     def _transact(self, base: Head, head: Head, rows: list[CommitRow], ops: list[Op]) -> Head:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, JournalError
-from observer_core.storage.journal import TAIL_BYTES, Journal
+from observer_core.storage.journal import TAIL_BYTES, Commit, Journal
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
 
 _REGISTRY: Final = "registry"
@@ -24,6 +25,8 @@ class Journals:
         self._open: dict[str, Journal] = {}
         self._domains: dict[str, str] = {}
         self._commits = 0
+        self.on_commit: Callable[[str, int, Commit, int], None] | None = None
+        """Told of records that this process commits: their journal, first position and bytes."""
         self._lock = threading.Lock()
 
     def open(self, name: str, domain: str | None = None) -> Journal:
@@ -33,7 +36,7 @@ class Journals:
             if journal is None:
                 _check_name(name)
                 journal = self._open[name] = Journal(
-                    self.storage, name, self._next_commit_id, self._tail_bytes
+                    self.storage, name, self._next_commit_id, self._tail_bytes, self._committed
                 )
         # Not under the lock: who waits here for another thread's group must not hold what that one needs.
         if domain is not None and self._domains.get(name) != domain:
@@ -126,6 +129,10 @@ class Journals:
             except Conflict:
                 self._register(name, domain)
         self._domains[name] = domain
+
+    def _committed(self, journal: str, first: int, commit: Commit, size: int) -> None:
+        if self.on_commit is not None:
+            self.on_commit(journal, first, commit, size)
 
     def _next_commit_id(self) -> str:
         self._commits += 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.storage.ports import Row
@@ -165,6 +165,42 @@ class StateRow:
     @staticmethod
     def of(row: Row) -> StateRow:
         return StateRow(**decode(row.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """Row `b`: records 1..position, which commits 1..seq had made, were removed by retention.
+
+    `hash`, `time_ns`, `through_ns` and `epoch` are those of the last of these commits, `began_ns` the time
+    of the journal's first record, `length` the bytes of all that went. `pruned_ns`, `policy` and `record`:
+    when, by which rule and by which record (the newest). `standing`: what readers of a condition that
+    still held must know; excerpts have these records.
+    """
+
+    KEY: ClassVar = "b"
+    position: int = 0
+    seq: int = 0
+    hash: bytes = GENESIS
+    time_ns: int = 0
+    through_ns: int = 0
+    epoch: int = 0
+    began_ns: int = 0
+    length: int = 0
+    pruned_ns: int = 0
+    policy: str = ""
+    record: str = ""
+    standing: tuple[int, ...] = ()
+
+    def value(self) -> bytes:
+        return encode({**asdict(self), "hash": self.hash.hex(), "standing": list(self.standing)})
+
+    @staticmethod
+    def of(row: Row | None) -> Base:
+        if row is None:
+            return Base()
+        value = decode(row.value)
+        value["hash"], value["standing"] = bytes.fromhex(value["hash"]), tuple(value["standing"])
+        return Base(**value)
 
 
 def chain(previous: bytes, records: Iterable[bytes]) -> bytes:

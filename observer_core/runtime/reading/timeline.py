@@ -18,7 +18,7 @@ from observer_core.shared.canonical import Fragment
 from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.errors import NotFound
 from observer_core.shared.ids import parse_ref
-from observer_core.shared.records import Decision, DeliveryResult, Event, Json, Note, Notification
+from observer_core.shared.records import Decision, DeliveryResult, Event, Json, Note, Notification, Route
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 
@@ -80,7 +80,7 @@ def became(journals: Journals, line: Line) -> Json:
     if isinstance(record, Decision):
         if record.verdict == "block":
             _end(journals.open(line.journal), record, found)
-        _deliveries(journals, domain, record.time_ns, record.time_ns, found)
+        _deliveries(journals, domain, record.time_ns, record.time_ns, found, given=True)
     found.entries.sort(key=lambda entry: (entry["time_ns"], _ORDER.index(entry["kind"])))
     return {"entries": found.entries, "truncated": found.truncated}
 
@@ -187,9 +187,11 @@ def _end(journal: Journal, block: Decision, found: _Found) -> None:
 
 
 def _deliveries(
-    journals: Journals, domain: str, began_ns: int, until_ns: int | None, found: _Found
+    journals: Journals, domain: str, began_ns: int, until_ns: int | None, found: _Found, given: bool = False
 ) -> None:  # fmt: skip
-    told = found.refs | set(_notifications(journals.open(f"routes.{domain}"), began_ns, until_ns, found))
+    """`given`: also to whom it was given to be told."""
+    routes_of = journals.open(f"routes.{domain}")
+    told = found.refs | set(_notifications(routes_of, began_ns, until_ns, found, given))
     ends: dict[bytes, int] = {}
     for cited in told:
         stream, position = _place(cited)
@@ -210,13 +212,19 @@ def _deliveries(
                     break
 
 
-def _notifications(journal: Journal, began_ns: int, until_ns: int | None, found: _Found) -> Iterator[bytes]:
+def _notifications(
+    journal: Journal, began_ns: int, until_ns: int | None, found: _Found, given: bool
+) -> Iterator[bytes]:
     """Where subscribers are told of some of it together with others; whom something kept it from is added."""
     for line in _within(journal, began_ns, found, Budget(*_OTHERS)):
         if until_ns is not None and line.time_ns > until_ns + _TOLD_WITHIN_NS:
             break
         if b'"kind":"route"' in line.raw:
-            if (_after(line.raw, _REF) or b"") in found.refs and words.kept(record := line.record):
+            if (
+                (_after(line.raw, _REF) or b"") in found.refs
+                and isinstance(record := line.record, Route)
+                and (words.kept(record) or given and (record.to or record.grouped))
+            ):
                 found.add("delivery", line, None, words.told(record))
             continue
         told = line.record if b'"kind":"notification"' in line.raw else None

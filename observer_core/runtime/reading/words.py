@@ -107,8 +107,10 @@ def told(record: AnyRecord) -> str:
                 f"{code}{detail}"
             )
         case Route():
-            told_not = "; ".join(f"{', '.join(names)} by {by}" for by, names in kept(record).items())
-            return f"kept from {told_not or 'nobody'}"
+            given = {"given to": record.to, "to be told with others:": record.grouped}
+            parts = [f"{how} {', '.join(names)}" for how, names in given.items() if names]
+            parts += [f"kept from {', '.join(names)} by {by}" for by, names in kept(record).items()]
+            return "; ".join(parts) or "given to nobody"
         case Note(kind="feedback"):
             note = record.body.get("note")
             word = "right" if record.body["right"] else "wrong"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -37,18 +37,28 @@ def router(context: Context) -> APIRouter:
     """/health and /v1/health, /livez, /readyz, /metrics."""
     routes = APIRouter(tags=["health"])
 
+    async def reported(request: Request, *, failing: int) -> Response:
+        report = await context.read(context.health.report)
+        seen = report if "read" in caller_of(request).scopes else summary(report)
+        return answer(seen, failing if report["status"] == "fail" else 200, MEDIA_TYPE)
+
     @routes.get("/health", responses=_HEALTH, response_class=_HealthResponse)
-    @routes.get(
-        "/v1/health", responses=_HEALTH, response_class=_HealthResponse, dependencies=[Depends(needs("read"))]
-    )
     async def health(request: Request) -> Response:
         """How the Observer is; 503 when it fails.
 
-        At /health anybody sees the statuses, and nothing else.
+        Anybody sees the statuses here; who may read, what was measured too.
         """
-        report = await context.read(context.health.report)
-        seen = report if "read" in caller_of(request).scopes else summary(report)
-        return answer(seen, 503 if report["status"] == "fail" else 200, MEDIA_TYPE)
+        return await reported(request, failing=503)
+
+    @routes.get(
+        "/v1/health", responses=_HEALTH, response_class=_HealthResponse, dependencies=[Depends(needs("read"))]
+    )
+    async def health_in_full(
+        request: Request,
+        shown: Annotated[bool, Query(description="200 even when it fails: for who shows the report")] = False,
+    ) -> Response:
+        """How the Observer is, check by check; 503 when it fails."""
+        return await reported(request, failing=200 if shown else 503)
 
     @routes.get("/livez", responses=_NOT, response_class=PlainTextResponse)
     async def livez() -> Response:

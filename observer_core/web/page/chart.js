@@ -25,13 +25,15 @@ import uPlot from "./vendor/uplot.js";
  * @property {{ block: (block: Block) => string, volume: string }} texts
  */
 
+/** @typedef {{ open: number, high: number, low: number, close: number }} Candle */
+
 /**
  * Where the cursor is.
  * @typedef {object} At
  * @property {number} index of the points
  * @property {number} time the point's, or that of the place pointed at where there is none
  * @property {number | null} value null: a gap
- * @property {{ open: number, high: number, low: number, close: number } | null} candle
+ * @property {Candle | null} candle
  * @property {number | null} volume
  * @property {Marker[]} near those that are to be seen there
  * @property {number} left of the place, in px
@@ -57,11 +59,15 @@ import uPlot from "./vendor/uplot.js";
  * @property {number | null} low
  * @property {number | null} high
  * @property {number | null} latest
+ * @property {Candle | null} candle the latest
+ * @property {number | null} volume
  */
 
 const LEAST_SPAN = 1_000;
 const MOST_SPAN = 40 * 365 * 86_400_000;
 const REACH = 9;
+/** Of marks, by severity. */
+export const RADIUS = { critical: 7, warning: 6, info: 4.5 };
 const STACK = 15;
 const MOST_STACKED = 4;
 /** The part of the height that volume has. */
@@ -150,7 +156,7 @@ export class Chart {
   /** @type {Ink} */
   #ink = /** @type {any} */ ({});
   #probe = document.createElement("i");
-  #tags = [document.createElement("span"), document.createElement("span")];
+  #tag = document.createElement("span");
   #ended = new AbortController();
   #resizing;
   #axis = 52;
@@ -169,13 +175,13 @@ export class Chart {
     this.#deeds = deeds;
     this.#probe.hidden = true;
     host.append(this.#probe);
-    for (const tag of this.#tags) {
-      tag.className = "tag";
-      tag.hidden = true;
-      tag.setAttribute("aria-hidden", "true");
-    }
+    this.#tag.className = "tag";
+    this.#tag.hidden = true;
     this.#resizing = new ResizeObserver(() => this.#fit());
     this.#resizing.observe(host);
+    // Before uPlot's own: from then on the mouse says where the cursor is.
+    const options = { capture: true, signal: this.#ended.signal };
+    host.addEventListener("mousemove", () => (this.#keyed = -1), options);
     this.#readTokens();
   }
 
@@ -219,8 +225,7 @@ export class Chart {
 
   /** The cursor goes to a moment. @param {number} time */
   goTo(time) {
-    const index = this.#nearest(time);
-    if (index >= 0) this.#keyTo(index);
+    this.#keyTo(this.#nearest(this.#middleOf(time)));
   }
 
   /** No cursor any more. */
@@ -271,12 +276,23 @@ export class Chart {
   /** What is to be seen now. @returns {Contents} */
   contents() {
     /** @type {Contents} */
-    const found = { points: 0, gaps: 0, first: null, last: null, low: null, high: null, latest: null };
+    const found = {
+      points: 0,
+      gaps: 0,
+      first: null,
+      last: null,
+      low: null,
+      high: null,
+      latest: null,
+      candle: null,
+      volume: null,
+    };
     const shown = this.#shown;
     if (!shown) return found;
     const { from, to } = shown.span;
     const { high, low } = shown.points;
     let gap = false;
+    let newest = -1;
     for (let index = this.#above(from); index < this.#times.length && this.#times[index] <= to; index += 1) {
       const value = this.#values[index];
       if (value === null) {
@@ -291,7 +307,10 @@ export class Chart {
       found.latest = value;
       found.low = Math.min(found.low ?? Infinity, low?.[index] ?? value);
       found.high = Math.max(found.high ?? -Infinity, high?.[index] ?? value);
+      newest = index;
     }
+    found.candle = this.#candle(newest);
+    found.volume = shown.points.volume?.[newest] ?? null;
     return found;
   }
 
@@ -315,12 +334,13 @@ export class Chart {
   #take(points, kind) {
     // A candle stands in the middle of its time.
     const half = (points.bucket_ms ?? 0) / 2;
+    const before = this.#times[this.#keyed] ?? 0;
     this.#times = half ? points.time_ms.map((time) => time + half) : points.time_ms;
     this.#values = (points.form === "candles" ? points.close : points.value) ?? [];
     /** @type {any} */
     const data = [this.#times, this.#values];
     if (points.volume) data.push(points.volume);
-    this.#keyed = -1;
+    if (this.#keyed >= 0) this.#keyed = this.#nearest(before);
     if (this.#plot && this.#kind === kind) {
       this.#plot.setData(data, false);
       return;
@@ -351,7 +371,7 @@ export class Chart {
         width: 1,
         stroke: () => ink.line,
         fill: () => ink.line,
-        filter: () => this.#dots(),
+        filter: () => (form === "line" ? this.#dots() : null),
       },
     });
     if (volume) series.push({ scale: "volume", paths: () => null, points: { show: false } });
@@ -380,7 +400,7 @@ export class Chart {
           grid: { stroke: () => ink.grid, width: 1 },
           ticks: { stroke: () => ink.grid, width: 1, size: 5 },
           splits: (_, __, min, max, step) => timeMarks(min, max, step),
-          values: (_, marks, __, ___, step) => timeTexts(marks, step),
+          values: (plot, marks, _, __, step) => timeTexts(marks, step, this.#clipped(plot)),
         },
         {
           scale: "y",
@@ -396,7 +416,7 @@ export class Chart {
             filter: (plot, marks) => this.#aboveVolume(plot, marks, volume),
           },
           ticks: { show: false },
-          filter: (plot, marks) => this.#aboveVolume(plot, marks, volume),
+          filter: (plot, marks) => this.#besideNewest(plot, this.#aboveVolume(plot, marks, volume)),
           values: (plot, marks, _, __, step) => {
             const { min = 0, max = 0 } = plot.scales.y;
             const most = Math.max(Math.abs(min ?? 0), Math.abs(max ?? 0));
@@ -427,6 +447,7 @@ export class Chart {
         draw: [
           (plot) => {
             this.#over(plot);
+            if (this.#keyed >= 0) this.#place();
             this.drawn = performance.now() - begun;
           },
         ],
@@ -435,7 +456,7 @@ export class Chart {
       },
     };
     const plot = new uPlot(options, data, this.#host);
-    plot.over.append(...this.#tags);
+    plot.over.append(this.#tag);
     this.#listen(plot);
     return plot;
   }
@@ -510,6 +531,29 @@ export class Chart {
     const least = (min ?? 0) + ((max ?? 1) - (min ?? 0)) * (volume ? VOLUME + 0.03 : 0.02);
     const none = this.#values.every((value) => value === null);
     return marks.map((mark) => (none || mark < least ? null : mark));
+  }
+
+  /** Before this moment a text at the axis would not be seen as a whole. @param {uPlot} plot */
+  #clipped(plot) {
+    const { min, max } = plot.scales.x;
+    const wide = plot.bbox.width / uPlot.pxRatio || plot.width;
+    return min == null || max == null ? -Infinity : min + ((max - min) * 24) / wide;
+  }
+
+  /** Without those that the newest value's number would lie upon. @param {uPlot} plot @param {(number | null)[]} marks */
+  #besideNewest(plot, marks) {
+    const { min = 0, max = 1 } = plot.scales.y;
+    const near = ((max ?? 1) - (min ?? 0)) * ((15 * uPlot.pxRatio) / (plot.bbox.height || 400));
+    const value = this.#values[this.#newestSeen()] ?? null;
+    return value === null
+      ? marks
+      : marks.map((mark) => (mark !== null && Math.abs(mark - value) < near ? null : mark));
+  }
+
+  /** The newest point there is, if it is seen; else -1. */
+  #newestSeen() {
+    const index = this.#inside(this.#times.length - 1, -1);
+    return this.#values.slice(index + 1).some((value) => value !== null) ? -1 : index;
   }
 
   /** It widens with its texts, and does not shrink again. @param {uPlot} plot @param {readonly string[] | null} texts */
@@ -729,10 +773,9 @@ export class Chart {
 
   /** The value of now: a line across and its number at the axis. @param {uPlot} plot */
   #newest(plot) {
-    const index = this.#inside(this.#times.length - 1, -1);
+    const index = this.#newestSeen();
     const value = index < 0 ? null : this.#values[index];
-    const next = index + 1;
-    if (value === null || (next < this.#times.length && this.#values[next] !== null)) return;
+    if (value === null) return;
     const { ctx } = plot;
     const ratio = uPlot.pxRatio;
     const { left, top, width, height } = plot.bbox;
@@ -787,10 +830,11 @@ export class Chart {
         place = { x, side, count: 0 };
         places.push(place);
       }
-      const size = { critical: 7, warning: 6, info: 4.5 }[marker.severity] * ratio;
+      const size = RADIUS[marker.severity] * ratio;
       const least = top + (shown.blocks.length ? ROW : 0) * ratio + 10 * ratio;
       const wanted =
-        this.#edgeOf(plot, marker.time_ms, side) + side * (14 * ratio + place.count * STACK * ratio);
+        this.#edgeOf(plot, this.#middleOf(marker.time_ms), side) +
+        side * (14 * ratio + place.count * STACK * ratio);
       const y = Math.min(Math.max(wanted, least), top + height - 10 * ratio);
       const stacked = Math.min(place.count, MOST_STACKED);
       place.count += 1;
@@ -901,20 +945,32 @@ export class Chart {
 
   /** @param {number} index */
   #keyTo(index) {
-    const plot = this.#plot;
-    if (!plot || index < 0) return;
-    const left = plot.valToPos(this.#times[index], "x");
-    const top = plot.valToPos(this.#values[index] ?? 0, "y");
+    if (index < 0) return;
     this.#keyed = index;
-    plot.setCursor({ left, top }, false);
-    this.#pointed(plot, index);
+    this.#place();
+  }
+
+  /** The cursor stands at the point that keys have brought it to, wherever that is drawn now. */
+  #place() {
+    const plot = this.#plot;
+    const { from, to } = this.#shown?.span ?? { from: 0, to: 0 };
+    const time = this.#times[this.#keyed];
+    if (!plot || time === undefined) return;
+    if (time < from || time > to) this.leave();
+    else
+      plot.setCursor({
+        left: plot.valToPos(time, "x"),
+        top: plot.valToPos(this.#values[this.#keyed] ?? 0, "y"),
+      });
   }
 
   /** @param {1 | -1} step */
   #toMarker(step) {
     const shown = this.#shown;
     if (!shown) return;
-    const times = this.#placed.map(({ marker }) => this.#nearest(marker.time_ms)).sort((a, b) => a - b);
+    const times = this.#placed
+      .map(({ marker }) => this.#nearest(this.#middleOf(marker.time_ms)))
+      .sort((a, b) => a - b);
     const here = this.#keyed < 0 ? (step > 0 ? -1 : Infinity) : this.#keyed;
     const next = step > 0 ? times.find((index) => index > here) : times.findLast((index) => index < here);
     if (next !== undefined) this.#keyTo(next);
@@ -927,10 +983,24 @@ export class Chart {
     if (marker) this.#deeds.pick(marker);
   }
 
-  /** Those whose marks are at a place. @param {number} x of the canvas */
+  /** Those whose marks are at a place, the gravest first. @param {number} x of the canvas */
   #near(x) {
     const reach = REACH * uPlot.pxRatio;
-    return this.#placed.filter((at) => Math.abs(at.x - x) <= reach).map(({ marker }) => marker);
+    const found = this.#placed.filter((at) => Math.abs(at.x - x) <= reach).map(({ marker }) => marker);
+    return found.sort(
+      (one, other) => RADIUS[other.severity] - RADIUS[one.severity] || other.score - one.score,
+    );
+  }
+
+  /** @param {number} index @returns {Candle | null} */
+  #candle(index) {
+    const points = this.#shown?.points;
+    const [open, high, low, close] = [points?.open, points?.high, points?.low, points?.close].map(
+      (column) => column?.[index] ?? null,
+    );
+    return open === null || high === null || low === null || close === null
+      ? null
+      : { open, high, low, close };
   }
 
   /** @param {number} index */
@@ -938,35 +1008,30 @@ export class Chart {
     return this.#times[index] - (this.#shown?.points.bucket_ms ?? 0) / 2;
   }
 
-  /** Tells where the cursor is now. @param {uPlot} plot @param {number} [keyed] */
-  #pointed(plot, keyed = -1) {
+  /** Tells where the cursor is now. @param {uPlot} plot */
+  #pointed(plot) {
+    const keyed = this.#keyed;
     const points = this.#shown?.points;
     const { left = -1, top = -1, idx } = plot.cursor;
-    const [value, time] = this.#tags;
+    const value = this.#tag;
     if (!points || left < 0 || idx == null) {
-      value.hidden = time.hidden = true;
+      value.hidden = true;
       this.#deeds.point(null);
       return;
     }
-    if (keyed < 0) this.#keyed = -1;
     const ratio = uPlot.pxRatio;
     const index = keyed >= 0 ? keyed : idx;
     const at = plot.posToVal(left, "x");
     // Between two points on both sides of a gap there is nothing.
     const missing = keyed < 0 && this.#values[index] === null;
-    value.hidden = time.hidden = keyed >= 0;
+    value.hidden = keyed >= 0;
     value.textContent = this.#text(plot.posToVal(top, "y"));
     value.style.transform = `translate(${plot.bbox.width / ratio + 1}px, ${top - 9}px)`;
-    time.hidden = true;
-    const [open, high, low, close] = [points.open, points.high, points.low, points.close].map(
-      (column) => column?.[index] ?? null,
-    );
-    const whole = open !== null && high !== null && low !== null && close !== null;
     this.#deeds.point({
       index,
       time: missing ? at : this.#timeOf(index),
       value: missing ? null : this.#values[index],
-      candle: whole && !missing ? { open, high, low, close } : null,
+      candle: missing ? null : this.#candle(index),
       volume: missing ? null : (points.volume?.[index] ?? null),
       near: this.#near(plot.bbox.left + left * ratio),
       left: plot.bbox.left / ratio + left,

@@ -6,6 +6,8 @@ import { Time } from "./parts.js";
 
 const WIDTH = 1_000;
 const HEIGHT = 300;
+/** Room for the labels above and below. */
+const PAD = 44;
 const DAY = 86_400_000;
 
 /** @param {{ curve: import("./types.js").Curve }} props */
@@ -19,9 +21,12 @@ export function SmallCurve({ curve }) {
   const wide = last - first || 1;
   const x = (/** @type {number} */ time) => ((time - first) / wide) * WIDTH;
   const y = (/** @type {number} */ value) =>
-    highest > lowest ? HEIGHT - 12 - ((value - lowest) / (highest - lowest)) * (HEIGHT - 24) : HEIGHT / 2;
+    highest > lowest
+      ? HEIGHT - PAD - ((value - lowest) / (highest - lowest)) * (HEIGHT - 2 * PAD)
+      : HEIGHT / 2;
   const at = nearest(times, values, marked);
   const there = at === null ? null : values[at];
+  const place = x(marked) / 10;
   const when = wide > DAY ? dayClock : clock;
   const says = t("curve.says", {
     name,
@@ -44,7 +49,7 @@ export function SmallCurve({ curve }) {
         ${at !== null && there !== null && html`<path class="curve-dot" d=${`M${x(times[at])} ${y(/** @type {number} */ (there))}h0`} />`}
       </svg>
     </div>
-    <div class="curve-times"><span>${when(first)}</span><span class="at" style=${{ left: `${Math.min(86, Math.max(14, x(marked) / 10))}%` }}>${when(marked)}</span><span>${when(last)}</span></div>
+    <div class="curve-times"><span>${place > 25 && when(first)}</span><span class="at" style=${{ left: `${Math.min(88, Math.max(12, place))}%` }}>${when(marked)}</span><span>${place < 75 && when(last)}</span></div>
     <details><summary>${t("curve.values", { n: times.length })}</summary>
       <div class="curve-table" tabindex="0" role="region" aria-label=${t("curve.values", { n: times.length })}><table><tbody>${times.map(
         (

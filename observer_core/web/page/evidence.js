@@ -52,7 +52,7 @@ export function Value({ name, value }) {
   }
   const text = Array.isArray(value) ? listed(key, value) : String(value);
   if (key === "incident" && text) return html`<a href=${href("incident", text)}>${text}</a>`;
-  if ((key === "block" && /^[0-9a-f]{32}$/.test(text)) || REF.test(text)) {
+  if (((key === "block" || key === "decision") && /^[0-9a-f]{32}$/.test(text)) || REF.test(text)) {
     return html`<a href=${href("decision", text)}>${text}</a>`;
   }
   return text === "" ? html`<span class="muted">–</span>` : text;

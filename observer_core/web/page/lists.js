@@ -148,17 +148,17 @@ export function Filters({ filters, params }) {
     replaceParams({ ...params, [name]: value });
   const some = filters.some(({ name }) => params[name]);
   const search = filters.find(({ kind }) => kind === "text")?.name;
-  return html`<form class="filters" role="search" aria-label=${t("lists.filters")} onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+  return html`<form class="list-filters" role="search" aria-label=${t("lists.filters")} onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
     ${filters.map((filter) => {
       const value = params[filter.name] ?? "";
       if (filter.kind === "check") {
-        return html`<label key=${filter.name} class="filter"><input type="checkbox" checked=${value === "true"}
+        return html`<label key=${filter.name} class="list-filter"><input type="checkbox" checked=${value === "true"}
           onChange=${(/** @type {any} */ event) => set(filter.name, event.target.checked ? "true" : "")} /> ${filter.label}</label>`;
       }
       if (filter.kind === "select") {
         const options = filter.options ?? [];
         const odd = value && !options.some(([known]) => known === value);
-        return html`<label key=${filter.name} class="filter"><span>${filter.label}</span>
+        return html`<label key=${filter.name} class="list-filter"><span>${filter.label}</span>
           <select value=${value} onChange=${(/** @type {any} */ event) => set(filter.name, event.target.value)}>
             ${(odd ? [...options, [value, value]] : options).map(
               ([known, text]) =>
@@ -193,7 +193,7 @@ function TextFilter({ filter, value, search, onSet }) {
     clearTimeout(timer.current);
     if (!filter.lazy) timer.current = setTimeout(() => last.current(typed.trim()), PAUSE);
   };
-  return html`<label class="filter"><span>${filter.label}</span>
+  return html`<label class="list-filter"><span>${filter.label}</span>
     <input type="search" value=${text} placeholder=${filter.hint} spellcheck=${false} autocomplete="off" maxlength="200"
       list=${filter.offers ? id : undefined} data-search=${search || undefined} aria-keyshortcuts=${search ? "/" : undefined}
       onInput=${(/** @type {any} */ event) => input(event.target.value)}

@@ -58,6 +58,8 @@ const TONES = {
   verified: { sound: "ok", broken: "bad" },
   answer: { allow: "ok", non_execution: "bad" },
   told: {
+    waiting: "info",
+    grouped: "info",
     delivered: "ok",
     already_delivered: "ok",
     folded: "info",
@@ -66,7 +68,7 @@ const TONES = {
     kept: "off",
     dropped: "bad",
   },
-  word: { right: "info", wrong: "off", none: "unknown" },
+  word: { right: "info", wrong: "off", none: "off" },
 };
 
 /** Whether what is inside could not be read again. */
@@ -250,7 +252,7 @@ const hourNow = () => Math.round(domainNow(domainHere()) / 3_600_000);
 export function Age({ ns }) {
   useCell(second);
   const domain = domainHere();
-  if (ns === null || ns === undefined) return html`<span class="muted">–</span>`;
+  if (ns === null || ns === undefined || domain === null) return html`<span class="muted">–</span>`;
   return html`<time datetime=${utc(ns)} title=${utc(ns)}>${span(Math.max(0, domainNow(domain) - ns / 1e6))}</time>`;
 }
 
@@ -322,8 +324,7 @@ export function Dialog({ title, onClose, children, wide = false }) {
 }
 
 /** Whether what was asked may have been recorded all the same. @param {unknown} error */
-export const unsure = (error) =>
-  error instanceof ApiError && (error.code !== "http" || error.status >= 500);
+export const unsure = (error) => error instanceof ApiError && (error.code !== "http" || error.status >= 500);
 
 /**
  * Asks for author and reason before something is done, and says what the server said.

@@ -82,7 +82,7 @@ export function OtherDomain({ domain }) {
   const { status } = useCell(live);
   if (!here || here.domain === domain || !status?.domains.some((found) => found.domain === domain))
     return null;
-  return html`<p class="strip other"><span>${t("lists.domain", { domain, here: here.domain })}</span>
+  return html`<p class="strip other-domain"><span>${t("lists.domain", { domain, here: here.domain })}</span>
     <button type="button" onClick=${() => prefer({ domain })}>${t("lists.domain.go", { domain })}</button></p>`;
 }
 
@@ -100,3 +100,25 @@ export const NotFound = ({
 
 /** Whether an answer says that nothing has this id. @param {any} error */
 export const isMissing = (error) => error?.status === 404 || error?.status === 400;
+
+/** Who was not told, and what kept it from him. @param {Record<string, any>} route */
+export function keptText(route) {
+  return Object.entries(route.stopped)
+    .filter(([by]) => /^(silence|inhibit):/.test(by))
+    .map(([by, names]) =>
+      t(by.startsWith("silence:") ? "told.silence" : "told.inhibit", {
+        names: /** @type {string[]} */ (names).join(", "),
+        by: by.slice(by.indexOf(":") + 1),
+      }),
+    )
+    .join("; ");
+}
+
+/** What the sink said. @param {Record<string, any>} record a delivery */
+export function resultText(record) {
+  const parts = [];
+  if (record.attempt > 1) parts.push(t("told.attempt", { n: record.attempt }));
+  if (record.code !== null) parts.push(t("told.code", { code: record.code }));
+  if (record.detail) parts.push(record.detail);
+  return parts.join(" · ");
+}

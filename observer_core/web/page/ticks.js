@@ -74,10 +74,12 @@ const up = (value, step) => Math.ceil(value / step) * step;
  * What stands at the marks: the time, and below it the day (or year) at the first and where it changes.
  * @param {readonly number[]} marks
  * @param {number} step
+ * @param {number} from before it no text has room
  */
-export function timeTexts(marks, step) {
+export function timeTexts(marks, step, from) {
   let before = "";
   return marks.map((mark) => {
+    if (mark < from) return "";
     const at = new Date(mark + offset(mark));
     const [large, small] =
       step < DAY
@@ -98,7 +100,7 @@ function clockText(at, step) {
 /** @type {Map<string, Intl.DateTimeFormat>} */
 const formats = new Map();
 
-/** @param {Date} at @param {Intl.DateTimeFormatOptions} options */
+/** @param {Date | number} at @param {Intl.DateTimeFormatOptions} options */
 function dated(at, options) {
   const tongue = lang() === "ko" ? "ko-KR" : "en-GB";
   const key = `${tongue} ${JSON.stringify(options)}`;
@@ -107,8 +109,8 @@ function dated(at, options) {
   return format.format(at);
 }
 
-/** @param {Date} at */
-const dayText = (at) => dated(at, { month: "short", day: "numeric" });
+/** "2 Mar": of a moment that is already shifted into the zone. @param {Date | number} at */
+export const dayText = (at) => dated(at, { month: "short", day: "numeric" });
 /** @param {Date} at */
 const monthText = (at) => dated(at, { month: "short" });
 /** @param {Date} at */

@@ -26,8 +26,8 @@ from tests.support.toys import START_NS, note
 
 SNAPSHOTS, EVENTS = "snapshots.x", "events.d"
 HOUR = 3600
-CONFIG = CompactionConfig(after=0, hour_bytes=1)
-DAYS_ONLY = CompactionConfig(after=0)
+CONFIG = CompactionConfig(after=0, hour_bytes=1, day_bytes=1)
+DAYS_ONLY = CompactionConfig(after=0, day_bytes=1)
 
 
 def write(storage: Storage, first: int = 0, hours: int = 60) -> Journals:
@@ -110,6 +110,16 @@ def test_hours_are_packed_when_they_close_and_become_days_when_these_do(storage:
     sweep_all(storage)
     assert everything(storage, SNAPSHOTS) == before
     assert pack_all(storage) == []
+
+
+def test_days_with_little_are_packed_together_when_they_are_worth_it() -> None:
+    storage = MemoryStorage()
+    write(storage, 0, 24 * 9)
+    length = sum(row.length for row in Journals(storage, worker="r").open(SNAPSHOTS).rows())
+    found = pack_all(storage, CompactionConfig(after=0, day_bytes=length // 3))
+    packed = [p for p in found if p.journal == SNAPSHOTS]
+    assert len(packed) == 2
+    assert all(length // 3 <= p.length < length // 2 for p in packed)
 
 
 def test_what_is_left_is_the_open_hour_in_segments_and_the_rest_in_files(storage: Storage) -> None:

@@ -21,7 +21,7 @@ from observer_core.storage.verify import verify
 
 DAY = 86_400
 START = 1_522_886_400
-CONFIG = MaintenanceConfig.model_validate({"compaction": {"after": 0, "hour_bytes": 1}})
+CONFIG = MaintenanceConfig.model_validate({"compaction": {"after": 0, "hour_bytes": 1, "day_bytes": 1}})
 MAPPING = RecordingConfig(time="ts", zone="UTC", bar=600 * SECOND)
 
 

@@ -1,18 +1,21 @@
 // One decision, or one answer of the gate: why, on what, by which policy, what became of it; and the chain of
 // records that it follows from, back to the bytes of the snapshots, each with its place and hash.
+
+import { SmallCurve } from "../curve.js";
+import { Copy, flat, Sheet, StoredRecord } from "../evidence.js";
 import { span } from "../format.js";
 import { html, useState } from "../html.js";
 import { reasonText, t, useLang } from "../i18n.js";
 import { useResource } from "../live.js";
 import { Badge, Card, Empty, Facts, Loaded, nameText, scopeText, Time, Until, ViewHead } from "../parts.js";
 import { href } from "../route.js";
-import { SmallCurve } from "../curve.js";
-import { Copy, flat, Sheet, StoredRecord } from "../evidence.js";
 import {
   domainOfRef,
   isMissing,
+  keptText,
   NotFound,
   OtherDomain,
+  resultText,
   SeriesAt,
   shortType,
   subjectText,
@@ -26,6 +29,7 @@ import {
 
 const ID = /^[0-9a-f]{8,32}$|^(decisions|gate)\.[^/?#\s]+@\d+$/i;
 const OPEN_STEPS = 12;
+const PHONE = "(max-width: 760px)";
 const HASH = 12;
 
 /** @param {{ id: string | null }} props */
@@ -178,7 +182,7 @@ function seriesOf(step) {
 /** @param {{ verified: import("../types.js").Verified, at: number | null, reload: () => void }} props */
 function Verified({ verified: { sound, checked, faults }, at, reload }) {
   return html`<${Card} title=${t("verified.title")} tools=${html`<button type="button" onClick=${reload}>${t("verified.again")}</button>`}>
-    <p><${Badge} of="verified" value=${sound ? "sound" : "broken"} /> ${t(sound ? "verified.text" : "verified.faults", { n: sound ? checked : faults.length })}</p>
+    <p><${Badge} of="verified" value=${sound ? "sound" : "broken"} quiet=${sound} /> ${t(sound ? "verified.text" : "verified.faults", { n: sound ? checked : faults.length })}</p>
     ${!sound && html`<ul class="faults" role="alert">${faults.map((fault) => html`<li key=${fault}>${fault}</li>`)}</ul>`}
     <p class="muted">${t("verified.checked", { n: checked })} ${at !== null && html`<${Time} ns=${at * 1e6} form="clock" />`}</p><//>`;
 }
@@ -187,7 +191,10 @@ function Verified({ verified: { sound, checked, faults }, at, reload }) {
 function Became({ lineage: { step, became } }) {
   const { record } = step;
   const end = became.entries.find(({ kind }) => kind === "decision");
-  const told = became.entries.filter(({ kind }) => kind === "delivery");
+  const deliveries = became.entries.filter(({ kind }) => kind === "delivery");
+  const told = deliveries.filter((entry) => entry.record.kind !== "route");
+  const routes = deliveries.filter((entry) => entry.record.kind === "route");
+  const had = new Set(told.map((entry) => entry.record.subscription));
   return html`<${Card} title=${t("became.title")} size="flush">
     ${became.truncated && html`<p class="strip">${t("became.truncated")}</p>`}
     <ul class="rows">
@@ -198,26 +205,43 @@ function Became({ lineage: { step, became } }) {
             ? html`<span class="first"><${Badge} of="verdict" value="release" text=${t("incident.released")} quiet />
               <a class="clip" href=${href("decision", end.ref)}>${whyText(end.record)}</a><span class="muted"><${Time} ns=${end.time_ns} /></span></span>
               <span class="second muted">${t("became.after", { span: span((end.time_ns - record.time_ns) / 1e6) })}</span>`
-            : html`<span class="first"><${Badge} of="verdict" value="block" text=${t("became.stands")} quiet /><span></span><${Until} ns=${record.until_ns} /></span>`
+            : html`<span class="first"><${Badge} of="verdict" value="block" text=${t("became.stands")} quiet /><span class="muted">${record.until_ns === null ? t("until.open") : html`${t("incident.ends")} <${Time} ns=${record.until_ns} />`}</span>
+              ${record.until_ns !== null && html`<${Until} ns=${record.until_ns} />`}</span>`
         }</li>`
       }
       ${told.map((entry) => html`<${ToldRow} key=${entry.ref} entry=${entry} />`)}
+      ${routes.map((entry) => html`<${RouteRows} key=${entry.ref} entry=${entry} had=${had} />`)}
     </ul>
-    ${told.length === 0 && html`<${Empty} title=${t("became.nobody")} />`}<//>`;
+    ${deliveries.length === 0 && html`<${Empty} title=${t("became.nobody")} />`}<//>`;
 }
 
 /** @param {{ entry: TimelineEntry }} props */
-function ToldRow({ entry: { record, time_ns: time, text } }) {
-  if (record.kind === "route") {
-    return html`<li><span class="first"><${Badge} of="told" value="kept" quiet /><span>${text}</span><span class="muted"><${Time} ns=${time} /></span></span></li>`;
-  }
-  const more = [
-    record.attempt > 1 && t("told.attempt", { n: record.attempt }),
-    record.code !== null && t("told.code", { code: record.code }),
-    record.detail,
-  ].filter(Boolean);
+function ToldRow({ entry: { record, time_ns: time } }) {
+  const more = resultText(record);
   return html`<li><span class="first"><${Badge} of="told" value=${record.outcome} quiet /><b class="clip">${record.subscription}</b><span class="muted"><${Time} ns=${time} /></span></span>
-    ${more.length > 0 && html`<span class="second muted">${more.join(" · ")}</span>`}</li>`;
+    ${more && html`<span class="second muted">${more}</span>`}</li>`;
+}
+
+/**
+ * Whom it was given to and who has not had it yet; from whom it was kept.
+ * @param {{ entry: TimelineEntry, had: Set<string> }} props
+ */
+function RouteRows({ entry: { record, time_ns: time }, had }) {
+  const kept = keptText(record);
+  /** @type {[string, string][]} */
+  const rows = [
+    ...record.to
+      .filter((/** @type {string} */ name) => !had.has(name))
+      .map((/** @type {string} */ name) => ["waiting", name]),
+    ...record.grouped
+      .filter((/** @type {string} */ name) => !had.has(name))
+      .map((/** @type {string} */ name) => ["grouped", name]),
+    ...(kept ? [["kept", kept]] : []),
+  ];
+  return rows.map(
+    ([value, text]) =>
+      html`<li key=${text}><span class="first"><${Badge} of="told" value=${value} quiet /><b>${text}</b><span class="muted"><${Time} ns=${time} /></span></span></li>`,
+  );
 }
 
 /** @param {{ step: Step }} props */
@@ -250,7 +274,7 @@ function Chain({ step }) {
   const tools = html`<button type="button" class="link" onClick=${() => all(true)}>${t("chain.open")}</button>
     <button type="button" class="link" onClick=${() => all(false)}>${t("chain.close")}</button>`;
   return html`<${Card} title=${t("chain.title")} count=${count} tools=${tools}>
-    <ol class="chain"><${ChainStep} key=${turn.times} step=${step} depth=${0} open=${turn.open} few=${count <= OPEN_STEPS} series=${null} /></ol><//>`;
+    <ol class="chain"><${ChainStep} key=${turn.times} step=${step} depth=${0} open=${turn.open} few=${count <= OPEN_STEPS && !matchMedia(PHONE).matches} series=${null} /></ol><//>`;
 }
 
 /** @param {Step} step @returns {number} */
@@ -263,12 +287,12 @@ const countOf = (step) => 1 + step.causes.reduce((sum, cause) => sum + countOf(c
 function ChainStep({ step, depth, open, few, series }) {
   const { record, causes } = step;
   const kind = kindOf(step);
-  const [shown] = useState(open ?? (few || depth < 2));
+  const [shown] = useState(open ?? (few || depth < 1));
   const about = record.kind === "pattern" ? record.series : null;
   return html`<li class=${`step ${kind}`}><details open=${shown}>
     <summary data-row><span class="kind">${t(`step.${kind}`)}</span> <span class="step-title"><${StepTitle} step=${step} kind=${kind} /></span></summary>
     <div class="step-body"><${StepFacts} step=${step} kind=${kind} depth=${depth} series=${series} />
-      <dl class="sheet place"><div><dt>${t("step.place")}</dt><dd><code>${step.segment}@${step.offset}+${step.length}</code></dd></div>
+      <dl class="sheet"><div><dt>${t("step.place")}</dt><dd><code>${step.segment}@${step.offset}+${step.length}</code></dd></div>
         <div><dt>${t("decision.ref")}</dt><dd><${Copy} text=${step.ref} label=${t("decision.ref")} /></dd></div>
         <div><dt>${t("step.hash")}</dt><dd><${Copy} text=${step.hash} shown=${step.hash.slice(0, HASH)} label=${t("step.hash")} /></dd></div></dl>
       <${StoredRecord} at=${step.ref} length=${step.length} />
@@ -343,16 +367,17 @@ function SnapshotFacts({ step, series }) {
       flags: record.quality?.[subject] ?? [],
     }))
     .filter(({ value }) => value !== undefined);
+  const flagged = rows.some(({ flags }) => flags.length > 0);
   const names = rows.length ? record.subjects.map((/** @type {string} */ subject) => `${subject}: `) : [];
   const rest = facts.filter((fact) => !names.some((/** @type {string} */ name) => fact.startsWith(name)));
   return html`${
     rows.length > 0 &&
-    html`<table class="values"><thead><tr><th scope="col">${t("step.subject")}</th><th scope="col">${t("step.field")}</th><th scope="col" class="end">${t("step.value")}</th><th scope="col">${t("step.flags")}</th></tr></thead>
+    html`<table class="values"><thead><tr><th scope="col">${t("step.subject")}</th><th scope="col">${t("step.field")}</th><th scope="col" class="end">${t("step.value")}</th>${flagged && html`<th scope="col">${t("step.flags")}</th>`}</tr></thead>
     <tbody>${rows
       .slice(0, ROWS)
       .map(
         ({ subject, field, value, flags }) =>
-          html`<tr key=${`${subject}\n${field}`}><td><bdi>${nameText(subject)}</bdi></td><td>${nameText(field)}</td><td class="end">${value === null ? t("curve.missing") : String(value)}</td><td>${flags.join(", ")}</td></tr>`,
+          html`<tr key=${`${subject}\n${field}`}><td><bdi>${nameText(subject)}</bdi></td><td>${nameText(field)}</td><td class="end">${value === null ? t("curve.missing") : String(value)}</td>${flagged && html`<td>${flags.join(", ")}</td>`}</tr>`,
       )}</tbody></table>`
   }
     ${rows.length > ROWS && html`<p class="muted">${t("step.rows", { n: rows.length - ROWS })}</p>`}

@@ -2,8 +2,8 @@
 import { withQuery } from "../api.js";
 import { html } from "../html.js";
 import { t, useLang } from "../i18n.js";
-import { useDomainName } from "../live.js";
 import { Filters, globOf, More, SPANS, usePages } from "../lists.js";
+import { useDomainName } from "../live.js";
 import { Badge, Card, Empty, Loaded, scopeText, Table, Time, ViewHead } from "../parts.js";
 import { href } from "../route.js";
 import { whyText } from "../telling.js";

@@ -1,9 +1,10 @@
 // One incident: which series moved, when and how strongly; what was decided, who was told; was it right?
 import { get, post } from "../api.js";
+import { Copy } from "../evidence.js";
 import { score, span } from "../format.js";
 import { html, useMemo, useState } from "../html.js";
 import { t, useLang } from "../i18n.js";
-import { useResource } from "../live.js";
+import { useDomainName, useResource } from "../live.js";
 import {
   Age,
   Badge,
@@ -20,14 +21,15 @@ import {
   ViewHead,
 } from "../parts.js";
 import { href, replaceParams } from "../route.js";
-import { Copy } from "../evidence.js";
 import {
   chartAround,
   isMissing,
+  keptText,
   leadOf,
   NotFound,
   OtherDomain,
   patternsText,
+  resultText,
   SeriesAt,
   shortType,
   subjectText,
@@ -71,13 +73,14 @@ export default function IncidentView({ id, params }) {
 function Body({ data, params, reload }) {
   const { incident } = data;
   const open = incident.state === "open";
+  const here = useDomainName() === incident.domain;
   const sources = [...new Set(incident.series.map(([source]) => source))];
   return html`<${OtherDomain} domain=${incident.domain} />
     <section class="card head-card" aria-label=${t("incident.facts")}><div class="body"><${Facts} of=${[
       [t("incidents.what"), patternsText(incident.patterns)],
       [t("incidents.opened"), html`<${Time} ns=${incident.opened_ns} form="day" />`],
       open
-        ? [t("incident.lasts"), html`<${Age} ns=${incident.opened_ns} />`]
+        ? [t("incident.lasts"), here ? html`<${Age} ns=${incident.opened_ns} />` : "–"]
         : [
             t("incident.lasted"),
             html`${span((incident.changed_ns - incident.opened_ns) / 1e6)} <span class="muted">${t("incident.until")} <${Time} ns=${incident.changed_ns} /></span>`,
@@ -112,7 +115,7 @@ function Ranked({ data: { incident, ranked } }) {
       id: "series",
       title: t("incident.series"),
       cell: ({ source, subject, field, started }) =>
-        html`<${SeriesAt} series=${[source, subject, field]} fromNs=${first} toNs=${incident.last_ns} />${started && html` <span class="tag">${t("incident.started")}</span>`}`,
+        html`<${SeriesAt} series=${[source, subject, field]} fromNs=${first} toNs=${incident.last_ns} />${started && html` <span class="start-tag">${t("incident.started")}</span>`}`,
     },
     {
       id: "first",
@@ -212,13 +215,11 @@ function Entry({ entry, others }) {
 function Told1({ entry, count }) {
   const { kind, record, ref } = entry;
   if (kind === "decision") {
-    return html`<${Badge} of="verdict" value=${record.verdict} quiet /> <a href=${href("decision", ref)}><bdi>${scopeText(String(record.scope))}</bdi></a>
-      <span class="said">${record.policy} <span class="muted">v${record.policy_version}</span> · ${whyText(record)}</span>`;
+    return html`<${Badge} of="verdict" value=${record.verdict} quiet /> <a href=${href("decision", ref)}><bdi>${scopeText(String(record.scope))}</bdi></a>${" "}<span class="says">${record.policy} <span class="muted">v${record.policy_version}</span> · ${whyText(record)}</span>`;
   }
   if (kind === "incident") {
     const { data } = record;
-    return html`<b>${t(`happened.${shortType(record.type).split(".")[1]}`)}</b> <${Badge} of="severity" value=${record.severitytext} quiet />
-      <span class="said">${patternsText(data.patterns)} · ${t("now.series", { n: data.series_count })} · ${t("incident.score")} ${score(data.score)}</span>`;
+    return html`<b>${t(`happened.${shortType(record.type).split(".")[1]}`)}</b> <${Badge} of="severity" value=${record.severitytext} quiet />${" "}<span class="says">${patternsText(data.patterns)} · ${t("now.series", { n: data.series_count })} · ${t("incident.score")} ${score(data.score)}</span>`;
   }
   if (kind === "event") {
     const [series] = record.data.series ?? [];
@@ -226,43 +227,19 @@ function Told1({ entry, count }) {
     const source = series?.[0] ?? record.source.split("/").at(-1);
     const name =
       record.subject === source ? t("scope.source", { name: source }) : subjectText(source, record.subject);
-    return html`<${Badge} of="severity" value=${record.severitytext} quiet /> ${shortType(record.type).replace(/^pattern\./, "")}
-      <span class="said">${to ? html`<a href=${to}><bdi>${name}</bdi></a>` : html`<bdi>${name}</bdi>`} <span class="muted">${source}</span>
+    return html`<${Badge} of="severity" value=${record.severitytext} quiet /> ${shortType(record.type).replace(/^pattern\./, "")}${" "}<span class="says">${to ? html`<a href=${to}><bdi>${name}</bdi></a>` : html`<bdi>${name}</bdi>`} <span class="muted">${source}</span>
       ${typeof record.data.score === "number" && html` · ${t("incident.score")} ${score(record.data.score)}`}</span>`;
   }
   if (kind === "delivery" && record.kind === "route") {
-    return html`<${Badge} of="told" value="kept" quiet /> <span class="said">${keptText(record)}</span>`;
+    return html`<${Badge} of="told" value="kept" quiet /> <span class="says">${keptText(record)}</span>`;
   }
   if (kind === "delivery") {
-    return html`<${Badge} of="told" value=${record.outcome} quiet /> ${record.subscription}${count > 1 && html` <b>×${count}</b>`}
-      <span class="said muted">${resultText(record)}</span>`;
+    return html`<${Badge} of="told" value=${record.outcome} quiet /> ${record.subscription}${count > 1 && html` <b>×${count}</b>`}${" "}<span class="says muted">${resultText(record)}</span>`;
   }
   if (kind === "feedback") {
-    return html`<${Badge} of="word" value=${record.body.right ? "right" : "wrong"} quiet /> <span class="said"><bdi>${record.body.author}</bdi>${record.body.note && html`: <bdi>${record.body.note}</bdi>`}</span>`;
+    return html`<${Badge} of="word" value=${record.body.right ? "right" : "wrong"} quiet /> <span class="says"><bdi>${record.body.author}</bdi>${record.body.note && html`: <bdi>${record.body.note}</bdi>`}</span>`;
   }
-  return html`<span class="said">${entry.text}</span>`;
-}
-
-/** Who was not told, and what kept it from him. @param {Record<string, any>} route */
-function keptText(route) {
-  return Object.entries(route.stopped)
-    .filter(([by]) => /^(silence|inhibit):/.test(by))
-    .map(([by, names]) =>
-      t(by.startsWith("silence:") ? "told.silence" : "told.inhibit", {
-        names: /** @type {string[]} */ (names).join(", "),
-        by: by.slice(by.indexOf(":") + 1),
-      }),
-    )
-    .join("; ");
-}
-
-/** @param {Record<string, any>} record */
-function resultText(record) {
-  const parts = [];
-  if (record.attempt > 1) parts.push(t("told.attempt", { n: record.attempt }));
-  if (record.code !== null) parts.push(t("told.code", { code: record.code }));
-  if (record.detail) parts.push(record.detail);
-  return parts.join(" · ");
+  return html`<span class="says">${entry.text}</span>`;
 }
 
 // ---------------------------------------------------------------- what was decided, who was told
@@ -279,11 +256,10 @@ function Decided({ data: { incident, timeline } }) {
     ({ record }) =>
       record.verdict !== "release" || !decisions.some((one) => one.record.id === record.evidence?.block),
   );
-  return html`<${Card} title=${t("incident.decided")} count=${decisions.length} more=${href("decisions", null, { since: sinceOf(incident) })} size="flush">
-    ${shown.length === 0 && html`<${Empty} title=${t("incident.decided.none")} />`}
-    <ul class="rows">${shown.map(({ ref, record }) => {
-      const end = ends.get(record.id);
-      return html`<li key=${ref} data-row tabindex="-1" class=${record.verdict === "non_execution" ? "not-done" : ""}>
+  /** @param {TimelineEntry} entry */
+  const row = ({ ref, record }) => {
+    const end = ends.get(record.id);
+    return html`<li key=${ref} data-row tabindex="-1" class=${record.verdict === "non_execution" ? "not-done" : ""}>
         <span class="first"><${Badge} of="verdict" value=${record.verdict} quiet />
           <a class="clip" href=${href("decision", ref)} title=${record.scope}>${scopeText(String(record.scope))}</a><span class="muted"><${Time} ns=${record.time_ns} /></span></span>
         <span class="second muted">${record.policy} · ${whyText(record)}</span>
@@ -295,9 +271,15 @@ function Decided({ data: { incident, timeline } }) {
               : html`<span class="muted">${record.until_ns === null ? t("until.open") : html`${t("incident.ends")} <${Time} ns=${record.until_ns} />`}</span>`
           }</span>`
         }</li>`;
-    })}</ul><//>`;
+  };
+  const [judged, done] = [true, false].map((judgment) =>
+    shown.filter(({ record }) => (record.verdict === "judgment") === judgment),
+  );
+  return html`<${Card} title=${t("incident.decided")} count=${decisions.length} more=${href("decisions", null, { since: sinceOf(incident) })} size="flush">
+    ${shown.length === 0 && html`<${Empty} title=${t("incident.decided.none")} />`}
+    <ul class="rows">${done.map(row)}</ul>
+    ${judged.length > 0 && html`<details class="folded" open=${done.length === 0}><summary>${t("incident.judgments", { n: judged.length })}</summary><ul class="rows">${judged.map(row)}</ul></details>`}<//>`;
 }
-
 /** @param {import("../types.js").IncidentItem} incident */
 const sinceOf = (incident) => new Date(Math.floor(incident.opened_ns / 1e6)).toISOString();
 
@@ -342,7 +324,7 @@ function Feedback({ data, reload }) {
   const named = useMemo(() => namesOf(data), [data]);
   return html`<${Card} title=${t("feedback.title")} size="feedback">
     <p class="lead-line">${t("feedback.is")} <${Badge} of="word" value=${right === null ? "none" : right ? "right" : "wrong"} /></p>
-    <p class="buttons"><button type="button" disabled=${!operates || patterns.length === 0} onClick=${() => setAsking(true)}>${t("feedback.true")}</button>
+    <p class="word-buttons"><button type="button" disabled=${!operates || patterns.length === 0} onClick=${() => setAsking(true)}>${t("feedback.true")}</button>
       <button type="button" disabled=${!operates || patterns.length === 0} onClick=${() => setAsking(false)}>${t("feedback.false")}</button></p>
     ${operates === false && html`<p class="muted">${t("acts.scope")}</p>`}
     <ul class="words">${patterns.map(

@@ -2,7 +2,7 @@
 // field, form, since (a span before now that is followed, "all", or a moment), until, mark.
 import { get, withQuery } from "../api.js";
 import { Cell, useCell } from "../cell.js";
-import { Chart, dressed, isEnd, outline } from "../chart.js";
+import { Chart, dressed, isEnd, outline, RADIUS } from "../chart.js";
 import { Choose } from "../choose.js";
 import {
   clock,
@@ -36,6 +36,7 @@ import {
 } from "../parts.js";
 import { prefer, prefs } from "../prefs.js";
 import { href, replaceParams, route } from "../route.js";
+import { dayText, offset } from "../ticks.js";
 
 /** @typedef {import("../types.js").SourceSeries} SourceSeries */
 /** @typedef {import("../types.js").Points} Points */
@@ -356,7 +357,7 @@ function useSeries(series, key, part, now, first) {
   const query = { source, subject, field, since, until };
   const snapshots = asked.to === null ? [`snapshots.${source}`] : [];
   const line = form === "line";
-  const most = line ? Math.min(MOST_POINTS, 2 * width * asked.share) : (width / 6) * asked.share;
+  const most = line ? Math.min(MOST_POINTS, 2 * width * asked.share) : (width / 4.5) * asked.share;
   const reading = kept.points?.complete === false;
   const base = useResource(
     withQuery("v1/series/points", { ...query, form, points: Math.round(Math.max(10, most)) }),
@@ -599,7 +600,7 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
           ${SPANS.map((text) => {
             const wide = wideOf(text) ?? DAY;
             return html`<button key=${text} type="button" aria-pressed=${part.kind === "newest" && part.wide === wide}
-              aria-label=${spanText(wide)} onClick=${() => pick(wide, text)}>${t(`series.span.${text}`)}</button>`;
+              aria-label=${`${t(`series.span.${text}`)}: ${spanText(wide)}`} onClick=${() => pick(wide, text)}>${t(`series.span.${text}`)}</button>`;
           })}
           <button type="button" aria-pressed=${part.kind === "all"} onClick=${() => go({ since: "all", until: null })}>${t("series.span.all")}</button>
         </div>
@@ -657,7 +658,7 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
         ${found.truncated && html`<span class="chart-note">${t("series.truncated", { n: found.markers.length })}</span>`}
       </p>
     </div>
-    <footer class="muted"><span class="hint" id="series-hint">${t("series.hint")}</span>
+    <footer class="muted"><span class="chart-hint" id="series-hint">${t("series.hint")}</span>
       <span>${contents && usable && html`${t("series.count", { n: contents.points })}${points.rows > points.time_ms.length && html` · ${t("series.reduced", { n: points.rows })}`}${points.bucket_ms && html` · ${t("series.bucket", { span: spanText(points.bucket_ms) })}`} · ${zoneName()}`}</span></footer>
   </section>`;
 }
@@ -737,7 +738,7 @@ function Readout({ at, chart, points, contents }) {
   }, [text, here?.keys]);
   const write = (/** @type {number | null | undefined} */ value) => chart.current?.text(value) ?? "–";
   const time = here ? here.time : contents?.last;
-  const candle = here?.candle;
+  const { candle, volume } = here ?? contents ?? { candle: null, volume: null };
   return html`<p class="readout">${
     points &&
     time != null &&
@@ -748,7 +749,7 @@ function Readout({ at, chart, points, contents }) {
         : here && here.value === null
           ? html`<span class="muted">${t("series.gap")}</span>`
           : html`<b>${write(here ? here.value : contents?.latest)}</b>`
-    } ${here?.volume != null && html`<span><i>${t("series.v")}</i> ${number(here.volume)}</span>`}`
+    } ${volume !== null && html`<span><i>${t("series.v")}</i> ${number(volume)}</span>`}`
   }</p><p class="unseen" role="status" aria-live="polite">${said}</p>`;
 }
 
@@ -760,6 +761,7 @@ const percent = (value) =>
 
 /** With fractions of a second where they matter. @param {number} ms @param {Points} points */
 function moments(ms, points) {
+  if ((points.bucket_ms ?? 0) >= DAY) return dayText(ms + offset(ms));
   const text = dayClock(ms);
   const rest = ((ms % 1_000) + 1_000) % 1_000;
   const fine = rest !== 0 && points.rows <= 2 * points.time_ms.length;
@@ -805,7 +807,7 @@ function Near({ at }) {
 const Mark = ({
   marker: { pattern, direction, severity },
 }) => html`<svg class=${`mark ${severity}${isEnd(pattern) ? " over" : ""}`} viewBox="-9 -9 18 18" aria-hidden="true">
-  <path d=${outline(pattern, direction, 0, 0, severity === "info" ? 5 : severity === "warning" ? 6 : 7)} /></svg>`;
+  <path d=${outline(pattern, direction, 0, 0, RADIUS[severity])} /></svg>`;
 
 /** Numbers by name, those of a list from the first to the last. @param {Record<string, any>} evidence @returns {[string, string][]} */
 function evidenceOf(evidence) {
@@ -816,6 +818,12 @@ function evidenceOf(evidence) {
     return [label, texts.length > 4 ? `${texts.slice(0, 4).join(", ")} …` : texts.join(", ")];
   });
 }
+
+/** What says little by itself. */
+const DULL = new Set(["horizon", "others", "recurrences", "return_period", "waited", "limit", "onset"]);
+
+/** What tells most of it. @param {Record<string, any>} evidence */
+const lineOf = (evidence) => evidenceOf(evidence).filter(([name]) => !DULL.has(name));
 
 /** @param {string} name @param {any} value */
 function valueText(name, value) {
@@ -836,8 +844,18 @@ function Patterns({ series, markers, found, mark, onMark }) {
     {
       id: "pattern",
       title: t("series.pattern"),
+      size: "c-m",
       cell: (/** @type {Marker} */ marker) =>
         html`<button type="button" class="link" onClick=${() => onMark(marker)}><${Mark} marker=${marker} /> ${marker.pattern}</button>`,
+    },
+    {
+      id: "numbers",
+      title: t("series.evidence"),
+      cell: (/** @type {Marker} */ marker) =>
+        html`<span class="muted clip numbers">${lineOf(marker.evidence)
+          .slice(0, 4)
+          .map(([name, text]) => `${name} ${text}`)
+          .join(" · ")}</span>`,
     },
     {
       id: "time",

@@ -37,7 +37,7 @@ def asked(journals: Journals, statement: str) -> list[dict[str, Any]]:
 
 
 def pack(journals: Journals) -> None:
-    list(pack_closed(journals, SNAPSHOTS, CompactionConfig(after=0, hour_bytes=1)))
+    list(pack_closed(journals, SNAPSHOTS, CompactionConfig(after=0, hour_bytes=1, day_bytes=1)))
     sweep(journals, SNAPSHOTS)
 
 

@@ -8,7 +8,7 @@ import { reasonText, t } from "../../i18n.js";
 import { domainHere, domainNow, second } from "../../live.js";
 import { Badge, ConfirmForm, Dialog, ErrorBox, Sym, scopeText, Time, useHolds } from "../../parts.js";
 import { href } from "../../route.js";
-import { actText, msOf, placeText } from "./asks.js";
+import { actText, msOf, placeText, policyText } from "./asks.js";
 
 /** @typedef {import("./asks.js").Ask} Ask */
 /** @typedef {import("./asks.js").Given} Given */
@@ -274,8 +274,9 @@ function Reasons({ act: { outcome } }) {
   if (told.length === 0) return outcome.text ? html`<p class="server">${outcome.text}</p>` : null;
   return html`<ul class="told">${told.slice(0, 12).map(
     ({ ref, record }) => html`<li key=${ref}><${Badge} of="verdict" value=${record.verdict} quiet />
-      <span>${record.reasons.map(reasonText_).join("; ")}</span>
-      <a href=${href("decision", ref)}>${t("operate.decision", { scope: scopeText(String(record.scope)) })}</a></li>`,
+      <b>${scopeText(String(record.scope))} · ${policyText(String(record.policy))}</b>
+      <span class="why">${record.reasons.map(reasonText_).join("; ")}</span>
+      <a href=${href("decision", ref)}>${t("operate.decision")}</a></li>`,
   )}${told.length > 12 && html`<li class="muted">${t("operate.more", { n: told.length - 12 })}</li>`}</ul>`;
 }
 

@@ -33,7 +33,7 @@ export function KillSwitch({ ground, onChoose }) {
             : html`<${AskButton} of=${() => kill(ground, "*")} kind="danger huge">
               <${Sym} tone="bad" /> ${t("operate.kill.all", { domain: domain.domain })} …<//>`
         }
-        ${!all && html`<button type="button" class="link" onClick=${onChoose}>${t("operate.kill.one")}</button>`}
+        ${!all && html`<button type="button" class="link" onClick=${onChoose}>${t("operate.kill.other")}</button>`}
       </div>
     </div>
     ${

@@ -1,5 +1,5 @@
 // A scope is found by typing, shown as it stands, and closed or opened.
-import { html, useMemo } from "../../html.js";
+import { html, useEffect, useMemo, useRef } from "../../html.js";
 import { t } from "../../i18n.js";
 import { Card, Loaded, State, scopeText, Time, Until } from "../../parts.js";
 import { replaceParams } from "../../route.js";
@@ -17,6 +17,7 @@ import {
   unkill,
 } from "./asks.js";
 import { AskButton } from "./dialogs.js";
+import { Ends } from "./standing.js";
 
 /** @typedef {import("./asks.js").Ground} Ground */
 
@@ -55,16 +56,23 @@ function Options({ ground, find, chosen, onChoose }) {
     return [...all, ...sources, ...subjects, ...(unknown ? [`subject:${typed}`] : [])];
   }, [rows, find, domain]);
   const states = useMemo(() => new Map(rows.map(({ subject, state }) => [subject, state])), [rows]);
-  return html`<ul class="options" aria-label=${t("operate.scopes")}>${scopes.slice(0, SHOWN).map((scope) => {
-    const [level, name] = [scope.slice(0, scope.indexOf(":")), scope.slice(scope.indexOf(":") + 1)];
-    const state = level === "subject" ? states.get(name) : undefined;
-    return html`<li key=${scope}><button type="button" aria-pressed=${scope === chosen} data-row
+  const list = useRef(/** @type {HTMLUListElement | null} */ (null));
+  useEffect(
+    () => list.current?.querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest" }),
+    [chosen],
+  );
+  return html`<ul ref=${list} class="options" aria-label=${t("operate.scopes")}>${scopes
+    .slice(0, SHOWN)
+    .map((scope) => {
+      const [level, name] = [scope.slice(0, scope.indexOf(":")), scope.slice(scope.indexOf(":") + 1)];
+      const state = level === "subject" ? states.get(name) : undefined;
+      return html`<li key=${scope}><button type="button" aria-pressed=${scope === chosen} data-row
       onClick=${() => onChoose(scope)}><span class="clip" title=${name}>${placeText(scope, domain.domain)}</span>
       ${state && html`<${State} of="gate" value=${state} quiet />`}
       ${level === "subject" && !state && html`<span class="muted">${t("operate.unobserved")}</span>`}
       ${level === "source" && html`<span class="muted">${t("now.subjects", { n: subjectsIn(ground, scope).length })}</span>`}
     </button></li>`;
-  })}
+    })}
   ${scopes.length > SHOWN && html`<li class="muted">${t("operate.type.on", { n: scopes.length - SHOWN })}</li>`}</ul>`;
 }
 
@@ -99,8 +107,8 @@ function Chosen({ ground, scope }) {
       closing.length > 0 &&
       html`<ul class="closed-by">${closing.map(
         (found) => html`<li key=${found.decision}><b>${policyText(found.policy)}</b>
-        ${found.scope !== scope && html` <span class="muted">(${scopeText(found.scope)})</span>`}
-        <span class="muted">${t("operate.since")} <${Time} ns=${found.since_ns} />, ${t("operate.ends")} <${Until} ns=${found.until_ns} /></span></li>`,
+        ${found.scope !== scope && html` <span class="muted">(${scopeText(found.scope)})</span>`}${" "}
+        <span class="muted">${t("operate.since")} <${Time} ns=${found.since_ns} /> · ${t("operate.ends")} <${Ends} of=${found} /></span></li>`,
       )}</ul>`
     }
     ${lifted && html`<p>${t("operate.overridden", { author: lifted.author })} <${Until} ns=${lifted.until_ns} /></p>`}

@@ -70,10 +70,7 @@ const columns = (ground) => [
     id: "left",
     title: t("operate.col.ends"),
     size: "c-s",
-    cell: ({ until_ns, policy }) =>
-      until_ns === null
-        ? html`<span class="muted">${t(`operate.ends.${ENDS[policy] ?? "cause"}`)}</span>`
-        : html`<${Until} ns=${until_ns} />`,
+    cell: (found) => html`<${Ends} of=${found} />`,
   },
   {
     id: "do",
@@ -90,6 +87,12 @@ const columns = (ground) => [
     },
   },
 ];
+
+/** @param {{ of: Block }} props */
+export const Ends = ({ of: { until_ns, policy } }) =>
+  until_ns === null
+    ? html`<span class="muted">${t(`operate.ends.${ENDS[policy] ?? "cause"}`)}</span>`
+    : html`<${Until} ns=${until_ns} />`;
 
 /** The reason without the policy's name, which stands beside it. @param {Block} found */
 const whyText = ({ policy, reason }) =>
