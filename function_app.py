@@ -49,6 +49,11 @@ def maintain(timer: func.TimerRequest) -> None:
     _handlers().maintain()
 
 
+@app.timer_trigger(arg_name="timer", schedule="%OBSERVER_BACKUP_SCHEDULE%", use_monitor=False)
+def backup(timer: func.TimerRequest) -> None:
+    _handlers().backup()
+
+
 @app.queue_trigger(arg_name="message", queue_name=f"{QUEUE}-collect-source", connection=ACCOUNT)
 def collect_source(message: func.QueueMessage) -> None:
     _handlers().collect_source(message.get_body())

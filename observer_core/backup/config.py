@@ -31,7 +31,7 @@ class ContainerTarget(Config):
 
 
 class KeepConfig(Config):
-    """The newest `last` backups stay, and the newest of each of so many days, weeks, months and years (UTC)."""
+    """The newest `last` backups stay, and the newest of each of so many days, weeks, months, years (UTC)."""
 
     last: Annotated[int, Field(ge=1)] = 24
     daily: Annotated[int, Field(ge=0)] = 7
@@ -74,5 +74,7 @@ class BackupConfig(Config):
     @model_validator(mode="after")
     def _goes_somewhere(self) -> BackupConfig:
         if self.every is not None and self.to is None:
-            raise ValueError('every needs to = { kind = "folder" | "container", … }: it says where backups go')
+            raise ValueError(
+                'every needs to = { kind = "folder" | "container", … }: it says where backups go'
+            )
         return self

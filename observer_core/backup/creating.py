@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from observer_core.backup.capture import Captured, capture, request_keys
 from observer_core.backup.manifest import (
+    BEGINNING,
     Body,
     Catalogue,
     End,
@@ -35,14 +36,12 @@ from observer_core.backup.stretches import (
     content_of,
     made_of,
     read_page,
-    stretches,
 )
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ChainBroken, NotFound, ObserverError
 from observer_core.storage.archive.packs import Pack, Packs, is_packed
 from observer_core.storage.epochs import Build
-from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Row
 from observer_core.storage.rows import CommitRow, StateRow, segment_name
@@ -77,10 +76,22 @@ class Order:
     number: int = 1
     waiting: Sequence[str] = ()
     seconds: float | None = None
+    resumable: bool = True
+    """Whether the place keeps what was written of one that is broken off."""
     tell: Callable[[str], None] = lambda _: None
 
 
-def create(journals: Journals, objects: Objects, order: Order) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A backup that has been made. `faults`: journals that are not what was committed, from where on."""
+
+    manifest: Manifest
+    digest: str
+    journals: int
+    faults: Mapping[str, str]
+
+
+def create(journals: Journals, objects: Objects, order: Order) -> Made:
     """A backup of everything that makes the store. `OutOfTime` when it was broken off."""
     catalogue = Catalogue(objects.place)
     objects.damaged = catalogue.damaged()
@@ -100,12 +111,13 @@ def create(journals: Journals, objects: Objects, order: Order) -> Manifest:
             inside=sealed_body(body, objects.seal),
         )
     )  # fmt: skip
-    if making.trusted and not any(part.fault for part in body.journals.values()):
+    faults = {name: part.fault for name, part in body.journals.items() if part.fault is not None}
+    if making.trusted and not faults:
         catalogue.mark_verified(manifest.number, order.time_ns)
     if objects.damaged != damaged:
         catalogue.say_damaged(objects.damaged)
     Unfinished(objects).remove()
-    return manifest
+    return Made(manifest, body.digest, len(body.journals), faults)
 
 
 def _newest(catalogue: Catalogue) -> Manifest | None:
@@ -124,13 +136,11 @@ class _Base:
 
     pages: list[PageRef] = field(default_factory=list)
     states: dict[str, Ref] = field(default_factory=dict)
-    end: End = End()
+    end: End = BEGINNING
 
 
 class _Making:
-    def __init__(
-        self, journals: Journals, objects: Objects, order: Order, parent: Manifest | None
-    ) -> None:
+    def __init__(self, journals: Journals, objects: Objects, order: Order, parent: Manifest | None) -> None:
         self._journals, self._objects, self._order = journals, objects, order
         self._before: dict[str, Part] = {}
         self._waited: dict[str, Ref] = {}
@@ -212,7 +222,7 @@ class _Making:
             raise OutOfTime("there was no time to finish the backup; the next run goes on from here")
 
     def _save(self, *, always: bool = False) -> None:
-        if always or self._objects.written - self._saved >= _SAVED_BYTES:
+        if self._order.resumable and (always or self._objects.written - self._saved >= _SAVED_BYTES):
             self._unfinished.write(self._done)
             self._saved = self._objects.written
 
@@ -272,7 +282,7 @@ class _Copying:
         self._name, self._head = name, captured.head
         self._storage, self._journal = journals.storage, journals.open(name)
         self._base, self._objects, self._pages = base, objects, pages
-        self.start = self.end = End()
+        self.start = self.end = BEGINNING
 
     def run(self) -> Iterator[End]:
         """Gives how far it has come, after each stretch that was not there before."""
@@ -364,7 +374,7 @@ class _Copying:
         yield from self._read(self._head.seq)
 
     def _agrees(self) -> bool:
-        """Whether the store still has what the backup before this one has. It was perhaps cut, or restored."""
+        """Whether the store still has what the backup before it has: it was perhaps cut, or restored."""
         seq, position, digest = self._base.end
         if not seq or seq > self._head.seq:
             return False
@@ -385,17 +395,23 @@ class _Copying:
         rows: list[CommitRow] = []
         payload: list[bytes] = []
         size, before = 0, self.end
-        for row, lines in self._commits(upto_seq):
-            before = before if before.seq or not self.start.seq else self.start
-            # A commit has a row for each hour: they stay together.
-            new_commit = bool(rows) and row.commit != rows[-1].commit
-            other_day = bool(rows) and row.last_ns // _DAY_NS != rows[-1].last_ns // _DAY_NS
-            if new_commit and (size + row.length > PAYLOAD_BYTES or len(rows) >= ROWS or other_day):
-                yield self._stretch(before, rows, payload)
-                rows, payload, size, before = [], [], 0, self.end
-            rows.append(row)
-            payload += [line + b"\n" for line in lines]
-            size += row.length if row.records else 0
+        try:
+            for row, lines in self._commits(upto_seq):
+                before = before if before.seq or not self.start.seq else self.start
+                # A commit has a row for each hour: they stay together.
+                new_commit = bool(rows) and row.commit != rows[-1].commit
+                other_day = bool(rows) and row.last_ns // _DAY_NS != rows[-1].last_ns // _DAY_NS
+                if new_commit and (size + row.length > PAYLOAD_BYTES or len(rows) >= ROWS or other_day):
+                    yield self._stretch(before, rows, payload)
+                    rows, payload, size, before = [], [], 0, self.end
+                rows.append(row)
+                payload.append(b"".join(line + b"\n" for line in lines))
+                size += row.length if row.records else 0
+        except ChainBroken:
+            sound = [row for row in rows if row.commit != rows[-1].commit]
+            if sound:
+                self._stretch(before, sound, payload[: len(sound)])
+            raise
         if rows:
             yield self._stretch(before, rows, payload)
 
@@ -406,7 +422,9 @@ class _Copying:
             if row.seq > upto_seq:
                 return
             if not seq and row.seq > 1:  # what came before it was removed
-                seq, position, previous = self.start = self.end = End(row.seq - 1, row.first - 1, row.previous)
+                seq, position, previous = self.start = self.end = End(
+                    row.seq - 1, row.first - 1, row.previous
+                )
             if (row.seq, row.first) != (seq + 1, position + 1):
                 detail = f"expected position {position + 1} (commit {seq + 1}), found {row.first} ({row.seq})"
                 raise ChainBroken(self._name, position + 1, "gap", detail)

@@ -45,6 +45,9 @@ class End(NamedTuple):
         return End(value[0], value[1], bytes.fromhex(value[2]))
 
 
+BEGINNING: Final = End()
+
+
 @dataclass(frozen=True, slots=True)
 class PageRef:
     """A page of stretches that follow one another. `of`: hash of what it was made of, where that shows more
@@ -68,14 +71,14 @@ class PageRef:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One journal: `pages` give its commits from `start` to `end`, `states` its states, `sides` all other rows.
+    """One journal: `pages` give its commits from `start` to `end`, `sides` what is no commit and no state.
 
     `end` is where `head` stands, or before that what was wrong with the store (`fault`).
     """
 
     head: Head
-    start: End = End()
-    end: End = End()
+    start: End = BEGINNING
+    end: End = BEGINNING
     pages: tuple[PageRef, ...] = ()
     states: Ref | None = None
     sides: tuple[Ref, ...] = ()
@@ -185,10 +188,7 @@ class Manifest:
         if self.seal is None:
             return Body.read(self.inside)
         if seal.key != self.seal:
-            raise InputError(
-                f"backup {self.number} is encrypted, and its index cannot be read here: give the identity of "
-                "one of its recipients (--identity FILE)"
-            )
+            raise InputError(f"backup {self.number} is encrypted with another index key than this")
         size, stored = self.inside
         return Body.read(decode(seal.open(base64.b64decode(stored), size, index=True)))
 

@@ -11,6 +11,7 @@ import typer
 
 import observer_core
 from observer_core.cli import (
+    backup,
     configuration,
     dead_letters,
     gate,
@@ -123,6 +124,7 @@ app.command()(export)
 app.add_typer(logs.app, name="logs")
 app.command()(maintain)
 app.command()(fsck)
+app.add_typer(backup.app, name="backup")
 app.command()(doctor)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -16,6 +17,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from observer_core.cli.checkup_account import account_checks, host_file
 from observer_core.cli.configuration import deployment_differences
 from observer_core.cli.invocation import Invocation
 from observer_core.cli.opened import running
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 PYTHON = ((3, 11), (3, 13))
 LEAST_SQLITE = (3, 35, 0)
 LEAST_FREE_BYTES = 500 * 1024 * 1024
+_DAY_NS = 86_400 * 10**9
+_PATIENCE_S = 5.0
 _YEAR_2025_S, _YEAR_2100_S = 1_735_689_600, 4_102_444_800
 
 
@@ -71,9 +75,14 @@ def checks(given: Invocation) -> Iterator[Check]:
         yield sqlite()
         yield index(data / "journal.db")
     else:
-        remedy = f"Check {settings.storage.connection}, the network, and the roles of the identity."
-        yield _told("storage account", remedy, lambda: account(settings))
+        yield from account_checks(settings)
+    host = host_file(settings.paths.root / "host.json")
+    if host is not None:
+        yield host
     yield port(settings.web.host, settings.web.port, process)
+    if process is not None:
+        yield health(settings.web.host, settings.web.port)
+    yield errors(logs)
     yield clock(time.time_ns(), _newest_live_ns(settings))
 
 
@@ -100,9 +109,10 @@ def packages() -> tuple[bool, str]:
     path = lock_file()
     if path is None:
         return True, "this installation has no lock file to compare with"
-    pins = [line.partition(";") for line in path.read_text("utf-8").splitlines() if "==" in line]
+    lines = [line.partition(";") for line in path.read_text("utf-8").splitlines() if "==" in line]
+    pins = [(pin, marker) for pin, _, marker in lines if _applies(marker.strip(), sys.version_info[:2])]
     wrong = []
-    for pin, _, marker in pins:
+    for pin, marker in pins:
         name, _, wanted = pin.strip().partition("==")
         try:
             found = installed(name)
@@ -111,6 +121,15 @@ def packages() -> tuple[bool, str]:
         if found != wanted and not (found == "missing" and marker):
             wrong.append(f"{name} is {found}, locked is {wanted}")
     return not wrong, "; ".join(wrong) or f"{len(pins)} packages as locked"
+
+
+def _applies(marker: str, version: tuple[int, ...]) -> bool:
+    """Whether a pin is for this Python; other conditions are not looked at."""
+    found = re.search(r"python(?:_full)?_version (<|>=) '(\d+)\.(\d+)'", marker)
+    if found is None:
+        return True
+    bound = (int(found[2]), int(found[3]))
+    return version < bound if found[1] == "<" else version >= bound
 
 
 def deployment(settings: Settings) -> tuple[bool, str]:
@@ -208,21 +227,32 @@ def clock(now_ns: int, newest_live_ns: int) -> Check:
     return Check("clock", shown)
 
 
-def account(settings: Settings) -> tuple[bool, str]:
-    """Whether the storage account answers, and lets this identity write, read and delete what it wrote."""
-    from observer_core.runtime.storages import open_storage, where
-    from observer_core.storage.ports import Op
+def health(host: str, port: int) -> Check:
+    """What the Observer that runs here says of itself."""
+    import json
+    import urllib.error
+    import urllib.request
 
-    storage = open_storage(settings)
+    name = f"[{host}]" if ":" in host else host
+    remedy = "GET /health says which checks fail; docs/runbook.md says what to do."
     try:
-        storage.tables.commit("probe", [Op("upsert", "doctor", b"{}")])
-        storage.tables.commit("probe", [Op("delete", "doctor")])
-        storage.blobs.put("probe/doctor", b"observer doctor\n")
-        storage.blobs.delete("probe/doctor")
-        storage.queues.length(f"{settings.queue_prefix}-recognise")
-    finally:
-        storage.close()
-    return True, f"{where(settings)} answers and can be written"
+        with urllib.request.urlopen(f"http://{name}:{port}/health", timeout=_PATIENCE_S) as answer:
+            status = json.loads(answer.read(1_000_000))["status"]
+    except urllib.error.HTTPError as error:
+        status = "fail" if error.code == 503 else f"unknown: it answers with {error.code}"
+    except (OSError, ValueError, KeyError) as error:
+        return Check("health", f"/health does not answer: {error}", remedy)
+    return Check("health", status, "" if status == "pass" else remedy)
+
+
+def errors(logs: Path) -> Check:
+    """How many errors the logs of the last 24 hours hold."""
+    from observer_core.runtime.reading.logs import errors as logged
+
+    found = sum(group.count for group in logged(logs, time.time_ns() - _DAY_NS))
+    if not found:
+        return Check("errors", "none in the last 24 h")
+    return Check("errors", f"{found:,} in the last 24 h", "observer logs errors --since 24h lists them.")
 
 
 def _newest_live_ns(settings: Settings) -> int:

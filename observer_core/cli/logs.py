@@ -62,12 +62,13 @@ def tail(
     from observer_core.runtime.reading import logs
 
     folder, show = _folder(ctx, file), json_line if as_json else _tell
+    least: Any = None if level is None else level.value
     if lines:
-        for line in logs.tail(folder, file.value, lines, level and level.value)["lines"]:
+        for line in logs.tail(folder, file.value, lines, least)["lines"]:
             show(line)
     if follow:
         try:
-            for line in logs.follow(folder, file.value, _wait, level and level.value):
+            for line in logs.follow(folder, file.value, _wait, least):
                 show(line)
         except KeyboardInterrupt:
             raise typer.Exit(0) from None

@@ -22,6 +22,7 @@ def status(
     Each domain's sources, stages, incidents, blocks and risk, and how much is stored.
     """
     with reading(ctx) as reader:
+        from observer_core.runtime.gaps import Gaps
         from observer_core.runtime.gate.views import Views
         from observer_core.runtime.reading.status import States
         from observer_core.runtime.reading.storage import sizes
@@ -31,10 +32,11 @@ def status(
         local = reader.settings.storage.kind == "local"
         data = reader.settings.paths.data
         views = Views(reader.gate, reader.journals, SystemClock(), 0)
+        gap = Gaps(reader.journals).newest()
         states = States(reader.journals, reader.settings, reader.gate, views).read()
         value = {
             "running": running(data) if local else None, "data": where(reader.settings),
-            "sizes": sizes(data) if local else {},
+            "sizes": sizes(data) if local else {}, "gap": None if gap is None else gap.to_json(),
             "domains": [_domain(state, reader.mode(state.view.name)) for state in states],
         }  # fmt: skip
     json_line(value) if as_json else _tell(value)
@@ -69,6 +71,11 @@ def _tell(value: dict[str, Any]) -> None:
     if value["sizes"]:  # of files: an account does not tell who works on it
         say(f"observer  {'runs as process ' + process if process else 'not running'}")
         say("stored    " + ", ".join(f"{name} {size(count)}" for name, count in value["sizes"].items()))
+    if value["gap"] is not None:
+        from observer_core.runtime.gaps import Gap
+
+        gap = value["gap"]
+        say(f"last gap  {Gap(gap['from_ns'], gap['to_ns'], gap['ended'])}")
     for domain in value["domains"]:
         say()
         say(f"domain {domain['domain']} ({domain['mode']} time, {when(domain['now_ns'])})", "bold")

@@ -29,8 +29,8 @@ from typing import Any, Final, Literal, TextIO
 import orjson
 import structlog
 
-from observer_core.logs.files import LogFile, make_folder
 from observer_core.logs.context import fields
+from observer_core.logs.files import LogFile, make_folder
 from observer_core.logs.redaction import redact, redact_text
 
 Level = Literal["debug", "info", "warning", "error"]

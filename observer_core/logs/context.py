@@ -15,6 +15,7 @@ Says = Callable[[], Mapping[str, Any]]
 """The fields of now. What is None is left out; what fails says nothing."""
 _Chain = tuple[Says, Any] | None
 _current: ContextVar[_Chain] = ContextVar("observer_logs", default=None)
+_always: list[Says] = []
 Left = Token[_Chain]
 
 
@@ -38,17 +39,29 @@ def within(says: Says) -> Iterator[None]:
         leave(left)
 
 
+def always(says: Says) -> None:
+    """From now on every line of this process has what `says` gives, where nothing else says it."""
+    if says not in _always:
+        _always.append(says)
+
+
 def fields() -> dict[str, Any]:
     """What a line is given here; the innermost word counts."""
     found: dict[str, Any] = {}
-    chain = _current.get()
-    while chain is not None:
-        says, chain = chain
+    for says in (*_inside(), *_always):
         try:
             said = says()
-        except Exception:  # a line is worth more than where it stands
+        except Exception:  # noqa: S112 - a line is worth more than where it stands
             continue
         for name, value in said.items():
             if value is not None:
                 found.setdefault(name, value)
     return found
+
+
+def _inside() -> Iterator[Says]:
+    """From the innermost to the outermost."""
+    chain = _current.get()
+    while chain is not None:
+        says, chain = chain
+        yield says

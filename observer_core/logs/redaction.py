@@ -30,7 +30,10 @@ _SECRET_TEXT = (
     (re.compile(r"\bxox[a-z]-[\w-]{8,}"), MASK),
     (re.compile(r"\bAGE-SECRET-KEY-[0-9A-Z]+", re.IGNORECASE), MASK),
     (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)", re.DOTALL), rf"\1{MASK}\2"),
-    (re.compile(r"(?i)(?<=://)((?:hooks\.slack|[\w.-]*\.webhook\.office|hc-ping)\.com)/[^\s'\"]+"), rf"\1/{MASK}"),
+    (
+        re.compile(r"(?i)(?<=://)((?:hooks\.slack|[\w.-]*\.webhook\.office|hc-ping)\.com)/[^\s'\"]+"),
+        rf"\1/{MASK}",
+    ),
     (re.compile(r"(?i)\b(bearer|basic|token)\s+[\w.~+/-]{8,}=*"), rf"\1 {MASK}"),
     (
         re.compile(

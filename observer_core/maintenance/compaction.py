@@ -18,12 +18,12 @@ from typing import Annotated, Final
 
 from pydantic import Field, PositiveInt
 
-from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs
 from observer_core.shared.errors import Conflict
+from observer_core.storage.archive.excerpts import Excerpts
 from observer_core.storage.archive.pack import EXTENSION, pack
-from observer_core.storage.archive.packs import Pack, PackedFile, Packs
+from observer_core.storage.archive.packs import MARK, Pack, PackedFile, Packs, marked
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Row, Storage
@@ -31,8 +31,6 @@ from observer_core.storage.rows import CommitRow
 
 _HOUR_NS: Final = 3600 * SECOND
 _DAY_NS: Final = 24 * _HOUR_NS
-_MARK: Final = "m.packed"
-"""The row that whoever packs a journal replaces: two cannot at once."""
 _ROWS_AT_ONCE: Final = 1000
 
 
@@ -114,8 +112,8 @@ def _sweep_archives(storage: Storage, name: str) -> int:
     files = list(storage.archives.list(_folder(name) + "/"))
     if not files or not _unnamed(storage, name, files):
         return 0
-    mark = storage.tables.get(name, _MARK)
-    storage.tables.commit(name, [_marked(mark, decode(mark.value)["seq"] if mark else 0)])
+    mark = storage.tables.get(name, MARK)
+    storage.tables.commit(name, [marked(mark)])
     lost = _unnamed(storage, name, files)
     for file in lost:
         storage.archives.delete(file)
@@ -124,6 +122,7 @@ def _sweep_archives(storage: Storage, name: str) -> int:
 
 def _unnamed(storage: Storage, name: str, files: Sequence[str]) -> list[str]:
     named = {file.name for pack in Packs(storage, name).all() for file in pack.files.values()}
+    named |= {excerpt.file.name for excerpt in Excerpts(storage, name).all()}
     return [file for file in files if file not in named]
 
 
@@ -216,7 +215,7 @@ class _Compactor:
         )  # fmt: skip
         if dry_run:
             return told
-        mark = self._storage.tables.get(self._name, _MARK)
+        mark = self._storage.tables.get(self._name, MARK)
         lines = [line for part in _parts(self._journal, rows) for line in part]
         files = pack(self._name, rows, lines)
         written = {name: self._write(rows, name, data) for name, data in files.items()}
@@ -243,7 +242,7 @@ class _Compactor:
     def _commit(self, found: Pack, merged: Sequence[Pack], mark: Row | None) -> None:
         """`Conflict` when somebody else has packed or swept this journal since `mark` was read."""
         ops = [
-            _marked(mark, found.seq),
+            marked(mark, found.seq),
             *(Op("delete", one.key) for one in merged if one.key != found.key),
         ]
         standing = self._storage.tables.get(self._name, found.key)
@@ -265,12 +264,6 @@ class _Compactor:
             raise Conflict(
                 self._name, found.key, "another packing" if standing is None else "a packed stretch"
             )
-
-
-def _marked(mark: Row | None, seq: int) -> Op:
-    """Says that somebody was here; whoever read the mark before can commit nothing any more."""
-    value = encode({"seq": seq})
-    return Op("insert", _MARK, value) if mark is None else Op("replace", _MARK, value, mark.etag)
 
 
 def _superseded(

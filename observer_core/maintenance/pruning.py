@@ -1,11 +1,13 @@
 """What the storage keeps although nothing will ask for it again: older states, keys that have expired.
 
 Kept are the newest states of a journal (a cut after a power failure goes back to one of them) and the first
-of each epoch, from which replay goes on where another version wrote what came before.
+of each epoch, from which replay goes on where another version wrote what came before. Where retention removes
+what a stage reads, states at distances are kept too: a cut leaves one from which what is kept follows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from observer_core.shared.canonical import decode
@@ -17,20 +19,40 @@ from observer_core.storage.rows import StateRow
 NEWEST_STATES: Final = 3
 
 
-def old_states(journal: Journal) -> list[StateRow]:
-    """The states that nothing needs, oldest first."""
+def old_states(
+    journal: Journal, apart_ns: int | None = None, useless: Collection[int] = ()
+) -> list[StateRow]:  # fmt: skip
+    """The states that nothing needs, oldest first.
+
+    `apart_ns`: of those that are not `useless` (by their commits) some stay, from the oldest on, at least
+    so far from one another.
+    """
     rows = journal.states()
     first: dict[int, int] = {}
     for row in rows:
         first.setdefault(row.epoch, row.seq)
     kept = set(first.values())
+    if apart_ns is not None:
+        kept |= _spaced([row for row in rows if row.seq not in useless], apart_ns)
     return [row for row in rows[:-NEWEST_STATES] if row.seq not in kept]
 
 
-def prune_states(journals: Journals, name: str) -> int:
+def _spaced(rows: Sequence[StateRow], apart_ns: int) -> set[int]:
+    kept: set[int] = set()
+    last_ns: int | None = None
+    for row in rows:
+        if last_ns is None or row.through_ns >= last_ns + apart_ns:
+            kept.add(row.seq)
+            last_ns = row.through_ns
+    return kept
+
+
+def prune_states(
+    journals: Journals, name: str, apart_ns: int | None = None, useless: Collection[int] = ()
+) -> int:  # fmt: skip
     """Removes `old_states`: their rows first, so that no row ever names a blob that is gone."""
     journal, storage = journals.open(name), journals.storage
-    gone = old_states(journal)
+    gone = old_states(journal, apart_ns, useless)
     _delete(journals, name, [row.key for row in gone])
     named = {row.blob for row in journal.states()}
     for blob in sorted({row.blob for row in gone} - named):

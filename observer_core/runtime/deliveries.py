@@ -12,6 +12,7 @@ import structlog
 from observer_core.automation.dead_letters import DeadLetters
 from observer_core.automation.delivery import Deliverer
 from observer_core.event_bus.subscriptions import SubscriptionConfig
+from observer_core.logs.context import enter
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.sinks import sink_of
@@ -160,6 +161,7 @@ class _Thread:
         self._item.close()
 
     def _serve(self) -> None:
+        enter(lambda: {"stage": "deliver", "subscription": self.config.name})
         while not self._stop.is_set():
             try:
                 self._item.pump()

@@ -194,8 +194,9 @@ class Worker(Generic[S]):
             found["source"] = name
         if (entry := self._at) is not None:
             found |= {"journal": entry.journal, "position": entry.position}
-            begun_by = entry.ref if isinstance(entry.record, Snapshot) else getattr(entry.record, "snapshot", "")
-            if begun_by:
+            record = entry.record
+            begun_by = entry.ref if isinstance(record, Snapshot) else getattr(record, "snapshot", None)
+            if begun_by is not None:
                 found["trace_id"], found["span_id"] = trace_of(begun_by)
         return found
 
@@ -561,7 +562,7 @@ class Worker(Generic[S]):
         self._ranges.append(InputRange(entry.journal, entry.position, entry.position, skipped=True))
         self._consumed[entry.journal] = entry.position
         self.quarantines += 1
-        _log.error("entry set aside", input=entry.journal, position=entry.position, error=error, attempts=attempts)
+        _log.error("entry set aside", input=entry.ref, error=error, attempts=attempts)
         view = f"quarantined.{entry.journal}@{entry.position}"
         self._commit(extra=[self.journal.view_op(view, body)])
 

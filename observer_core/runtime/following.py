@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import structlog
 
+from observer_core.runtime.telemetry.origin import origin
 from observer_core.shared.clock import SECOND, format_time
+from observer_core.shared.ids import trace_of
 from observer_core.shared.records import Decision, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
 from observer_core.storage.journals import Journals
@@ -42,6 +44,7 @@ class Logbook:
     """`pattern.log` and `decision.log` record by record; `snapshot.log` by status and by the minute."""
 
     def __init__(self, journals: Journals) -> None:
+        self._journals = journals
         self._follower = Follower(journals, ("patterns", "decisions"))
         self._patterns = structlog.get_logger("observer.pattern")
         self._decisions = structlog.get_logger("observer.decision")
@@ -60,6 +63,7 @@ class Logbook:
                     source=record.source, series=[list(item[1:]) for item in record.series[:5]],
                     series_count=len(record.series), severity=record.severity, score=round(record.score, 4),
                     direction=record.direction, snapshot=record.snapshot,
+                    trace_id=trace_of(record.snapshot)[0],
                 )  # fmt: skip
             elif isinstance(record, Decision):
                 self._decisions.info(
@@ -67,7 +71,7 @@ class Logbook:
                     scope=record.scope, policy=record.policy, severity=record.severity,
                     reason=record.reasons[0].get("text") or record.reasons[0].get("code"),
                     until=None if record.until_ns is None else format_time(record.until_ns),
-                    causation=list(record.causation),
+                    causation=list(record.causation), trace_id=trace_of(origin(self._journals, entry))[0],
                 )  # fmt: skip
 
     def snapshot(self, source: str, snapshot: Snapshot, values: int) -> None:

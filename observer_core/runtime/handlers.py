@@ -11,35 +11,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters
 from observer_core.automation.delivery import Deliverer, Outdated
 from observer_core.logs.configure import configure_for_host
+from observer_core.logs.context import within
 from observer_core.runtime.audit.ledger import Anchoring
 from observer_core.runtime.collecting import Bulkhead, Circuit
 from observer_core.runtime.deliveries import deliverer, subscriptions
 from observer_core.runtime.engine import EngineOptions, Refresh, Worker
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
+from observer_core.runtime.heartbeat import Heartbeat, Lifecycle
 from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes, source_of
+from observer_core.runtime.retaining import Retention
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.source_kinds import LIVE
 from observer_core.runtime.sources import LiveSource, check_sources, live_sources
+from observer_core.runtime.telemetry.telemetry import Telemetry
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import Conflict, EpochMoved, InputError, RecordError
 from observer_core.shared.records import Notification, Route, Snapshot
 from observer_core.snapshot_engine.shards import shard_names, split
 from observer_core.snapshot_engine.source import Collection
+
+if TYPE_CHECKING:
+    from observer_core.runtime.backups import Backups
 
 STAGES: Final = ("collect-source", "push", "recognise", "publish", "decide", "route", "deliver")
 _STAGE_OF: Final = {
@@ -55,8 +62,11 @@ _TOO_LATE_NS: Final = 5 * SECOND
 _STRANDED_NS: Final = 60 * SECOND
 _FORGOTTEN_NS: Final = 60 * SECOND
 _MAINTENANCE_SECONDS: Final = 240.0
+_BACKUP_SECONDS: Final = 200.0
 """After so long a kept push's hint counts as lost."""
 _PATIENCE_S: Final = 1.0
+_LOGGED: Final = ("source", "domain", "subscription", "blob")
+"""Of a hint, for the log."""
 _log = structlog.get_logger("observer.functions")
 
 
@@ -84,8 +94,14 @@ class Handlers:
         self._circuits = {name: Circuit(live) for name, live in sources.items()}
         self._bulkheads = {name: Bulkhead(live) for name, live in sources.items()}
         self._pushes = Pushes(observer)
+        self.metrics = Metrics(observer, self.gate)
+        self.telemetry = Telemetry(observer, self.metrics)
+        self._lifecycle = Lifecycle(observer.journals, observer.clock, observer.settings.heartbeat)
         self._anchoring = Anchoring(observer.journals, observer.settings, observer.clock)
-        self._maintenance = Maintenance(observer.journals, observer.clock, observer.settings.maintenance)
+        retention = Retention(observer.journals, observer.settings, observer.clock)
+        self._maintenance = Maintenance(
+            observer.journals, observer.clock, observer.settings.maintenance, retention
+        )
         self._asked: dict[str, int] = {}
         self._deliverers: dict[tuple[str, str], Deliverer] = {}
         self._deliver_until_ns: dict[tuple[str, str], int] = {}
@@ -94,13 +110,19 @@ class Handlers:
         self._placed = False
 
     @cached_property
+    def _backups(self) -> Backups:
+        from observer_core.runtime.backups import Backups
+
+        observer = self.observer
+        return Backups(observer.storage, observer.settings, observer.clock, observer.build)
+
+    @cached_property
     def health(self) -> Health:
         return Health(self.observer, self.gate, process=False)
 
     @cached_property
-    def metrics(self) -> Metrics:
-        """Reads the journals when it is first asked for, which a cold start need not wait for."""
-        return Metrics(self.observer, self.gate)
+    def heartbeat(self) -> Heartbeat:
+        return Heartbeat(self.observer.settings.heartbeat, self.health, self.metrics.pinged)
 
     @property
     def stranded(self) -> bool:
@@ -131,9 +153,10 @@ class Handlers:
         self._place_cursors()
         with self._of_epoch("clock"):
             try:
-                domain.tick()
+                ticks = domain.tick()
             except Conflict:  # another instance had the last tick, and this one did not know
-                domain.tick()
+                ticks = domain.tick()
+            self._lifecycle.ticked(*ticks)
             if self.observer.clock.now_ns() - self._refreshed_ns >= self.observer.settings.max_lag:
                 domain.refresh()
                 self._refreshed_ns = self.observer.clock.now_ns()
@@ -149,6 +172,7 @@ class Handlers:
             if self.observer.settings.routing().groups() and domain.is_routed():
                 # Only what is held back is due by time alone.
                 self._route(domain, _but_time(domain.router), flush=True)
+        self.heartbeat.look()  # last: whoever waits for it hears nothing when the clock fails
 
     def sweep(self) -> None:
         """Hints again whatever lags (heads against their readers' checkpoints), and what was put off.
@@ -169,6 +193,10 @@ class Handlers:
     def maintain(self) -> None:
         """A round of maintenance, as far as it comes in the minutes that a function has."""
         self._maintenance.round(seconds=_MAINTENANCE_SECONDS)
+
+    def backup(self) -> None:
+        """A backup, where one is configured and due; what takes longer is gone on with the next time."""
+        self._backups.look(seconds=_BACKUP_SECONDS)
 
     # ------------------------------------------------------------------ queues
 
@@ -260,11 +288,12 @@ class Handlers:
         ):
             _log.warning("a hint names a subscription that is no more", domain=domain, subscription=name)
             return
-        try:
-            self._deliver(values, domain, name)
-        except Outdated:
-            self._deliverers.pop((domain, name)).close()
-            self._deliver(values, domain, name)
+        with self._of_epoch("deliver", values):
+            try:
+                self._deliver(values, domain, name)
+            except Outdated:
+                self._deliverers.pop((domain, name)).close()
+                self._deliver(values, domain, name)
 
     def _deliver(self, values: Mapping[str, Any], domain: str, name: str) -> None:
         with self._delivery(domain, name, patience_s=_PATIENCE_S) as item:
@@ -320,7 +349,7 @@ class Handlers:
         self, worker: Worker[Any], refresh: Refresh, *, current: Set[str] = frozenset(), flush: bool = False
     ) -> int:
         with self._alone(worker.spec.output):
-            return worker.pump(refresh=refresh, current=current, flush=flush)
+            return self.observer.pump(worker, refresh=refresh, current=current, flush=flush)
 
     def _alone(self, what: str) -> threading.Lock:
         """Threads of this process take turns at one thing; processes meet at its commit."""
@@ -328,14 +357,20 @@ class Handlers:
 
     @contextmanager
     def _of_epoch(self, stage: str, hint: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """A worker that another version has overtaken hands its hint on: it may not work here any more."""
-        try:
-            yield
-        except EpochMoved as moved:
-            self._moved_ns = self._moved_ns or self.observer.clock.now_ns()
-            _log.warning("another version has taken over", stage=stage, error=str(moved))
-            if hint is not None:
-                self._send(stage, hint, delay_ns=_PUT_OFF_NS)
+        """A worker that another version has overtaken hands its hint on: it may not work here any more.
+
+        The log and the traces are told what the work inside is about.
+        """
+        told = {"stage": stage, **{name: (hint or {}).get(name) for name in _LOGGED}}
+        tracing = self.observer.tracing
+        with within(lambda: told), nullcontext() if tracing is None else tracing.scope(hint):
+            try:
+                yield
+            except EpochMoved as moved:
+                self._moved_ns = self._moved_ns or self.observer.clock.now_ns()
+                _log.warning("another version has taken over", error=str(moved))
+                if hint is not None:
+                    self._send(stage, hint, delay_ns=_PUT_OFF_NS)
 
     def _deliverer(self, domain: str, subscription: str) -> Deliverer:
         item = self._deliverers.get((domain, subscription))
@@ -477,7 +512,10 @@ class Handlers:
         return False
 
     def _send(self, stage: str, hint: Mapping[str, Any], *, delay_ns: int = 0) -> None:
-        self.observer.storage.queues.send(self.queue(stage), encode(dict(hint)), delay_ns=delay_ns)
+        said = dict(hint)
+        if self.observer.tracing is not None:
+            self.observer.tracing.carry(said)
+        self.observer.storage.queues.send(self.queue(stage), encode(said), delay_ns=delay_ns)
 
 
 def _but_time(worker: Worker[Any]) -> set[str]:
@@ -512,6 +550,8 @@ def of_process() -> Handlers:
     global _process  # noqa: PLW0603 - one object graph a process is the point
     with _process_lock:
         if _process is None or _process.stranded:
+            if _process is not None:
+                _process.telemetry.stop()
             _process = _make()
         return _process
 

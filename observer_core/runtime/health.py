@@ -11,6 +11,8 @@
 | chain:verified | stored records do not hash to what was committed | |
 | quarantine:entries | | entries are set aside |
 | recovery:cuts | | this start had to cut journals |
+| backup:age | the newest backup is older than four times `[backup] every`, or was found damaged | than twice, or one failed |
+| clock:gaps | | nothing was observed for a while, lately (`[heartbeat]` says for how long that counts) |
 
 The loop, the recordings and the disk are those of this process: there is none of them where
 functions are called (`process=False`). Unknown is not healthy: a check that raises fails with its message.
@@ -31,6 +33,7 @@ from typing import Any, Final, Literal
 import observer_core
 from observer_core.logs.redaction import without_paths
 from observer_core.runtime.chain import RecentChain
+from observer_core.runtime.gaps import Gaps
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.source_kinds import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
@@ -106,6 +109,7 @@ class Health:
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, list[Finding]]] = {}
         self._recent = RecentChain(limits.chain_records)
+        self._gaps = Gaps(observer.journals)
 
     def beat(self) -> None:
         """The loop has come round once."""
@@ -138,6 +142,8 @@ class Health:
                 "chain:verified": self._now_and_then(self._limits.chain_seconds, self._chain),
                 "quarantine:entries": self._asked(self._quarantined),
                 "recovery:cuts": self._asked(self._cuts),
+                "backup:age": self._asked(self._backed_up),
+                "clock:gaps": self._asked(self._stood_still),
             }
         now_ns = self._observer.clock.now_ns()
         found = [finding.status for findings in checks.values() for finding in findings]
@@ -303,6 +309,24 @@ class Health:
         for cut in self._observer.cuts:
             output = f"cut from position {cut.was} back to {cut.now}: {cut.reason}"
             yield Finding(cut.journal, "warn", cut.was - cut.now, "records", output)
+
+
+    def _backed_up(self) -> Iterator[Finding]:
+        every_ns = self._settings.backup.every
+        if every_ns is not None:
+            from observer_core.runtime.backups import standing
+
+            known, now_ns = standing(self._observer.storage, self._settings), self._observer.clock.now_ns()
+            status, output = known.status(every_ns, now_ns)
+            age = max(0, now_ns - known.time_ns) / SECOND if known.number else None
+            yield Finding("backup", status, age, "s", output)
+
+    def _stood_still(self) -> Iterator[Finding]:
+        gap, config = self._gaps.newest(), self._settings.heartbeat
+        if gap is not None and self._observer.clock.now_ns() - gap.to_ns <= config.warn_for:
+            counts = gap.ended == "unclean" or gap.duration_ns > config.gap
+            seconds = gap.duration_ns / SECOND
+            yield Finding("clock", "warn" if counts else "pass", seconds, "s", str(gap) if counts else None)
 
 
 def _names(journals: Sequence[str]) -> list[str]:

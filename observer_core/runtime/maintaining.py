@@ -18,7 +18,9 @@ import structlog
 from observer_core.maintenance.compaction import Packing, Swept, pack_closed, sweep
 from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.maintenance.pruning import expired_keys, old_states, prune_keys, prune_states
+from observer_core.retention.cutting import Cut
 from observer_core.runtime import operate
+from observer_core.runtime.retaining import Retention
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import Conflict, ObserverError
 from observer_core.shared.records import Note
@@ -32,13 +34,17 @@ _log = structlog.get_logger("observer.maintenance")
 
 @dataclass(slots=True)
 class Round:
-    """What a round did, or would do. `skipped`: journals that somebody was at, or that failed, and why."""
+    """What a round did, or would do. `skipped`: journals that somebody was at, or that failed, and why.
+
+    `retained`: what the day's run of retention has removed, each with a record of its own.
+    """
 
     dry_run: bool
     packed: list[Packing] = field(default_factory=list)
     swept: list[Swept] = field(default_factory=list)
     states: dict[str, int] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    retained: list[Cut] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     complete: bool = True
 
@@ -54,8 +60,11 @@ class Round:
 class Maintenance:
     """`seconds`: a round that has taken so long stops between two steps and is not `complete`."""
 
-    def __init__(self, journals: Journals, clock: Clock, config: MaintenanceConfig) -> None:
+    def __init__(
+        self, journals: Journals, clock: Clock, config: MaintenanceConfig, retention: Retention | None = None
+    ) -> None:
         self._journals, self._clock, self._config = journals, clock, config
+        self._retention = retention
         self._end = float("inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -85,7 +94,17 @@ class Maintenance:
             self._each(names, done, lambda name: self._prune(name, done))
             if done.did_anything and not dry_run:
                 self._record(done, author)
+            if self._retention is not None and not dry_run and not self._over:
+                self._retain(self._retention, done, author)
         return done
+
+    def _retain(self, retention: Retention, done: Round, author: str) -> None:
+        """Once a day, when everything that has closed is packed."""
+        if retention.is_due:
+            run = retention.run(author=author, seconds=self._end - time.monotonic())
+            done.retained = run.cuts
+            done.complete &= run.complete
+            done.skipped = {**run.skipped, **done.skipped}
 
     def _each(self, names: list[str], done: Round, act: Callable[[str], None]) -> None:
         for name in names:
@@ -121,11 +140,12 @@ class Maintenance:
 
     def _prune(self, name: str, done: Round) -> None:
         before_ns = self._clock.now_ns() - self._config.keys_for
+        states_kept = (None, ()) if self._retention is None else self._retention.states_kept(name)
         if done.dry_run:
-            states = len(old_states(self._journals.open(name)))
+            states = len(old_states(self._journals.open(name), *states_kept))
             keys = len(expired_keys(self._journals, name, before_ns))
         else:
-            states = prune_states(self._journals, name)
+            states = prune_states(self._journals, name, *states_kept)
             keys = prune_keys(self._journals, name, before_ns)
         if states:
             done.states[name] = states

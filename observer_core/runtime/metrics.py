@@ -25,7 +25,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from observer_core.runtime.gate.desk import Answered
+from observer_core.runtime.gate.desk import Answered, Question, Told
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.source_kinds import LIVE
@@ -142,6 +142,19 @@ class Metrics:
         """The loop came to its tick so many seconds after it was due."""
         self._observe(its.LOOP, (), delay)
 
+    def asked(self, question: Question) -> Told:
+        """The gate was asked; gives who is to be told of the answer."""
+        tracing = self._observer.tracing
+        if tracing is None:
+            return self.answered
+        parent = tracing.here()
+
+        def told(answered: Answered, seconds: float) -> None:
+            self.answered(answered, seconds)
+            tracing.answered(question, answered, seconds, parent)
+
+        return told
+
     def answered(self, answered: Answered, seconds: float) -> None:
         """The gate has answered a question that came so many seconds ago."""
         answer = answered.answer
@@ -202,15 +215,16 @@ class Metrics:
         for instrument in INSTRUMENTS:
             name, text, labels = instrument.name, instrument.text, instrument.labels
             if instrument.kind == "histogram":
-                family: Metric = HistogramMetricFamily(name, text, labels=labels)
+                histogram = HistogramMetricFamily(name, text, labels=labels)
                 bounds = [*map(repr, instrument.bounds), "+Inf"]
                 for key, found in self.distributions(instrument).items():
-                    family.add_metric(key, list(zip(bounds, accumulate(found.counts))), found.total)
-            else:
-                made = CounterMetricFamily if instrument.kind == "counter" else GaugeMetricFamily
-                family = made(name, text, labels=labels)
-                for key, value in self.values(instrument).items():
-                    family.add_metric(key, value)
+                    histogram.add_metric(key, list(zip(bounds, accumulate(found.counts))), found.total)
+                yield histogram
+                continue
+            made = CounterMetricFamily if instrument.kind == "counter" else GaugeMetricFamily
+            family = made(name, text, labels=labels)
+            for key, value in self.values(instrument).items():
+                family.add_metric(key, value)
             yield family
         build = self._observer.build
         yield InfoMetricFamily(

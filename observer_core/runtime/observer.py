@@ -6,11 +6,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import observer_core
 from observer_core.decision_pipeline.config import DecisionConfig
@@ -19,6 +19,7 @@ from observer_core.event_bus.publisher import Publisher, PublisherConfig
 from observer_core.event_bus.router import Router
 from observer_core.event_bus.routing import RoutingConfig
 from observer_core.event_bus.subscriptions import Subscriber
+from observer_core.logs.context import enter, leave
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.runtime.collector import SnapshotWriter
@@ -27,6 +28,7 @@ from observer_core.runtime.paths import lock_hash
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.runtime.source_kinds import DerivedSourceConfig
 from observer_core.runtime.storages import open_storage
+from observer_core.runtime.telemetry.commits import Commits, Committed
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
 from observer_core.shared.records import Note
@@ -39,6 +41,9 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.ports import Storage
 from observer_core.storage.recovery import recover
+
+if TYPE_CHECKING:
+    from observer_core.runtime.telemetry.tracing import Tracing
 
 Mode = Literal["live", "recorded"]
 _OPTIONAL = ("deadletters", "commands")
@@ -74,8 +79,12 @@ class Observer:
         self.journals = Journals(storage, worker=worker_name(), tail_bytes=self.options.tail_bytes)
         self.cuts = recover(self.journals, self.clock)
         self.decisions: DecisionConfig = settings.decisions()
-        self.on_stage: Callable[[str, float], None] | None = None
-        """Told the seconds of each stage's turn."""
+        self.commits = Commits()
+        self.journals.on_commit = self._committed
+        self.on_stage: Callable[[Worker[Any], float, int | Exception], None] | None = None
+        """Told the seconds of each stage's turn, and how many records it gave or why it failed."""
+        self.tracing: Tracing | None = None
+        """Only where traces are sent somewhere (`trace`)."""
         self._writers: dict[str, SnapshotWriter] = {}
         self._domains: dict[str, Domain] = {}
 
@@ -130,12 +139,46 @@ class Observer:
     @contextmanager
     def step(self) -> Iterator[None]:
         """What is committed inside becomes durable together; if that fails, nothing of it happened."""
+        self.commits.begin()
+        traced = None if self.tracing is None else self.tracing.begin()
+        done = False
         try:
             with self.storage.group():
                 yield
+            done = True
         except BaseException:
             self.forget()
             raise
+        finally:
+            self.commits.end(well=done)
+            if traced is not None and self.tracing is not None:
+                self.tracing.end(traced)
+
+    def pump(
+        self, worker: Worker[Any], *, refresh: Refresh, current: Collection[str] = (), flush: bool = False
+    ) -> int:
+        """A turn of a stage, of which the log, the metrics and the traces are told."""
+        left, tell = enter(worker.where), self.on_stage
+        started = time.perf_counter()
+        try:
+            found = worker.pump(refresh=refresh, current=current, flush=flush)
+        except Exception as error:
+            if tell is not None:
+                tell(worker, time.perf_counter() - started, error)
+            raise
+        finally:
+            leave(left)
+        if tell is not None:
+            tell(worker, time.perf_counter() - started, found)
+        return found
+
+    def trace(self, tracing: Tracing) -> None:
+        """From now on what is done is traced."""
+        self.tracing = tracing
+        self.commits.listen(tracing.committed, at_once=True)
+
+    def _committed(self, journal: str, first: int, commit: Commit, size: int) -> None:
+        self.commits.add(Committed(journal, first, commit.records, commit.inputs, size))
 
     def forget(self) -> None:
         """Drops all that is known of the storage and of the stages' states; both are read again."""
@@ -229,8 +272,8 @@ class Domain:
                 self.declare(mode, time_ns)  # somebody else has declared it in between
             self._mode = mode
 
-    def tick(self) -> None:
-        """Live time has come this far: what is due by time alone can follow."""
+    def tick(self) -> tuple[int, int]:
+        """Live time has come this far: what is due by time alone can follow. Gives the tick before, and this."""
         self.declare("live", self._observer.clock.now_ns())
         journal = self._journals.open(self._clock_journal, self.name)
         head = journal.head(refresh=False)
@@ -238,6 +281,7 @@ class Domain:
         journal.commit(
             head, Commit(records=[Note(kind="tick", time_ns=now, body={"by": "timer"})], through_ns=now)
         )
+        return head.time_ns, now
 
     # ------------------------------------------------------------------ work
 
@@ -246,32 +290,24 @@ class Domain:
         names = [source, *self.derived_from(source)] if source is not None else self.sources()
         for name in names:
             if name in self._derivers:
-                self._timed("derive", self._derivers[name], refresh=refresh, flush=flush)
-        found = sum(
-            self._timed("recognise", self.recogniser(name), refresh=refresh, flush=flush) for name in names
-        )
+                self._pump(self._derivers[name], refresh=refresh, flush=flush)
+        found = sum(self._pump(self.recogniser(name), refresh=refresh, flush=flush) for name in names)
         if source is not None and not found and not flush:
             return 0
-        self._timed("publish", self.publisher, refresh=refresh, flush=flush)
-        decided = self._timed("decide", self.decider, refresh=refresh, flush=flush)
+        self._pump(self.publisher, refresh=refresh, flush=flush)
+        decided = self._pump(self.decider, refresh=refresh, flush=flush)
         self.route(refresh=refresh, flush=flush)
         return decided
 
     def obey(self) -> int:
         """What operators have asked is obeyed; nothing is collected or recognised for that."""
         self._known.pop("commands", None)
-        self._timed("publish", self.publisher, refresh={self._commands}, flush=False)
-        decided = self._timed("decide", self.decider, refresh=True, flush=False)
+        self._pump(self.publisher, refresh={self._commands}, flush=False)
+        decided = self._pump(self.decider, refresh=True, flush=False)
         return decided + self.route(refresh=True)
 
-    def _timed(self, stage: str, worker: Worker[Any], *, refresh: Refresh, flush: bool) -> int:
-        tell = self._observer.on_stage
-        if tell is None:
-            return worker.pump(refresh=refresh, flush=flush)
-        started = time.perf_counter()
-        found = worker.pump(refresh=refresh, flush=flush)
-        tell(stage, time.perf_counter() - started)
-        return found
+    def _pump(self, worker: Worker[Any], *, refresh: Refresh, flush: bool) -> int:
+        return self._observer.pump(worker, refresh=refresh, flush=flush)
 
     def recogniser(self, source: str) -> Worker[Any]:
         worker = self._recognisers.get(source)
@@ -332,7 +368,7 @@ class Domain:
         """Says who is told of what the domain has recorded; nothing where nobody is."""
         if not self.is_routed():
             return 0
-        return self._timed("route", self.router, refresh=refresh, flush=flush)
+        return self._pump(self.router, refresh=refresh, flush=flush)
 
     # ------------------------------------------------------------------ wiring
 

@@ -55,11 +55,17 @@ def rerun_range(
 ) -> Iterator[Record]:  # fmt: skip
     """What a stage gives for one range of an input, as it is asked for."""
     entries = read(item) if read else journals.open(item.journal).scan(item.first, item.last)
+    expected = item.first
     for entry in entries:
+        if entry.position != expected:
+            break
+        expected += 1
         if seen is not None:
             seen(entry)
         # Of an entry that was set aside only its time is left.
         yield from stage.advance(state, entry.time_ns) if item.skipped else stage.transition(state, entry)
+    if expected <= item.last:
+        raise journals.open(item.journal).missing(expected)
 
 
 def merge(batches: Sequence[Sequence[Entry]], heads: Mapping[str, Head]) -> list[Entry]:

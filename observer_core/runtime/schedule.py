@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from observer_core.logs.context import enter
 from observer_core.runtime.collecting import Circuit, too_late
 from observer_core.runtime.sources import LiveSource
 from observer_core.shared.clock import SECOND, Clock
@@ -114,6 +115,7 @@ class Collector:
             due.wake.set()
 
     def _serve(self, due: _Due) -> None:
+        enter(lambda: {"stage": "collect", "source": due.live.name})
         while True:
             due.wake.wait()
             due.wake.clear()

@@ -30,6 +30,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from observer_core.backup.config import BackupConfig
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.control import ControlConfig
 from observer_core.decision_pipeline.intents import PRICES, CallerConfig, IntentConfig
@@ -42,6 +43,7 @@ from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.logs.redaction import is_secret, know
 from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.pattern_record.config import RecogniserConfig
+from observer_core.retention.config import RetentionConfig
 from observer_core.runtime.audit.ledger_config import LedgerConfig
 from observer_core.runtime.paths import Paths
 from observer_core.runtime.source_kinds import (
@@ -144,6 +146,8 @@ class Settings(BaseSettings):
     permits: PermitsConfig = PermitsConfig()
     ledger: LedgerConfig = LedgerConfig()
     maintenance: MaintenanceConfig = MaintenanceConfig()
+    retention: RetentionConfig = RetentionConfig()
+    backup: BackupConfig = BackupConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
 

@@ -24,11 +24,13 @@ import structlog
 
 from observer_core.logs.configure import configure
 from observer_core.runtime.audit.ledger import Anchoring
+from observer_core.runtime.backups import Backups
 from observer_core.runtime.console import Console
 from observer_core.runtime.deliveries import Deliveries
 from observer_core.runtime.following import Logbook
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.health import Health
+from observer_core.runtime.heartbeat import Heartbeat, Lifecycle
 from observer_core.runtime.ingest import RecordingFeed
 from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
@@ -38,6 +40,7 @@ from observer_core.runtime.schedule import Collector
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.source_kinds import LIVE, RecordingSourceConfig
 from observer_core.runtime.sources import check_sources, live_sources
+from observer_core.runtime.telemetry.telemetry import Telemetry
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ConfigError, InputError, StorageUnavailable
 from observer_core.shared.records import Snapshot
@@ -119,7 +122,8 @@ class Standalone:
         self._collector = Collector(sources, self.observer.clock)
         self._pushed: SimpleQueue[str] = SimpleQueue()
         self._asked: SimpleQueue[str] = SimpleQueue()
-        self.observer.on_stage = self.metrics.stage
+        self._telemetry = Telemetry(self.observer, self.metrics)
+        self._lifecycle = Lifecycle(self.observer.journals, self.observer.clock, settings.heartbeat)
 
     def stop(self) -> None:
         self._stop.set()
@@ -140,7 +144,12 @@ class Standalone:
         collector = self._collector
         deliveries = Deliveries(self.observer, self._domains())
         anchoring = Anchoring(self.observer.journals, settings, self.observer.clock)
-        maintenance = Maintenance(self.observer.journals, self.observer.clock, settings.maintenance)
+        maintenance = Maintenance(
+            self.observer.journals, self.observer.clock, settings.maintenance,
+            Retention(self.observer.journals, settings, self.observer.clock),
+        )  # fmt: skip
+        backups = Backups(self.observer.storage, settings, self.observer.clock, self.observer.build)
+        heartbeat = Heartbeat(settings.heartbeat, self.health, self.metrics.pinged)
         server = serve(self)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
         # What lives from here on lives long; what a tick makes goes by reference counting. Full
@@ -151,6 +160,7 @@ class Standalone:
         gc.set_threshold(100_000, 50, 100)
         try:
             self.port = server.start()
+            self._lifecycle.started()
             self.observer.domain(LIVE).declare("live", self.observer.clock.now_ns())
             self._feeds = {name: self._feed(config) for name, config in self._recordings.items()}
             console.start(self.port)
@@ -159,22 +169,28 @@ class Standalone:
             deliveries.start()
             anchoring.start()
             maintenance.start()
+            backups.start()
+            heartbeat.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
             self._take_in_the_rest()
+            self._lifecycle.stopped("asked" if self._stop.is_set() else "time is over")
         finally:
             self._stop.set()
+            heartbeat.stop()
             server.stop()
             collector.stop()
             deliveries.stop()
             anchoring.stop()
             maintenance.stop()
+            backups.stop()
             if keeper.is_alive():
                 keeper.join()
             console.stop()
             gc.set_threshold(*thresholds)
             gc.unfreeze()
             self.observer.close()
+            self._telemetry.stop()
             _log.info("stopped")
 
     # ------------------------------------------------------------------ the loop
@@ -193,6 +209,7 @@ class Standalone:
                 if now >= self._retry_at:
                     moved = self._take_in()
                     if now >= next_tick:
+                        self.metrics.loop(now - next_tick)
                         next_tick = max(next_tick + tick_every, now)
                         moved += self._tick()
                         deliveries.look()
@@ -239,10 +256,10 @@ class Standalone:
             self._waiting.popleft()
             self._in_doubt = None
             seconds = time.perf_counter() - started
+            self.metrics.tick(seconds, len(recorded))
             for snapshot in recorded:
                 values = sum(column.size for column in snapshot.fields.values())
                 self._logbook.snapshot(source, snapshot, values)
-                self.metrics.tick(source, snapshot.status, values, seconds / len(recorded))
         return moved
 
     def _obey(self, journal: str) -> int:
@@ -288,7 +305,7 @@ class Standalone:
     def _tick(self) -> int:
         domain = self.observer.domain(LIVE)
         with self.observer.step():
-            domain.tick()
+            self._lifecycle.ticked(*domain.tick())
             domain.refresh()
             moved = domain.work(refresh=True)
             for name in self._domains():
@@ -316,7 +333,7 @@ class Standalone:
                 del self._feeds[name], self._recordings[name]
                 _log.info("recording is at its end", source=name, domain=config.domain)
             self._logbook.count(name, count, values)
-            self.metrics.tick(name, "ok", values, time.perf_counter() - started, snapshots=count)
+            self.metrics.tick(time.perf_counter() - started, count)
         return moved
 
     def _wait_for_storage(self, error: StorageUnavailable) -> None:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from observer_core.runtime.settings import Settings, connection_values
+from observer_core.shared.errors import ConfigError
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.ports import Storage
+
+RESTORING: Final = ".restoring"
+"""A file of a data folder that a backup is being restored into."""
 
 
 def open_storage(settings: Settings) -> Storage:
@@ -13,6 +19,11 @@ def open_storage(settings: Settings) -> Storage:
     The SDKs are loaded only for an account, and it is not asked anything yet.
     """
     if settings.storage.kind == "local":
+        if (settings.paths.data / RESTORING).exists():
+            raise ConfigError(
+                f"{settings.paths.data} is not a whole store yet: a backup is being restored into it, or "
+                "that was broken off; finish it with `observer backup restore`"
+            )
         return LocalStorage(settings.paths.data, durability=settings.durability)
     from observer_core.storage.azure import AzureStorage
 

@@ -411,6 +411,8 @@ NOTE_KINDS = (
     "lifecycle",
     "not_recorded",
     "anchor",
+    "backup",
+    "restore",
     "maintenance",
     "hold",
 )

@@ -148,7 +148,7 @@ class Journal:
         return None if found is None or found.line is None else found
 
     def standing(self) -> Iterator[Entry]:
-        """Removed records that whoever folds the journal from its first kept record on must know, in order."""
+        """Removed records that whoever folds what is kept of the journal must know first, in order."""
         for position in self.base().standing:
             yield self.entry(position)
 
@@ -224,7 +224,7 @@ class Journal:
         return Entry(self.name, position, decode_record(kept.line))
 
     def position_at(self, time_ns: int) -> int:
-        """The last position known at `time_ns` or before (0: none); never one before the last that was removed."""
+        """The last position known at `time_ns` or before (0: none); never one before the last removed."""
         low, high = 0, self.head().position
         while low < high:
             held = self._holder((low + high + 1) // 2)

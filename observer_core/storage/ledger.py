@@ -148,8 +148,22 @@ def hash_at(journal: Journal, position: int) -> bytes:
     """The chain's hash after `position` records, from the stored bytes where no commit ends there."""
     if position == 0:
         return GENESIS
-    row = row_at(journal, position)
+    try:
+        row = row_at(journal, position)
+    except NotFound:
+        return _removed(journal, position)
     return row.hash if row.last == position else _inside(journal, row, position)
+
+
+def _removed(journal: Journal, position: int) -> bytes:
+    """The hash after a record that retention has removed, where it was kept; `NotFound` otherwise."""
+    base = journal.base()
+    if position == base.position:
+        return base.hash
+    kept = journal.excerpts.find(position)
+    if kept is None:
+        raise journal.missing(position)
+    return kept.hash
 
 
 def commit_hashes(journal: Journal, position: int) -> list[tuple[int, bytes]]:
@@ -159,7 +173,10 @@ def commit_hashes(journal: Journal, position: int) -> list[tuple[int, bytes]]:
     """
     if position == 0:
         return [(0, GENESIS)]
-    row = row_at(journal, position)
+    try:
+        row = row_at(journal, position)
+    except NotFound:
+        return [(position, _removed(journal, position))]
     if row.last == position:
         return [(position, row.hash)]
     found, digest = [], row.previous
@@ -182,7 +199,15 @@ def hashes_at(journal: Journal, positions: Iterable[int]) -> dict[int, bytes]:
     waiting = [position for position in wanted if position > 0]
     if not waiting:
         return found
-    for row in journal.rows(from_position=waiting[0]):
+    base = journal.base()
+    while waiting and waiting[0] <= base.position:
+        position = waiting.pop(0)
+        kept = journal.excerpts.find(position)
+        if position == base.position:
+            found[position] = base.hash
+        elif kept is not None:
+            found[position] = kept.hash
+    for row in journal.rows(from_position=waiting[0]) if waiting else ():
         while waiting and row.records and waiting[0] <= row.last:
             position = waiting.pop(0)
             if position >= row.first:
@@ -229,18 +254,29 @@ def said_by(anchors: Mapping[str, Iterable[Anchor]]) -> dict[str, list[Said]]:
     return found
 
 
+def before_what_is_kept(journal: Journal, said: Sequence[Said]) -> int:
+    """How much is said of records that retention has removed, and of which no hash was kept."""
+    base = journal.base().position
+    before = [item.point.position for item in said if 0 < item.point.position < base]
+    found = hashes_at(journal, before)
+    return sum(position not in found for position in before)
+
+
 def compare(journal: Journal, said: Sequence[Said], sound: int) -> tuple[int, Disagreement | None]:
     """Holds a journal against what is said of it: how much agreed, and the first thing that does not.
 
     `sound`: up to this position the stored bytes give the hashes of the rows. Beyond it the
-    rows prove nothing, so nothing is compared there.
+    rows prove nothing, so nothing is compared there. Nor is it before what retention has kept, where no
+    hash was kept with an excerpt (`before_what_is_kept` counts these).
     """
     found = hashes_at(journal, (item.point.position for item in said))
-    end = journal.head().position
+    end, base = journal.head().position, journal.base().position
     agreed = 0
     reached: dict[str, int] = {}  # by place: a forged copy must not speak for a true one
     for item in sorted(said, key=lambda item: (item.point.position, item.time_ns)):
         position = item.point.position
+        if position < base and position not in found:
+            continue
         if sound < position <= end:
             break
         if found.get(position) == item.point.hash:

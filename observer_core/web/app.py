@@ -48,6 +48,7 @@ from observer_core.web.heads import Heads
 from observer_core.web.problems import HANDLERS
 from observer_core.web.push import PushDoor
 from observer_core.web.queries import Queries
+from observer_core.web.traced import Traced
 
 _RESOURCES: Final[tuple[ModuleType, ...]] = (
     evaluation,
@@ -97,6 +98,7 @@ def create_app(
     """
     permits = Permits.of(observer.settings, observer.journals)
     desk = GateDesk(observer, gate, None if permits is None else permits.permit_for)
+    desk.watch = metrics.asked
     readers = ThreadPoolExecutor(READERS, "web")
     context = Context(observer, gate, desk, health, metrics, runtime, readers, asked)
     door = PushDoor(observer, metrics, push, put_off)
@@ -115,6 +117,7 @@ def create_app(
         version=observer_core.__version__,
         openapi_url=None, docs_url=None, redoc_url=None,
         middleware=[
+            *([] if observer.tracing is None else [Middleware(Traced, tracing=observer.tracing)]),
             *entrance(observer, metrics, runtime),
             Middleware(Crowd),
             Middleware(Heads),

@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -114,7 +115,10 @@ class PushDoor:
     async def answer(self, request: Request, source: str, atomic: bool) -> Response:
         async with self._bodies:
             push = await self._read(request, source, atomic)
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._take, push)
+            taken_with = copy_context()  # what is recorded follows from this request
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, taken_with.run, self._take, push
+            )
 
     async def _read(self, request: Request, name: str, atomic: bool) -> Push:
         """The request, its body bounded while it is read; `Problem` when it cannot be one."""
@@ -169,9 +173,7 @@ class PushDoor:
         except KeyReused as error:
             raise Problem(422, str(error)) from None
         if not taken.duplicate:
-            values = sum(column.size for snapshot in pushed.snapshots for column in snapshot.fields.values())
-            seconds = time.perf_counter() - started
-            self._metrics.tick(name, "ok", values, seconds, snapshots=taken.snapshots)
+            self._metrics.stage("push", time.perf_counter() - started)
             if self._hint is not None:
                 self._hint(name)
         said = {"position": taken.position, "snapshots": taken.snapshots, "duplicate": taken.duplicate}

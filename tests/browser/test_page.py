@@ -27,7 +27,6 @@ LOOKS = {
     "en-light": Look("en", "light", phone=False, reduced=False),
     "ko-dark": Look("ko", "dark", phone=False, reduced=False),
     "ko-light-phone": Look("ko", "light", phone=True, reduced=True),
-    "en-dark-phone": Look("en", "dark", phone=True, reduced=True),
 }
 
 

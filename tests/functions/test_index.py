@@ -36,6 +36,7 @@ TABLE = {
     "clock": timer("%OBSERVER_CLOCK_SCHEDULE%"),
     "sweep": timer("%OBSERVER_SWEEP_SCHEDULE%"),
     "maintain": timer("%OBSERVER_MAINTAIN_SCHEDULE%"),
+    "backup": timer("%OBSERVER_BACKUP_SCHEDULE%"),
     "collect_source": queued("collect-source"),
     "push": queued("push"),
     "recognise": queued("recognise"),

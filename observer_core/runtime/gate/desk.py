@@ -51,6 +51,7 @@ _LOCAL_AGE_NS: Final = SECOND // 200
 _REMOTE_AGE_NS: Final = SECOND
 _NOTHING: Final = GateInputs(sources=(), stages=())
 Permit = Callable[[str, Evaluation], str]
+Told = Callable[["Answered", float], None]
 _log = structlog.get_logger("observer.gate")
 
 
@@ -99,6 +100,7 @@ class _Waiting:
     context: Mapping[str, Any]
     digest: str | None
     """What is kept of its context."""
+    told: Told | None
 
 
 class GateDesk:
@@ -125,6 +127,8 @@ class GateDesk:
         self._configured = {item.domain for item in settings.source}
         self._home = LIVE
         """Whose records tell of what could not be decided in any domain."""
+        self.watch: Callable[[Question], Told] | None = None
+        """Asked at each question, in its thread, for who is told of the answer and of the seconds it took."""
 
     @property
     def views(self) -> Views:
@@ -142,7 +146,8 @@ class GateDesk:
             text = f"the context cannot be recorded ({error}); plain JSON that is nested less was expected"
             future.set_exception(InputError(text))
             return future
-        waiting = _Waiting(question, future, time.monotonic(), context, digest)
+        told = None if self.watch is None else self.watch(question)
+        waiting = _Waiting(question, future, time.monotonic(), context, digest, told)
         why = None
         with self._lock:
             if self._stopped:
@@ -156,7 +161,7 @@ class GateDesk:
                 except queue.Full:
                     why = f"{WAITING} questions are waiting already"
         if why is not None:
-            future.set_result(self._refusal(question, why))
+            _set(waiting, self._refusal(question, why))
         return future
 
     def stop(self) -> None:
@@ -258,7 +263,7 @@ class GateDesk:
                 self._refuse([item], f"to record it took longer than {PATIENCE_S:g} s")
                 continue
             place = ref(journal_name(domain), position)
-            item.future.set_result(Answered(answer, now_ns, place, self._receipt(place, record)))
+            _set(item, Answered(answer, now_ns, place, self._receipt(place, record)))
         if self._failing:
             self._failing = False
             _log.info("the gate records again", domain=domain)
@@ -330,7 +335,7 @@ class GateDesk:
             self._failing = True
             _log.error("the gate cannot record; it denies", why=why, error=detail[:300])
         for item in waiting:
-            item.future.set_result(self._refusal(item.question, why))
+            _set(item, self._refusal(item.question, why))
 
     def _refusal(self, question: Question, why: str) -> Answered:
         """A denial that rests on nothing and is in no journal; the next record says that there was one."""
@@ -358,6 +363,15 @@ class GateDesk:
             with self._lock:
                 newer = self._missed.get(domain)
                 self._missed[domain] = missed if newer is None else missed.and_then(newer)
+
+
+def _set(item: _Waiting, answered: Answered) -> None:
+    item.future.set_result(answered)
+    if item.told is not None:
+        try:
+            item.told(answered, time.monotonic() - item.since)
+        except Exception:  # whoever listens: the next question must be answered
+            _log.exception("an answer could not be told of")
 
 
 def _resting_on(answer: GateAnswer, price: Reference, now_ns: int) -> GateAnswer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, BinaryIO, Final, Literal
 
 import orjson
 
@@ -71,12 +72,13 @@ def follow(folder: Path, file: File, wait: Callable[[], bool], level: Level | No
                     if _is_grave(line, level):
                         yield line
                 continue
-            if stream is None or _was_replaced(path, stream.fileno(), stream.tell()):
-                if path.exists():
+            if path.exists() and (stream is None or _was_replaced(path, stream)):
+                with contextlib.suppress(FileNotFoundError):
+                    again = path.open("rb")
                     if stream is not None:
                         stream.close()
-                    stream, rest = path.open("rb"), b""
-                    continue
+                    stream, rest = again, b""
+                continue
             if not wait():
                 return
     finally:
@@ -84,14 +86,14 @@ def follow(folder: Path, file: File, wait: Callable[[], bool], level: Level | No
             stream.close()
 
 
-def _was_replaced(path: Path, number: int, position: int) -> bool:
+def _was_replaced(path: Path, stream: BinaryIO) -> bool:
     """Whether another file has the name now, or this one was begun anew."""
-    mine = os.fstat(number)
+    mine = os.fstat(stream.fileno())
     try:
         there = path.stat()
-    except FileNotFoundError:
+    except FileNotFoundError:  # just being rotated
         return False
-    return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino) or mine.st_size < position
+    return (there.st_dev, there.st_ino) != (mine.st_dev, mine.st_ino) or mine.st_size < stream.tell()
 
 
 @dataclass(slots=True)

@@ -70,7 +70,9 @@ class Series:
         """`ahead`: build in the background what nobody has asked for yet, where a process lives long."""
         self._observer = observer
         if ahead:
-            self.shelf = Shelf(folder or observer.settings.paths.data / FOLDER, LIMIT)
+            local = observer.settings.storage.kind == "local"
+            place = observer.settings.paths.data / FOLDER if local else temporary(observer)
+            self.shelf = Shelf(folder or place, LIMIT)
         else:
             self.shelf = Shelf(folder or temporary(observer), LIMIT_OF_FUNCTIONS, _LEFT_FREE_OF_FUNCTIONS)
         self._columns: dict[str, SourceColumns] = {}

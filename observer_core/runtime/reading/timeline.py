@@ -223,7 +223,7 @@ def _notifications(
             if (
                 (_after(line.raw, _REF) or b"") in found.refs
                 and isinstance(record := line.record, Route)
-                and (words.kept(record) or given and (record.to or record.grouped))
+                and (words.kept(record) or (given and (record.to or record.grouped)))
             ):
                 found.add("delivery", line, None, words.told(record))
             continue

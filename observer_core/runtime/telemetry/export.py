@@ -133,7 +133,8 @@ def _otlp(values: dict[str, str], path: str) -> dict[str, Any]:
 def _missing(exporter: str, error: ModuleNotFoundError) -> ConfigError:
     extra = exporter.replace("_", "-")
     return ConfigError(
-        f'telemetry: {exporter} needs {error.name}, which is not installed: pip install "qts-observer[{extra}]"'
+        f"telemetry: {exporter} needs {error.name}, which is not installed: "
+        f'pip install "qts-observer[{extra}]"'
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from observer_core.logs.context import always
 from observer_core.runtime.engine import Worker
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.shared.errors import ConfigError
-from typing import Any
 
 
 class Telemetry:
@@ -21,6 +22,7 @@ class Telemetry:
         if config.traces != "none" or config.metrics != "none":
             try:
                 from observer_core.runtime.telemetry import export
+                from observer_core.runtime.telemetry.tracing import current_ids
             except ModuleNotFoundError as error:
                 wanted = next(one for one in (config.traces, config.metrics) if one != "none")
                 raise ConfigError(
@@ -29,6 +31,7 @@ class Telemetry:
                 ) from None
             if config.traces != "none":
                 observer.trace(export.tracing(observer))
+                always(current_ids)
             if config.metrics != "none":
                 self._stops.append(export.metrics(observer, metrics))
         observer.on_stage = self._worked

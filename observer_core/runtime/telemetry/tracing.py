@@ -42,6 +42,7 @@ from opentelemetry.trace import (
 
 from observer_core.logs.redaction import redact_text
 from observer_core.runtime.engine import Worker
+from observer_core.runtime.gate.desk import Answered, Question
 from observer_core.runtime.telemetry.commits import Committed
 from observer_core.runtime.telemetry.origin import origin
 from observer_core.shared.clock import SECOND
@@ -57,16 +58,12 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0
 _TRACES: Final = 16
 """Of one commit, or one turn of a stage, at most so many traces are told of."""
 _RECORDS: Final = 64
+_SHORT: Final = 128
 _TOLD: Final = ("snapshots", "commands", "results")
 _LATE_NS: Final = 3600 * SECOND
 """A snapshot that is known for so long was not collected just now."""
 _current: ContextVar[SpanContext | None] = ContextVar("observer_trace", default=None)
 _log = structlog.get_logger("observer.tracing")
-
-
-def current() -> SpanContext | None:
-    """The span that what happens now follows from."""
-    return _current.get()
 
 
 def current_ids() -> Mapping[str, str]:
@@ -121,6 +118,10 @@ class Tracing:
             flags = int(found.trace_flags)
             hint[HINT] = f"00-{found.trace_id:032x}-{found.span_id:016x}-{flags:02x}"
 
+    def here(self) -> SpanContext | None:
+        """The span that what happens now follows from."""
+        return _current.get()
+
     # ------------------------------------------------------------------ what was done
 
     def committed(self, committed: Committed) -> None:
@@ -170,14 +171,19 @@ class Tracing:
         except Exception:
             _log.exception("a stage could not be traced", stage=stage)
 
-    def answered(self, attributes: Mapping[str, Any], seconds: float, parent: SpanContext | None) -> None:
-        """The gate has answered a question."""
-        try:
-            ended_ns = time.time_ns()
-            started_ns = ended_ns - int(seconds * SECOND)
-            self._span("gate evaluation", parent, started_ns, ended_ns, attributes, begins=parent is None)
-        except Exception:
-            _log.exception("an answer could not be traced")
+    def answered(
+        self, question: Question, answered: Answered, seconds: float, parent: SpanContext | None
+    ) -> None:
+        """The gate has answered a question, which came so many seconds ago from within `parent`."""
+        ended_ns, answer = time.time_ns(), answered.answer
+        attributes = {
+            "observer.domain": answer.domain, "observer.caller": question.caller[:_SHORT],
+            "observer.action": question.action[:_SHORT], "observer.resource": question.resource[:_SHORT],
+            "observer.decision": "allow" if answered.allowed else "deny",
+            "observer.reasons": [str(reason.get("code", "")) for reason in answer.reasons][:_TRACES],
+            **({} if answered.ref is None else {"observer.record": answered.ref}),
+        }  # fmt: skip
+        self._span("gate evaluation", parent, ended_ns - int(seconds * SECOND), ended_ns, attributes)
 
     def request(self, method: str, caller: SpanContext | None) -> Span:
         """An HTTP request, which ends its span itself; the caller's own trace is linked."""

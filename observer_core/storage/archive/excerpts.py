@@ -126,7 +126,7 @@ def pack(records: Iterable[Kept]) -> bytes:
     found = list(records)
     columns = {
         "position": pa.array([kept.position for kept in found], pa.int64()),
-        "previous": pa.array([kept.previous if kept.line is not None else None for kept in found], pa.binary()),
+        "previous": pa.array([kept.previous or None for kept in found], pa.binary()),
         "hash": pa.array([kept.hash for kept in found], pa.binary()),
         "line": pa.array([None if kept.line is None else kept.line.decode() for kept in found], pa.string()),
     }
@@ -138,7 +138,8 @@ def unpack(data: bytes, name: str) -> Iterator[Kept]:
     """The records of a file; `StorageCorrupt` when it is none."""
     found = read(data, name).to_pydict()
     offset = 0
-    for position, previous, after, text in zip(*(found[of] for of in ("position", "previous", "hash", "line"))):
+    columns = (found[name] for name in ("position", "previous", "hash", "line"))
+    for position, previous, after, text in zip(*columns):
         line = None if text is None else text.encode()
         yield Kept(position, previous or b"", after, line, name, offset)
         offset += 0 if line is None else len(line) + 1

@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.errors import ChainBroken, NotFound, StorageCorrupt
+from observer_core.shared.clock import format_time
+from observer_core.shared.errors import ChainBroken, NotFound, Pruned, StorageCorrupt
 from observer_core.storage.archive.pack import EXTENSION, unpack
-from observer_core.storage.ports import Row, Storage
-from observer_core.storage.rows import CommitRow
+from observer_core.storage.ports import Op, Row, Storage
+from observer_core.storage.rows import Base, CommitRow
 
+MARK: Final = "m.packed"
+"""The row that whoever changes what is packed of a journal replaces: two cannot at once."""
 _KEPT_BYTES: Final = 96 * 1024 * 1024
 """Of unpacked stretches, in a process: reading on meets the same one again and again."""
 
@@ -81,6 +84,16 @@ class Pack:
         return Pack(**value)
 
 
+def marked(mark: Row | None, seq: int | None = None) -> Op:
+    """Says that somebody was here; whoever read the mark before can commit nothing any more.
+
+    `seq`: up to where it is packed, if that has changed.
+    """
+    known = 0 if mark is None else int(decode(mark.value)["seq"])
+    value = encode({"seq": known if seq is None else seq})
+    return Op("insert", MARK, value) if mark is None else Op("replace", MARK, value, mark.etag)
+
+
 class Unpacked(NamedTuple):
     """A stretch as it stood: its text, a line a record, and its commits."""
 
@@ -112,7 +125,7 @@ class Packs:
 
     def unpacked(self, pack: Pack) -> Unpacked:
         """Its text and rows; `ChainBroken` when the files are not those that were packed."""
-        return _cache.get(pack.segment) or _cache.put(pack.segment, self._unpack(pack))
+        return _cache.get(pack.segment) or _cache.put(pack.segment, self.read(pack))
 
     def rows_of(self, pack: Pack) -> list[CommitRow]:
         """The commits of a stretch, also when it has become a part of another one since it was read."""
@@ -123,6 +136,10 @@ class Packs:
                 if again.first_seq <= pack.first_seq and pack.seq <= again.seq and again.files != pack.files:
                     start = pack.first_seq - again.first_seq
                     return self.rows_of(again)[start : start + pack.seq - pack.first_seq + 1]
+            base = Base.of(self._storage.tables.get(self._journal, Base.KEY))
+            if pack.seq <= base.seq:
+                when = format_time(base.pruned_ns)[:10]
+                raise Pruned(self._journal, pack.first, base.position + 1, when, base.policy) from error
             raise error from None
 
     def rows(self, from_position: int = 1, after_seq: int = 0) -> Iterator[CommitRow]:
@@ -146,7 +163,8 @@ class Packs:
             return None
         return self.rows_of(pack)[superseded.seq - pack.first_seq]
 
-    def _unpack(self, pack: Pack) -> Unpacked:
+    def read(self, pack: Pack) -> Unpacked:
+        """`unpacked`, of which nothing stays in memory."""
         files = {name: self._file(pack, file) for name, file in pack.files.items()}
         try:
             lines, rows = unpack(files, pack.previous, pack.segment)

@@ -44,7 +44,6 @@ export const settled = (/** @type {readonly Act[]} */ found) =>
 
 /** @type {Set<string>} */
 const followed = new Set();
-for (const act of acts.value) follow(act.key);
 
 /** @param {string} key */
 export const actOf = (key) => acts.value.find((act) => act.key === key) ?? null;
@@ -180,3 +179,5 @@ const pause = (ms, signal) =>
       done(null);
     });
   });
+
+for (const act of acts.value) follow(act.key);

@@ -21,6 +21,7 @@ import uPlot from "./vendor/uplot.js";
  * @property {readonly Block[]} blocks
  * @property {Span} span what is to be seen of it
  * @property {number} now in the domain's own time, ms
+ * @property {boolean} newest the points reach to the newest there is
  * @property {string | null} mark the ref of the marker that is picked out
  * @property {{ block: (block: Block) => string, volume: string }} texts
  */
@@ -66,6 +67,8 @@ import uPlot from "./vendor/uplot.js";
 const LEAST_SPAN = 1_000;
 const MOST_SPAN = 40 * 365 * 86_400_000;
 const REACH = 9;
+/** Of the axis of values, at least. */
+const NARROW = 52;
 /** Of marks, by severity. */
 export const RADIUS = { critical: 7, warning: 6, info: 4.5 };
 const STACK = 15;
@@ -159,7 +162,8 @@ export class Chart {
   #tag = document.createElement("span");
   #ended = new AbortController();
   #resizing;
-  #axis = 52;
+  #axis = NARROW;
+  #name = "";
   #keyed = -1;
   /** @type {(value: number) => string} */
   #text = String;
@@ -204,12 +208,11 @@ export class Chart {
     this.#shown = shown;
     const { points, span } = shown;
     const kind = `${points.form} ${points.volume ? "volume" : ""}`;
+    const name = JSON.stringify([points.source, points.subject, points.field]);
+    if (name !== this.#name) this.#axis = NARROW;
+    this.#name = name;
     if (before?.points !== points || this.#kind !== kind) this.#take(points, kind);
-    const [least, most] = this.#range(false);
-    this.#text = numberTexts(
-      Math.max(Math.abs(least), Math.abs(most)),
-      10 ** Math.floor(Math.log10((most - least) / 8_000)),
-    );
+    else this.#write();
     const scale = this.#plot?.scales.x;
     const same = before?.points === points && scale?.min === span.from && scale.max === span.to;
     if (same) this.#plot?.redraw(false, false);
@@ -256,12 +259,12 @@ export class Chart {
     return true;
   }
 
-  /** Closer (< 1) or wider, about the cursor if there is one, else about what is newest. @param {number} by */
+  /** Closer (< 1) or wider: about the cursor, else about the newest point if it is seen, else about the middle. @param {number} by */
   zoomBy(by) {
     const shown = this.#shown;
     if (!shown) return;
     const { from, to } = shown.span;
-    const at = this.#keyed >= 0 ? this.#times[this.#keyed] : to;
+    const at = this.#times[this.#keyed >= 0 ? this.#keyed : this.#newestSeen()] ?? (from + to) / 2;
     this.#zoom(at - (at - from) * by, at + (to - at) * by);
   }
 
@@ -341,6 +344,7 @@ export class Chart {
     const data = [this.#times, this.#values];
     if (points.volume) data.push(points.volume);
     if (this.#keyed >= 0) this.#keyed = this.#nearest(before);
+    this.#write();
     if (this.#plot && this.#kind === kind) {
       this.#plot.setData(data, false);
       return;
@@ -517,6 +521,16 @@ export class Chart {
     return [middle - wide / 2 - scale * bottom, middle + wide / 2 + scale * 0.12];
   }
 
+  /** How values are written: as they were recorded, to seven digits, and finer where all are close together. */
+  #write() {
+    const [least, most] = this.#range(false);
+    const largest = Math.max(Math.abs(least), Math.abs(most), 1e-300);
+    const some = this.#values.slice(-40).map((value) => String(value ?? "").split(".", 2)[1]?.length ?? 0);
+    const close = -Math.floor(Math.log10((most - least) / 1_000));
+    const digits = Math.max(6 - Math.floor(Math.log10(largest)), close, 0);
+    this.#text = numberTexts(largest, 10 ** -Math.min(Math.max(0, ...some), digits));
+  }
+
   #mostVolume() {
     const volume = this.#shown?.points.volume ?? [];
     const [first, last] = this.#drawnPoints();
@@ -528,9 +542,11 @@ export class Chart {
   /** @param {uPlot} plot @param {readonly number[]} marks @param {boolean} volume */
   #aboveVolume(plot, marks, volume) {
     const { min = 0, max = 1 } = plot.scales.y;
-    const least = (min ?? 0) + ((max ?? 1) - (min ?? 0)) * (volume ? VOLUME + 0.03 : 0.02);
+    const wide = (max ?? 1) - (min ?? 0);
+    const least = (min ?? 0) + wide * (volume ? VOLUME + 0.03 : 0.02);
+    const most = (max ?? 1) - wide * 0.02;
     const none = this.#values.every((value) => value === null);
-    return marks.map((mark) => (none || mark < least ? null : mark));
+    return marks.map((mark) => (none || mark < least || mark > most ? null : mark));
   }
 
   /** Before this moment a text at the axis would not be seen as a whole. @param {uPlot} plot */
@@ -560,9 +576,13 @@ export class Chart {
   #axisSize(plot, texts) {
     plot.ctx.save();
     plot.ctx.font = this.#ink.font;
-    const wide = Math.max(0, ...(texts ?? []).map((text) => plot.ctx.measureText(text ?? "").width));
+    const newest = this.text(this.#values[this.#newestSeen()]);
+    const wide = Math.max(
+      0,
+      ...[...(texts ?? []), newest].map((text) => plot.ctx.measureText(text ?? "").width),
+    );
     plot.ctx.restore();
-    this.#axis = Math.max(this.#axis, Math.ceil((wide + 18) / 8) * 8);
+    this.#axis = Math.max(this.#axis, Math.ceil((wide + 20) / 8) * 8);
     return this.#axis;
   }
 
@@ -632,18 +652,26 @@ export class Chart {
 
   /** Where nothing was observed: of a line each, of candles those that are longer than a long weekend. */
   #gaps() {
-    const points = this.#shown?.points;
-    const half = (points?.bucket_ms ?? 0) / 2;
-    const least = points?.form === "candles" ? 4 : 1;
+    const shown = this.#shown;
+    const half = (shown?.points.bucket_ms ?? 0) / 2;
+    const least = half ? 4 : 1;
     /** @type {[number, number][]} */
     const found = [];
+    /** @type {number[]} */
+    const apart = [];
     let before = -1;
     for (let index = 0; index < this.#values.length; index += 1) {
       if (this.#values[index] === null) continue;
       if (before >= 0 && index - before > least) {
         found.push([this.#times[before] + half, this.#times[index] - half]);
-      }
+      } else if (before >= 0) apart.push(this.#times[index] - this.#times[before]);
       before = index;
+    }
+    // Since the newest, when that is longer ago than points commonly are apart.
+    const usual = apart.slice(-50).sort((one, other) => one - other);
+    const long = half ? 2 * half * (least + 1) : 4 * (usual[usual.length >> 1] ?? Infinity);
+    if (shown?.newest && before >= 0 && shown.now - this.#times[before] > long) {
+      found.push([this.#times[before] + half, shown.now]);
     }
     return found;
   }

@@ -157,9 +157,9 @@ function decimals(step) {
   return Math.min(12, Math.max(0, more - place));
 }
 
-/** "3.0k": where it need not be exact. @param {number} value */
+/** "30.1k": where it need not be exact. @param {number} value */
 export const roughly = (value) =>
   new Intl.NumberFormat(lang() === "ko" ? "ko-KR" : "en-GB", {
-    notation: "compact",
+    notation: Math.abs(value) < 10_000 ? "standard" : "compact",
     maximumSignificantDigits: 3,
   }).format(value);

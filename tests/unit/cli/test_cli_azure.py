@@ -77,9 +77,9 @@ def test_the_observer_runs_on_it(account: str, tmp_path: Path) -> None:
 
 def test_doctor_tries_the_account(account: str, tmp_path: Path) -> None:
     found = run(tmp_path, "--storage", "azure", "doctor").stdout
-    assert re.search(
-        r"storage account\s.*'devstoreaccount1', prefix 'cli\d+' answers and can be written", found
-    )
+    assert re.search(r"✓ storage account\s.*'devstoreaccount1', prefix 'cli\d+'", found)
+    for service in ("blobs", "tables", "queues", "poison queues"):
+        assert re.search(rf"^✓ {service}\s", found, re.M), service
     assert "journal.db" not in found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from observer_core.cli import checkup
 from observer_core.cli.moments import span
 from observer_core.runtime.standalone import single_instance
-from tests.unit.cli.conftest import MINUTES, SILENT_FROM, Observer, run
+from observer_core.shared.clock import format_time
+from tests.unit.cli.conftest import MINUTES, ROOT, SILENT_FROM, Observer, run
 
 CONFIG = """
 durability = "normal"
@@ -94,7 +96,7 @@ def test_doctor_finds_nothing_on_a_machine_that_is_well(own: Path, monkeypatch: 
     names = {json.loads(line)["check"] for line in run(own, "doctor", "--json").stdout.splitlines()}
     assert names == {
         "python", "packages", "configuration", "deployment", "data folder", "log folder", "disk space",
-        "single instance", "port", "sqlite", "journal.db", "clock",
+        "single instance", "port", "errors", "sqlite", "journal.db", "clock",
     }  # fmt: skip
 
 
@@ -187,3 +189,59 @@ def test_status_shows_sources_stages_incidents_blocks_and_sizes(look: Observer) 
 )
 def test_spans_are_for_people(ns: int, text: str) -> None:
     assert span(ns) == text
+
+
+def test_doctor_asks_the_observer_that_runs_and_counts_errors(tmp_path: Path) -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    status = "warn"
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503 if status == "fail" else 200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"status": status}).encode())
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        for status, ok in (("pass", True), ("warn", False), ("fail", False)):
+            check = checkup.health("127.0.0.1", server.server_port)
+            assert (check.found, check.ok) == (status, ok)
+        server.shutdown()
+    assert "does not answer" in checkup.health("127.0.0.1", server.server_port).found
+    assert checkup.errors(tmp_path).ok
+    line = {"timestamp": format_time(time.time_ns()), "level": "error", "event": "it broke"}
+    (tmp_path / "observer.log").write_text(json.dumps(line) + "\n")
+    assert checkup.errors(tmp_path).found == "1 in the last 24 h"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "as this version needs it"),
+        ("{", "cannot be read"),
+        (
+            '{"extensions": {"queues": {"messageEncoding": "none"}}}',
+            "messageEncoding is 'none', expected 'base64'",
+        ),
+    ],
+)
+def test_doctor_compares_host_json(tmp_path: Path, text: str | None, found: str) -> None:
+    from observer_core.cli.checkup_account import host_file
+
+    path = tmp_path / "host.json"
+    assert host_file(path) is None
+    path.write_text((ROOT / "host.json").read_text() if text is None else text)
+    check = host_file(path)
+    assert check is not None
+    assert found in check.found
+    assert check.ok is (text is None)
+
+
+def test_a_pin_for_another_python_is_not_missed() -> None:
+    old, new = "python_full_version < '3.13'", "python_full_version >= '3.13'"
+    assert [checkup._applies(marker, (3, 11)) for marker in ("", old, new)] == [True, True, False]
+    assert [checkup._applies(marker, (3, 13)) for marker in ("", old, new)] == [True, False, True]

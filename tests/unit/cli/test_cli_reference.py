@@ -38,7 +38,7 @@ def options(command: Any) -> set[str]:
 
 def described(section: str) -> set[str]:
     cells = re.findall(r"^\| (.+?) \|", section, re.MULTILINE)
-    return {name for cell in cells for name in re.findall(r"`(--[a-z-]+)`", cell)}
+    return {name for cell in cells for name in re.findall(r"`(--?[a-z][a-z-]*)`", cell)}
 
 
 def test_every_command_is_described_and_nothing_else() -> None:

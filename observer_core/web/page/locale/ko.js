@@ -165,6 +165,9 @@ export default {
   "reason.source_stale": "{source}의 최신 데이터가 {age_ns} 지남 (한도 {limit_ns})",
   "reason.subject_stale": "{source}에서 {subject} 수신이 끊김",
   "reason.stage_lag": "{stage} 단계가 {lag_ns} 지연됨 (한도 {limit_ns})",
+  "reason.expired": "차단 기한이 끝남",
+  "reason.duplicate": "이미 차단 중 ({since_ns}부터)",
+  "reason.recovered": "차단 원인이 해소됨",
 
   // ---- why the gate is closed, in a line that names no subject
   "why.blocked": "{policy}: {why}",
@@ -265,7 +268,7 @@ export default {
   "series.h": "고",
   "series.l": "저",
   "series.c": "종",
-  "series.v": "거래량",
+  "series.v": "량",
   "series.gap": "데이터 없음",
   "series.direction": "방향",
   "series.direction.up": "상승",
@@ -375,7 +378,7 @@ export default {
   "told.expired": "기한 지남",
   "told.folded": "인시던트로 통합",
   "told.kept": "보류됨",
-  "told.silence": "{names}: 무음 설정 {by}",
+  "told.silence": "{names}: 알림 중지 {by}",
   "told.inhibit": "{names}: 억제 규칙 {by}",
   "told.attempt": "{n}번째 시도",
   "told.code": "응답 코드 {code}",

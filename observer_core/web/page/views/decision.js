@@ -6,7 +6,7 @@ import { Copy, flat, Sheet, StoredRecord } from "../evidence.js";
 import { span } from "../format.js";
 import { html, useState } from "../html.js";
 import { reasonText, t, useLang } from "../i18n.js";
-import { useResource } from "../live.js";
+import { useDomainName, useResource } from "../live.js";
 import { Badge, Card, Empty, Facts, Loaded, nameText, scopeText, Time, Until, ViewHead } from "../parts.js";
 import { href } from "../route.js";
 import {
@@ -36,7 +36,9 @@ const HASH = 12;
 export default function DecisionView({ id }) {
   useLang();
   const asked = id !== null && ID.test(id);
-  const found = useResource(asked ? `v1/decisions/${encodeURIComponent(id)}/lineage` : null, {
+  // Nothing is shown before it is known how fresh it is.
+  const ready = useDomainName() !== null;
+  const found = useResource(asked && ready ? `v1/decisions/${encodeURIComponent(id)}/lineage` : null, {
     when: ["decisions", "results", "routes"],
     least: 3_000,
     timeout: 20_000,
@@ -183,7 +185,7 @@ function seriesOf(step) {
 function Verified({ verified: { sound, checked, faults }, at, reload }) {
   return html`<${Card} title=${t("verified.title")} tools=${html`<button type="button" onClick=${reload}>${t("verified.again")}</button>`}>
     <p><${Badge} of="verified" value=${sound ? "sound" : "broken"} quiet=${sound} /> ${t(sound ? "verified.text" : "verified.faults", { n: sound ? checked : faults.length })}</p>
-    ${!sound && html`<ul class="faults" role="alert">${faults.map((fault) => html`<li key=${fault}>${fault}</li>`)}</ul>`}
+    ${!sound && html`<div class="faults" role="alert"><ul>${faults.map((fault) => html`<li key=${fault}>${fault}</li>`)}</ul></div>`}
     <p class="muted">${t("verified.checked", { n: checked })} ${at !== null && html`<${Time} ns=${at * 1e6} form="clock" />`}</p><//>`;
 }
 
@@ -268,7 +270,7 @@ function Evidence({ step }) {
 
 /** @param {{ step: Step }} props */
 function Chain({ step }) {
-  const count = countOf(step);
+  const count = refsOf(step).size;
   const [turn, setTurn] = useState({ open: /** @type {boolean | null} */ (null), times: 0 });
   const all = (/** @type {boolean} */ open) => setTurn(({ times }) => ({ open, times: times + 1 }));
   const tools = html`<button type="button" class="link" onClick=${() => all(true)}>${t("chain.open")}</button>
@@ -277,8 +279,8 @@ function Chain({ step }) {
     <ol class="chain"><${ChainStep} key=${turn.times} step=${step} depth=${0} open=${turn.open} few=${count <= OPEN_STEPS && !matchMedia(PHONE).matches} series=${null} /></ol><//>`;
 }
 
-/** @param {Step} step @returns {number} */
-const countOf = (step) => 1 + step.causes.reduce((sum, cause) => sum + countOf(cause), 0);
+/** A record may be cited more than once. @param {Step} step @returns {Set<string>} */
+const refsOf = (step) => new Set([step.ref, ...step.causes.flatMap((cause) => [...refsOf(cause)])]);
 
 /**
  * @param {{ step: Step, depth: number, open: boolean | null, few: boolean, series: Series[] | null }} props
@@ -369,6 +371,8 @@ function SnapshotFacts({ step, series }) {
     .filter(({ value }) => value !== undefined);
   const flagged = rows.some(({ flags }) => flags.length > 0);
   const names = rows.length ? record.subjects.map((/** @type {string} */ subject) => `${subject}: `) : [];
+  // Its rows and where they were recorded are told better below.
+  if (step.origin_rows.length > 0) names.push("recorded in ");
   const rest = facts.filter((fact) => !names.some((/** @type {string} */ name) => fact.startsWith(name)));
   return html`${
     rows.length > 0 &&

@@ -49,7 +49,9 @@ const WAIT_S = 10;
 export default function IncidentView({ id, params }) {
   useLang();
   const asked = id !== null && ID.test(id);
-  const found = useResource(asked ? `v1/incidents/${id}` : null, {
+  // Nothing is shown before it is known how fresh it is.
+  const ready = useDomainName() !== null;
+  const found = useResource(asked && ready ? `v1/incidents/${id}` : null, {
     when: ["events", "decisions", "results", "routes", "feedback"],
     least: 2_000,
   });
@@ -231,7 +233,7 @@ function Told1({ entry, count }) {
       ${typeof record.data.score === "number" && html` · ${t("incident.score")} ${score(record.data.score)}`}</span>`;
   }
   if (kind === "delivery" && record.kind === "route") {
-    return html`<${Badge} of="told" value="kept" quiet /> <span class="says">${keptText(record)}</span>`;
+    return html`<${Badge} of="told" value="kept" quiet /> <span class="says">${keptText(record)}${count > 1 && html` <b>×${count}</b>`}</span>`;
   }
   if (kind === "delivery") {
     return html`<${Badge} of="told" value=${record.outcome} quiet /> ${record.subscription}${count > 1 && html` <b>×${count}</b>`}${" "}<span class="says muted">${resultText(record)}</span>`;

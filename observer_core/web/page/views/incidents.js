@@ -5,7 +5,7 @@ import { html } from "../html.js";
 import { t, useLang } from "../i18n.js";
 import { Filters, globOf, More, SPANS, usePages } from "../lists.js";
 import { useDomain, useDomainName } from "../live.js";
-import { Age, Badge, Card, Empty, Loaded, State, Table, Time, ViewHead } from "../parts.js";
+import { Age, Badge, Card, Empty, Loaded, Skeleton, State, Table, Time, ViewHead } from "../parts.js";
 import { href } from "../route.js";
 import { leadOf, patternsText } from "../telling.js";
 
@@ -21,7 +21,6 @@ export default function Incidents({ params }) {
   const sources = useDomain()?.sources.map(({ source }) => source) ?? [];
   const { severity, source, subject, since } = params;
   const query = { domain, severity, source, subject: globOf(subject), since };
-  const onlyOpen = params.open === "true";
   return html`<${ViewHead} title=${t("nav.incidents")} />
     <${Filters} params=${params} filters=${[
       { name: "open", label: t("incidents.onlyOpen"), kind: "check" },
@@ -51,20 +50,38 @@ export default function Incidents({ params }) {
         lazy: true,
       },
     ]} />
-    <div class="stack">
-      <${Listed} key="open" path=${domain && withQuery("v1/incidents", { ...query, open: true, limit: MOST_OPEN })} open />
-      ${!onlyOpen && html`<${Listed} key="over" path=${domain && withQuery("v1/incidents", { ...query, open: false, limit: PAGE })} open=${false} />`}
-    </div>`;
+    <${Lists} query=${query} onlyOpen=${params.open === "true"} />`;
 }
+
+/** @param {{ query: Record<string, string | null | undefined>, onlyOpen: boolean }} props */
+function Lists({ query, onlyOpen }) {
+  const over = !onlyOpen && query.domain;
+  const open = usePages(
+    query.domain ? withQuery("v1/incidents", { ...query, open: true, limit: MOST_OPEN }) : null,
+    HOW,
+  );
+  const resolved = usePages(
+    over ? withQuery("v1/incidents", { ...query, open: false, limit: PAGE }) : null,
+    HOW,
+  );
+  // Both come at once: the upper one would push the lower one down.
+  if (!arrived(open) || !(onlyOpen || arrived(resolved))) {
+    return html`<${Card} title=${t("nav.incidents")}><${Skeleton} rows=${16} /><//>`;
+  }
+  return html`<div class="stack"><${Listed} pages=${open} open />${!onlyOpen && html`<${Listed} pages=${resolved} open=${false} />`}</div>`;
+}
+
+/** @param {import("../lists.js").Pages<IncidentItem>} pages */
+const arrived = ({ first }) => first.data !== null || first.error !== null;
 
 /** @param {IncidentItem} item */
 const keyOf = (item) => item.id;
 /** @param {IncidentItem} item */
 const orderOf = (item) => item.changed_ns;
+const HOW = { keyOf, orderOf, when: ["events"] };
 
-/** @param {{ path: string | null, open: boolean }} props */
-function Listed({ path, open }) {
-  const pages = usePages(path, { keyOf, orderOf, when: ["events"] });
+/** @param {{ pages: import("../lists.js").Pages<IncidentItem>, open: boolean }} props */
+function Listed({ pages, open }) {
   const none = open
     ? html`<${Empty} good title=${t("incidents.none.open")} />`
     : html`<${Empty} title=${t("incidents.none.over")} />`;

@@ -188,7 +188,7 @@ function Looked({ series, item, sources, params }) {
         feed &&
         domain?.mode === "live" &&
         html`<span class="series-feed" title=${feed.error ?? undefined}><${State} of="feed" value=${feed.status} quiet />
-        ${feed.age_ns !== null && feed.status !== "ok" && html`<span class="muted">${t("series.newest", { span: spanText(feed.age_ns / 1e6) })}</span>`}</span>`
+        ${feed.age_ns !== null && feed.status === "stale" && html`<span class="muted">${t("series.newest", { span: spanText(feed.age_ns / 1e6) })}</span>`}</span>`
       }<//>
     <${Chooser} series=${series} item=${item} sources=${sources} />
     <${Charted} series=${series} item=${item} params=${params} />`;
@@ -237,13 +237,6 @@ function Chooser({ series, item, sources }) {
         ${!item?.fields.includes(series.field) && html`<option value=${series.field} selected>${series.field}</option>`}
         ${item?.fields.map((name) => html`<option key=${name} value=${name} selected=${name === series.field}>${nameText(name)}</option>`)}
       </select></label>
-    <div class="picks" role="group" aria-label=${t("series.form")}>${
-      /** @type {const} */ (["line", "candles"]).map(
-        (form) => html`<button key=${form} type="button" aria-pressed=${series.form === form}
-        disabled=${form === "candles" && /(?:^|_)volume$/.test(series.field)}
-        onClick=${() => change({ ...named(series), form })}>${t(`series.${form}`)}</button>`,
-      )
-    }</div>
   </div>`;
 }
 
@@ -271,9 +264,8 @@ function Charted({ series, item, params }) {
     if (few) setSparse(key);
   }, [few, key]);
   const [mark, setMark] = [params.mark ?? null, (/** @type {string | null} */ ref) => change({ mark: ref })];
-  const seen = useMemo(
-    () => found.markers.filter((marker) => marker.time_ms >= span.from && marker.time_ms <= span.to),
-    [found.markers, span.from, span.to],
+  const seen = useSame(
+    found.markers.filter((marker) => marker.time_ms >= span.from && marker.time_ms <= span.to),
   );
   const goTo = useRef((/** @type {number} */ _) => {});
   return html`<${ChartCard} key="chart" series=${series} of=${key} part=${part} span=${span} now=${now} found=${found} seen=${seen} empty=${few}
@@ -316,6 +308,14 @@ function spanOf(part, now, first) {
   return { from: from - (now - from) * 0.01, to: now + (now - from) * 0.02 };
 }
 
+/** The array of before while it has the same in it. @template T @param {T[]} list @returns {T[]} */
+function useSame(list) {
+  const last = useRef(list);
+  const same = last.current.length === list.length && list.every((one, index) => one === last.current[index]);
+  if (!same) last.current = list;
+  return last.current;
+}
+
 /** How many observations are in a part. @param {Points} points @param {Span} span */
 function inside(points, span) {
   const column = points.value ?? points.close ?? [];
@@ -330,6 +330,7 @@ function inside(points, span) {
  * @property {Marker[]} markers
  * @property {boolean} truncated there are more markers
  * @property {Block[]} blocks
+ * @property {boolean} newest they reach to the newest there is
  * @property {boolean} loading
  * @property {import("../api.js").ApiError | null} error
  * @property {boolean} old
@@ -393,6 +394,7 @@ function useSeries(series, key, part, now, first) {
     markers: kept.markers?.items ?? NONE,
     truncated: Boolean(kept.markers?.truncated),
     blocks: kept.blocks?.items ?? NONE,
+    newest: asked.to === null,
     loading: base.loading,
     error: base.error ?? markers.error ?? blocks.error,
     old: base.old || markers.old || blocks.old,
@@ -566,6 +568,7 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
       blocks: found.blocks,
       span: shown,
       now,
+      newest: found.newest,
       mark,
       texts,
     });
@@ -594,7 +597,13 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
   const isLive = domainHere()?.mode === "live";
   return html`<section class="card chart-card" aria-label=${t("series.chart")}>
     <header>
-      <${Readout} at=${at} chart=${chart} points=${usable ? points : null} contents=${contents} />
+      <div class="picks" role="group" aria-label=${t("series.form")}>${
+        /** @type {const} */ (["line", "candles"]).map(
+          (form) => html`<button key=${form} type="button" aria-pressed=${series.form === form}
+        disabled=${form === "candles" && /(?:^|_)volume$/.test(series.field)}
+        onClick=${() => change({ ...named(series), form })}>${t(`series.${form}`)}</button>`,
+        )
+      }</div>
       <div class="tools">
         <div class="picks spans" role="group" aria-label=${t("series.span")}>
           ${SPANS.map((text) => {
@@ -620,6 +629,7 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
       html`<p class="strip" role="alert"><span>${t("stale.part", { time: clock(found.at ?? 0) })} ${errorText(found.error)}</span>
         <button type="button" onClick=${found.reload}>${t("retry")}</button></p>`
     }
+    <${Readout} at=${at} chart=${chart} points=${usable ? points : null} contents=${contents} />
     <div class="chart-frame">
       <div class=${`chart${busy && points ? " waiting" : ""}${found.error ? " outdated" : ""}`} role="application" tabindex="0" aria-busy=${busy ? "true" : "false"}
         aria-roledescription=${t("series.chart")} aria-label=${`${nameText(series.subject)} ${series.field}`} aria-describedby="series-hint"
@@ -641,8 +651,8 @@ function ChartCard({ series, of, part, span, now, found, seen, empty, mark, onMa
         found.error &&
         !points &&
         html`<div class="over-chart">${
-          found.error.status === 404
-            ? html`<${Empty} title=${t("series.unknown")}>${t("series.unknown.why")}<//>`
+          [400, 404].includes(found.error.status)
+            ? html`<${Empty} title=${t("series.unknown")}>${t("series.unknown.why")}<br />${found.error.message}<//>`
             : html`<${ErrorBox} error=${found.error} retry=${found.reload} />`
         }</div>`
       }
@@ -744,8 +754,8 @@ function Readout({ at, chart, points, contents }) {
     time != null &&
     html`<b class="when">${moments(time, points)}</b> ${
       candle
-        ? html`<span><i>${t("series.o")}</i> ${write(candle.open)}</span> <span><i>${t("series.h")}</i> ${write(candle.high)}</span> <span><i>${t("series.l")}</i> ${write(candle.low)}</span>
-          <span><i>${t("series.c")}</i> <b>${write(candle.close)}</b></span> <span class=${candle.close >= candle.open ? "rose" : "fell"}>${candle.close >= candle.open ? "▲" : "▼"} ${percent(candle.close / candle.open - 1)}</span>`
+        ? html`<span class="bar-of"><i>${t("series.o")}</i> ${write(candle.open)}</span> <span class="bar-of"><i>${t("series.h")}</i> ${write(candle.high)}</span> <span class="bar-of"><i>${t("series.l")}</i> ${write(candle.low)}</span>
+          <span class="bar-of"><i>${t("series.c")}</i> <b>${write(candle.close)}</b></span> <span class=${candle.close >= candle.open ? "rose" : "fell"}>${candle.close >= candle.open ? "▲" : "▼"} ${percent(candle.close / candle.open - 1)}</span>`
         : here && here.value === null
           ? html`<span class="muted">${t("series.gap")}</span>`
           : html`<b>${write(here ? here.value : contents?.latest)}</b>`
@@ -795,9 +805,7 @@ function Near({ at }) {
       (
         marker,
       ) => html`<div key=${marker.ref}><p><${Mark} marker=${marker} /> <b>${marker.pattern}</b> <span class="muted">${t(`series.direction.${marker.direction}`)} · ${clock(marker.time_ms)} · ${score(marker.score)}</span></p>
-        <dl>${evidenceOf(marker.evidence)
-          .slice(0, 5)
-          .map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>`,
+        <dl>${lineOf(marker.evidence).map(([name, text]) => html`<div key=${name}><dt>${name}</dt><dd>${text}</dd></div>`)}</dl></div>`,
     )}
     ${here.near.length > 3 && html`<p class="muted">${t("series.near.more", { n: here.near.length - 3 })}</p>`}
   </div>`;
@@ -809,21 +817,27 @@ const Mark = ({
 }) => html`<svg class=${`mark ${severity}${isEnd(pattern) ? " over" : ""}`} viewBox="-9 -9 18 18" aria-hidden="true">
   <path d=${outline(pattern, direction, 0, 0, RADIUS[severity])} /></svg>`;
 
-/** Numbers by name, those of a list from the first to the last. @param {Record<string, any>} evidence @returns {[string, string][]} */
-function evidenceOf(evidence) {
-  return Object.entries(evidence).map(([name, value]) => {
+/** Numbers by name, those of a list from the first to the last. @param {[string, any][]} entries @returns {[string, string][]} */
+const written = (entries) =>
+  entries.map(([name, value]) => {
     const list = Array.isArray(value) ? value : [value];
-    const texts = [...new Set(list.map((one) => valueText(name, one)))];
-    const label = name.endsWith("_ns") ? name.slice(0, -3) : name;
-    return [label, texts.length > 4 ? `${texts.slice(0, 4).join(", ")} …` : texts.join(", ")];
+    const texts = [...new Set(list.slice(0, 100).map((one) => valueText(name, one)))];
+    return [labelOf(name), texts.length > 4 ? `${texts.slice(0, 4).join(", ")} …` : texts.join(", ")];
   });
-}
+
+/** @param {string} name */
+const labelOf = (name) => (name.endsWith("_ns") ? name.slice(0, -3) : name);
 
 /** What says little by itself. */
 const DULL = new Set(["horizon", "others", "recurrences", "return_period", "waited", "limit", "onset"]);
 
 /** What tells most of it. @param {Record<string, any>} evidence */
-const lineOf = (evidence) => evidenceOf(evidence).filter(([name]) => !DULL.has(name));
+const lineOf = (evidence) =>
+  written(
+    Object.entries(evidence)
+      .filter(([name]) => !DULL.has(labelOf(name)))
+      .slice(0, 4),
+  );
 
 /** @param {string} name @param {any} value */
 function valueText(name, value) {
@@ -838,7 +852,11 @@ function valueText(name, value) {
 
 /** @param {{ series: Series, markers: Marker[], found: Found, mark: string | null, onMark: (marker: Marker) => void }} props */
 function Patterns({ series, markers, found, mark, onMark }) {
-  const rows = useMemo(() => [...markers].reverse(), [markers]);
+  const { zone } = useCell(prefs);
+  const language = useLang();
+  const holds = useFresh();
+  const choose = useRef(onMark);
+  choose.current = onMark;
   const tools = html`<label class="check"><input type="checkbox" checked=${series.all} onChange=${() => change({ all: series.all ? "false" : "true", mark: null })} /> ${t("series.all")}</label>`;
   const columns = [
     {
@@ -846,14 +864,13 @@ function Patterns({ series, markers, found, mark, onMark }) {
       title: t("series.pattern"),
       size: "c-m",
       cell: (/** @type {Marker} */ marker) =>
-        html`<button type="button" class="link" onClick=${() => onMark(marker)}><${Mark} marker=${marker} /> ${marker.pattern}</button>`,
+        html`<button type="button" class="link" onClick=${() => choose.current(marker)}><${Mark} marker=${marker} /> ${marker.pattern}</button>`,
     },
     {
       id: "numbers",
       title: t("series.evidence"),
       cell: (/** @type {Marker} */ marker) =>
         html`<span class="muted clip numbers">${lineOf(marker.evidence)
-          .slice(0, 4)
           .map(([name, text]) => `${name} ${text}`)
           .join(" · ")}</span>`,
     },
@@ -883,11 +900,17 @@ function Patterns({ series, markers, found, mark, onMark }) {
       cell: (/** @type {Marker} */ marker) => score(marker.score),
     },
   ];
+  // Five hundred rows are not written anew each second.
+  const table = useMemo(
+    () =>
+      html`<${Table} caption=${t("series.patterns")} columns=${columns} rows=${[...markers].reverse()} keyOf=${(/** @type {Marker} */ marker) => marker.ref} selected=${mark} />`,
+    [markers, mark, zone, language, holds],
+  );
   return html`<${Card} title=${t("series.patterns")} count=${found.points ? markers.length : null} size="flush series-patterns" tools=${tools} scrolls=${markers.length === 0}>
     ${
       markers.length === 0
         ? html`<${Empty} title=${found.loading ? t("loading") : t("series.patterns.none")} />`
-        : html`<${Table} caption=${t("series.patterns")} columns=${columns} rows=${rows} keyOf=${(/** @type {Marker} */ marker) => marker.ref} selected=${mark} />`
+        : table
     }<//>`;
 }
 
@@ -905,7 +928,7 @@ function Evidence({ mark, marker, series }) {
       what &&
       html`<div class="lead"><p class="title"><${Mark} marker=${what} /> <b>${what.pattern}</b> <${Badge} of="severity" value=${what.severity} quiet /></p>
         <p><${Time} ns=${what.time_ms * 1e6} form="full" /> ${zoneName()} · ${t(`series.direction.${what.direction}`)} · ${t("series.score")} ${score(what.score)} <${Bar} part=${what.score} over=${what.severity !== "info"} /></p></div>
-      <${Facts} of=${evidenceOf(what.evidence)} />
+      <${Facts} of=${written(Object.entries(what.evidence))} />
       <div class="links">
         ${found?.series?.slice(0, 6).map((/** @type {[string, string, string]} */ one) => html`<p key=${one.join(" ")}><${SeriesLink} series=${one} /></p>`)}
         ${led.incident && html`<p><a href=${href("incident", led.incident)}>${t("series.incident")}</a></p>`}

@@ -96,7 +96,7 @@ function Sources({ sources }) {
         title: t("system.source"),
         size: "c-m",
         cell: (/** @type {SourceStatus} */ { source, kind }) =>
-          html`<a href=${href("series", null, { source })}>${nameText(source)}</a> <span class="muted">${kind}</span>`,
+          html`<span><a href=${href("series", null, { source })}>${nameText(source)}</a> <span class="muted">${kind}</span></span>`,
       },
       {
         id: "status",
@@ -183,7 +183,7 @@ function Stages({ stages }) {
         id: "journal",
         title: t("system.journal"),
         cell: (/** @type {StageStatus} */ { journal, epoch }) =>
-          html`<span class="mono">${journal}</span> <span class="muted">${t("system.epoch", { n: epoch })}</span>`,
+          html`<span><span class="mono">${journal}</span> <span class="muted">${t("system.epoch", { n: epoch })}</span></span>`,
       },
       {
         id: "behind",

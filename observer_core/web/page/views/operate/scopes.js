@@ -31,9 +31,12 @@ export function Scopes({ ground, board, params }) {
   const chosen = params.scope ?? null;
   const tools = html`<input type="search" id="operate-find" data-search aria-keyshortcuts="/" placeholder=${t("operate.find")}
     aria-label=${t("operate.find")} value=${find} onInput=${(/** @type {any} */ event) => set({ find: event.target.value })} />`;
+  useEffect(() => {
+    if (chosen) document.getElementById("operate-chosen")?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
   return html`<${Card} title=${t("operate.scopes")} size="flush scopes" tools=${tools}>
     <div class="scopes-in"><${Loaded} of=${board} rows=${6}>${() => html`<${Options} ground=${ground} find=${find} chosen=${chosen} onChoose=${(/** @type {string} */ scope) => set({ scope })} />`}<//>
-      <div class="chosen">${
+      <div class="chosen" id="operate-chosen">${
         chosen
           ? html`<${Chosen} ground=${ground} scope=${chosen} />`
           : html`<p class="muted">${t("operate.choose")}</p>`

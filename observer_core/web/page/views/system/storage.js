@@ -70,7 +70,7 @@ export function Journals({ of, domain }) {
   const [most, setMost] = useState(FIRST);
   const tools = html`<label class="check-in"><input type="checkbox" checked=${all}
     onChange=${(/** @type {any} */ event) => setAll(event.target.checked)} /> ${t("system.journals.all")}</label>`;
-  return html`<${Card} title=${t("system.journals")} count=${of.data?.journals.length} size="flush" tools=${tools}>
+  return html`<${Card} title=${t("system.journals")} count=${of.data?.journals.filter((/** @type {JournalSize} */ it) => all || it.domain === domain).length} size="flush" tools=${tools}>
     <${Loaded} of=${of} rows=${8}>${(/** @type {StorageAnswer} */ { journals }) => {
       const rows = journals
         .filter((journal) => all || journal.domain === domain)
@@ -99,7 +99,7 @@ export function Journals({ of, domain }) {
           size: "c-m",
           end: true,
           cell: (/** @type {JournalSize} */ { records }) =>
-            html`<${Bar} part=${records / largest} /> ${records.toLocaleString()}`,
+            html`<span class="bar-num"><${Bar} part=${records / largest} /><span>${records.toLocaleString()}</span></span>`,
         },
         {
           id: "day",
