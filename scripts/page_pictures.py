@@ -25,7 +25,8 @@ from tests.browser.served import Site  # noqa: E402
 from tests.browser.tab import Tab  # noqa: E402
 
 FOLDER: Final = ROOT / "docs" / "images"
-_COLOURS: Final = 128
+AFTER_NS: Final = 2 * SECOND
+_COLOURS: Final = 256
 Place = tuple[str, str | None, dict[str, str]]
 
 
@@ -37,7 +38,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name, launched() as browser:
             data = Path(name) / "desk"
             desk.make(data)
-            site = Site(data, desk.END_NS + 2 * SECOND)
+            site = Site(data, desk.END_NS + AFTER_NS)
             try:
                 _all(browser, site)
             finally:
@@ -73,6 +74,7 @@ def _first(site: Site, what: str, wanted: Callable[[Any], bool], **query: str) -
 
 def _picture(browser: Browser, site: Site, name: str, place: Place, **look: Any) -> None:
     tab = Tab(browser, site.url, shots=FOLDER, reduced=True, **look)
+    tab.page.clock.set_fixed_time((desk.END_NS + AFTER_NS) / 1e9)
     view, identity, params = place
     tab.goto(view, identity, **params)
     tab.page.evaluate("document.fonts.ready")
@@ -89,7 +91,7 @@ def _reduce(path: Path) -> None:
 
     with Image.open(path) as picture:
         reduced = picture.convert("RGB").quantize(
-            _COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+            _COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
         )
     reduced.save(path, optimize=True)
 

@@ -230,7 +230,7 @@ class _Making:
         part = self._before.get(name)
         if part is None:
             return _Base()
-        for ref in part.sides:
+        for ref in (*part.sides, *(page.ref for page in part.pages)):
             self._objects.know(ref)
         states: dict[str, Ref] = {}
         if part.states is not None:

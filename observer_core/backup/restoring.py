@@ -86,11 +86,11 @@ def restore(vault: Vault, wish: Wish, target: Storage) -> Restored:
                 _wipe(target, name)
             if found[name].end.seq or found[name].whole:
                 _Writing(vault, wish, objects, target, name, part, found[name], positions).write()
+            target.segments.sync()  # what is said to be done survives a power failure
             target.tables.commit(PARTITION, [Op("upsert", f"{_DONE}.{name}", b"{}")])
     for name, ref in body.waiting:
         if wish.waited(name):
             target.blobs.put(name, objects.get(ref))
-    target.segments.sync()
     _heads(target, body, found)
     target.checkpoint()
     restored = _checked(target, body, found)

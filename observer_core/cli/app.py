@@ -22,6 +22,7 @@ from observer_core.cli import (
     quarantine,
     records,
     report,
+    retention,
     silences,
     sources,
     subscriptions,
@@ -124,6 +125,7 @@ app.command()(export)
 app.add_typer(logs.app, name="logs")
 app.command()(maintain)
 app.command()(fsck)
+app.add_typer(retention.app, name="retention")
 app.add_typer(backup.app, name="backup")
 app.command()(doctor)
 

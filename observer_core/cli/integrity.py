@@ -52,15 +52,19 @@ def _tell_verified(found: Verified, as_json: bool) -> None:
     if as_json:
         broken = {"position": fault.position, "fault": fault.fault, "detail": fault.detail} if fault else None
         json_line({"journal": found.journal, "records": found.records, "bytes": found.size,
-                   "head": found.head.hex(), "fault": broken})  # fmt: skip
+                   "head": found.head.hex(), "removed": found.base, "fault": broken})  # fmt: skip
     elif fault is None:
         stored = f"{found.records:>10} records  {size(found.size):>10}"
-        say(f"✓ {found.journal:<28} {stored}  {found.head.hex()[:16]}")
+        say(f"✓ {found.journal:<28} {stored}  {found.head.hex()[:16]}{_removed(found.base)}")
     else:
         say(
             f"✗ {found.journal:<28} broken at position {fault.position} ({fault.fault}): {fault.detail}",
             "bold red",
         )
+
+
+def _removed(base: int) -> str:
+    return f"  (records 1 to {base} were removed by retention)" if base else ""
 
 
 def digest(ctx: typer.Context, as_json: Json = False) -> None:
@@ -124,7 +128,8 @@ def _tell_replayed(found: Replayed, seconds: float, as_json: bool) -> None:
             "journal": found.journal, "equal": found.equal, "records": found.records,
             "external": found.external, "entries": found.entries, "observations": found.observations,
             "stored": found.stored.hex(), "computed": found.computed.hex(), "problem": found.problem,
-            "needs_version": found.needs_version, "seconds": round(seconds, 3),
+            "needs_version": found.needs_version, "removed": found.base, "not_computed_to": found.since,
+            "seconds": round(seconds, 3),
         })  # fmt: skip
         return
     speed = _speed(found.observations, found.entries, seconds)
@@ -134,6 +139,11 @@ def _tell_replayed(found: Replayed, seconds: float, as_json: bool) -> None:
     else:
         problem = found.problem or f"stored {found.stored.hex()[:16]}, computed {found.computed.hex()[:16]}"
         say(f"✗ {found.journal:<28} different: {problem}", "bold red")
+    if found.since:
+        say(
+            f"  records up to {found.since} were not computed again: retention has removed what they follow "
+            f"from{_removed(found.base)}; their chain is whole"
+        )  # fmt: skip
     if found.needs_version is not None:
         say(f"  part of it was written by version {found.needs_version}: replay that part with it", "yellow")
 

@@ -161,7 +161,7 @@ def _plain(found: Compared) -> dict[str, Any]:
     fault, wrong = found.verified.fault, found.disagreement
     return {
         "journal": found.journal, "records": found.verified.records, "head": found.verified.head.hex(),
-        "agreed": found.agreed,
+        "agreed": found.agreed, "before_what_is_kept": found.before,
         "fault": None if fault is None else {
             "position": fault.position, "fault": fault.fault, "detail": fault.detail},
         "disagreement": None if wrong is None else {
@@ -176,7 +176,9 @@ def _tell(
     for result in results:
         fault, wrong = result.verified.fault, result.disagreement
         if result.sound:
-            say(f"✓ {result.journal:<28} {result.verified.records:>10} records  {result.agreed:>6} anchored")
+            removed = f"  ({result.before} before what is kept)" if result.before else ""
+            stood = f"{result.verified.records:>10} records  {result.agreed:>6} anchored{removed}"
+            say(f"✓ {result.journal:<28} {stood}")
         if fault is not None:
             say(
                 f"✗ {result.journal:<28} broken at position {fault.position} ({fault.fault}): {fault.detail}",

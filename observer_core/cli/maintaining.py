@@ -25,14 +25,17 @@ def maintain(
     """Pack what has closed, and remove what nothing needs any more.
 
     An Observer that runs does it every hour by itself; both may work at once. What can be read stays
-    the same. Exit code 1 when a journal was left out, with the reason.
+    the same, but for what [retention] lets go once a day. Exit code 1 when a journal was left out,
+    with the reason.
     """
     from observer_core.cli.principal import os_user
     from observer_core.runtime.maintaining import Maintenance
+    from observer_core.runtime.retaining import Retention
     from observer_core.shared.clock import SystemClock
 
     with reading(ctx) as reader:
-        work = Maintenance(reader.journals, SystemClock(), reader.settings.maintenance)
+        retention = Retention(reader.journals, reader.settings, SystemClock())
+        work = Maintenance(reader.journals, SystemClock(), reader.settings.maintenance, retention)
         packs = work.packs
         done = work.round(
             dry_run=dry_run, author=os_user(), tell=(lambda _: None) if as_json else _tell
@@ -50,9 +53,11 @@ def maintain(
         for what, found in (("older states", done.states), ("expired keys", done.keys)):
             for name, count in found.items():
                 say(f"{name}: {count} {what}{' would go' if dry_run else ' removed'}")
+        for cut in done.retained:
+            say(f"{cut.journal}: records {cut.first:,} to {cut.last:,} removed by retention ({cut.rule})")
         for name, why in done.skipped.items():
             say(f"{name}: left out: {why}", "yellow")
-        if not done.did_anything and not done.skipped:
+        if not done.did_anything and not done.retained and not done.skipped:
             say("there is nothing to do")
     if done.skipped:
         raise typer.Exit(FINDING)

@@ -118,7 +118,8 @@ def _parts(secret: str) -> Iterator[str]:
         found += [part for part in where.path.split("/") if len(part) >= _LEAST_PART]
         found += [value for _, _, value in (pair.partition("=") for pair in where.query.split("&"))]
     elif len(pairs) > 1 or named:  # a connection string: where it leads may be seen
-        found = named
+        # Of `Bearer abc` what is secret may stand alone elsewhere.
+        found = named + [value.rpartition(" ")[2] for value in named]
     else:
         found = [secret]
     for text in found:

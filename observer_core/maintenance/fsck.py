@@ -57,8 +57,11 @@ def remove(journals: Journals, finding: Finding) -> None:
 def _commits(journal: Journal, storage: Storage) -> Iterator[Finding]:
     """Packed stretches and commits follow one another up to the head, and count what they hold."""
     head = journal.head()
-    seq, position = 0, 0
-    for pack in Packs(storage, journal.name).all():
+    base, packs = journal.base(), Packs(storage, journal.name).all()
+    while (again := journal.base()) != base:  # retention is at it
+        base, packs = again, Packs(storage, journal.name).all()
+    seq, position = base.seq, base.position
+    for pack in packs:
         if (pack.first_seq, pack.first) != (seq + 1, position + 1):
             yield _hole(journal, pack.key, position + 1, pack.first)
         seq, position = pack.seq, pack.last
@@ -110,15 +113,20 @@ def _segments(journal: Journal, storage: Storage) -> Iterator[Finding]:
 
 
 def _archives(journal: Journal, storage: Storage) -> Iterator[Finding]:
-    packs = Packs(storage, journal.name).all()
-    if not packs:
+    packs, excerpts = Packs(storage, journal.name).all(), list(journal.excerpts.all())
+    if not packs and not excerpts:
         return
-    there = set(storage.archives.list(packs[0].segment.rpartition("/date=")[0] + "/"))
+    folder = segment_name(journal.name, 0).rpartition("/date=")[0]
+    there = set(storage.archives.list(f"{folder}/"))
     for pack in packs:
         for file in pack.files.values():
             if file.name not in there:
                 detail = f"it is gone, with the records {pack.first} to {pack.last}"
                 yield Finding(journal.name, file.name, detail, _RESTORE)
+    for excerpt in excerpts:
+        if excerpt.file.name not in there:
+            detail = f"it is gone, with what retention had kept of the records {excerpt.first} to {excerpt.last}"
+            yield Finding(journal.name, excerpt.file.name, detail, _RESTORE)
 
 
 def _states(journal: Journal, storage: Storage) -> Iterator[Finding]:

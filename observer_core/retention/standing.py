@@ -8,7 +8,7 @@ same folds as the readers' own, which get these records first and then all that 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from observer_core.shared.records import (
     SnapshotDecoder,
     decode_record,
 )
+
+
+_LISTED: Final = ""
+"""In the place of a field: the subject itself, with values or without."""
 
 
 class Standing(Protocol):
@@ -131,6 +135,7 @@ class OfSnapshots:
             self._whole = record.subjects, fields, position
             return
         self._settle()
+        self._newest.update(((subject, _LISTED), position) for subject in record.subjects)
         for name, column in record.fields.items():
             for place in np.flatnonzero(~np.isnan(column)):
                 self._newest[record.subjects[place], name] = position
@@ -138,7 +143,9 @@ class OfSnapshots:
     def _settle(self) -> None:
         if self._whole is not None:
             subjects, fields, position = self._whole
-            self._newest.update(((subject, name), position) for subject in subjects for name in fields)
+            self._newest.update(
+                ((subject, name), position) for subject in subjects for name in (*fields, _LISTED)
+            )
             self._whole = None
 
     def positions(self) -> set[int]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import structlog
 
@@ -137,7 +137,7 @@ class Standing:
             **{name: changes.get(name, getattr(self, name)) for name in Standing.__dataclass_fields__}
         )
 
-    def status(self, every_ns: int, now_ns: int) -> tuple[str, str | None]:
+    def status(self, every_ns: int, now_ns: int) -> tuple[Literal["pass", "warn", "fail"], str | None]:
         """`pass`, `warn` or `fail`, and why."""
         age_ns = now_ns - self.time_ns
         late = f"the newest backup is older than {_LATE} times [backup] every"
@@ -500,7 +500,8 @@ def _target(to: str) -> Iterator[Storage]:
                     f"{folder} is not empty; a backup is restored into an empty folder, never over data"
                 )
             mark.write_text("observer backup restore is not finished; run it again\n")
-    storage = LocalStorage(folder)
+    # Synced journal by journal, and as a whole at the end.
+    storage = LocalStorage(folder, durability="normal")
     try:
         yield storage
     finally:

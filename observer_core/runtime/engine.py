@@ -26,6 +26,7 @@ from observer_core.shared.errors import (
     EpochMoved,
     JournalError,
     LimitExceeded,
+    Pruned,
     RecordError,
     StateFormat,
 )
@@ -438,7 +439,13 @@ class Worker(Generic[S]):
             seq, position = newest.seq, newest.position
         self._since_state, self._seconds_since_state = 0, 0.0
         started = time.perf_counter()
-        self._rerun(stage, state, seq, position, head)
+        try:
+            self._rerun(stage, state, seq, position, head)
+        except Pruned as error:
+            if seq:
+                raise
+            _log.warning("not all is kept that the state follows from", journal=self.spec.output, error=str(error))
+            state = self._state_of_what_is_kept(head)
         self._seconds_since_state = time.perf_counter() - started
         self._state = state if stage is self._stage else self._stage.load(stage.dump(state))
         self._epoch = epoch
@@ -468,6 +475,27 @@ class Worker(Generic[S]):
                 ) from error
             _log.warning("state of another version: computing it again", journal=name, error=str(error))
             return None
+
+    def _state_of_what_is_kept(self, head: Head) -> S:
+        """That of another version cannot be read, nor computed again from the first input on.
+
+        It is computed from what retention has kept of the inputs; replay goes on from it, as it is stored
+        with the epoch that opens now.
+        """
+        bases: dict[str, int] = {}
+        seq, position = 0, 0
+        for row in self.journal.rows():
+            for item in row.inputs:
+                if item.journal not in bases:
+                    bases[item.journal] = self._journals.open(item.journal).base().position
+                if item.first <= bases[item.journal]:
+                    seq, position = row.seq, row.last
+        state = self._stage.initial()
+        read = {name: value["position"] for name, value in self.journal.checkpoints().items() if "position" in value}
+        self._consumed, self._through = read, 0
+        self._since_state = 0
+        self._rerun(self._stage, state, seq, position, head)
+        return state
 
     def _bring_forward_to(self, head: Head) -> None:
         """Somebody else committed: run what they consumed, discarding what they have already written."""

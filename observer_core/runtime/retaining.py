@@ -23,7 +23,7 @@ from observer_core.retention.cutting import Cut, Cutter, Plan, plan
 from observer_core.runtime import operate
 from observer_core.runtime.settings import Settings
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.clock import SECOND, Clock, format_duration
+from observer_core.shared.clock import Clock, format_duration
 from observer_core.shared.errors import ConfigError, Conflict, ObserverError
 from observer_core.shared.records import Json, Note
 from observer_core.storage.archive.packs import MARK

@@ -46,6 +46,7 @@ from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.retention.config import RetentionConfig
 from observer_core.runtime.audit.ledger_config import LedgerConfig
 from observer_core.runtime.paths import Paths
+from observer_core.runtime.reports.config import ReportsConfig
 from observer_core.runtime.source_kinds import (
     LIVE,
     AskedSource,
@@ -150,6 +151,7 @@ class Settings(BaseSettings):
     backup: BackupConfig = BackupConfig()
     telemetry: TelemetryConfig = TelemetryConfig()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
+    reports: ReportsConfig = ReportsConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:

@@ -36,6 +36,7 @@ from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
+from observer_core.runtime.retaining import Retention
 from observer_core.runtime.schedule import Collector
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.source_kinds import LIVE, RecordingSourceConfig

@@ -229,6 +229,8 @@ class Journal:
         while low < high:
             held = self._holder((low + high + 1) // 2)
             if isinstance(held, Base):
+                if time_ns < held.began_ns:
+                    return 0
                 low = held.position
             elif held.last_ns <= time_ns:
                 low = min(held.last, high)

@@ -22,6 +22,8 @@ from observer_core.storage.rows import CommitRow, Head
 from observer_core.storage.verify import verify
 
 OPERATIONS = "operations.local"
+_STAY = ("quarantined.", "hold.")
+"""Views that no stage would make again; a hold whose record was lost still holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _cut(journals: Journals, name: str, rows: list[CommitRow], last: CommitRow |
     ops = list(_checkpoints(journal, lost))
     ops += list(_pushes_after(storage, name, _position(last)))
     ops += [Op("delete", row.key) for row in journal.states() if row.seq > seq]
-    ops += [Op("delete", f"v.{key}") for key in journal.views() if not key.startswith("quarantined.")]
+    ops += [Op("delete", f"v.{key}") for key in journal.views() if not key.startswith(_STAY)]
     for low, high in (("a.", "a.~"), (f"e.{epoch + 1:06d}", "e.~")):
         ops += [Op("delete", row.key) for row in storage.tables.query(name, low, high)]
     ops += [Op("delete", row.key) for row in reversed(lost)]

@@ -238,11 +238,13 @@ class _Story:
                 "rates", {}, status="unavailable", error="HTTP 503 from rates.example: maintenance"
             )
             return
-        subject = "EUR/KRW" if minute == POISON else "USD/KRW"
+        price = round(1_390.0 + 0.4 * next(self._some), 3)
+        if minute != POISON:
+            recorder.collect("rates", {"price": {"USD/KRW": price}})
+            return
         with poisonous("EUR/KRW"):
-            recorder.collect("rates", {"price": {subject: round(1_390.0 + 0.4 * next(self._some), 3)}})
-            if minute == POISON:
-                recorder.observer.domain("live").work("rates", refresh=True, flush=True)
+            recorder.collect("rates", {"price": {"EUR/KRW": price}})
+            recorder.observer.domain("live").work("rates", refresh=True, flush=True)
 
     def _people(self, minute: int) -> None:
         recorder = self._recorder

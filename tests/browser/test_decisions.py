@@ -284,6 +284,18 @@ def test_an_answer_of_the_gate_opens_too(acting: Site, open_tab: OpenTab) -> Non
     assert tab.axe() == []
 
 
+def test_a_pattern_leads_to_its_chart_where_it_is_marked(page: Tab, desk: Site) -> None:
+    item = newest_block(desk)
+    page.goto("decision", item["ref"])
+    page.locator(".step.pattern > details > .step-body > p a.series").click()
+    page.eventually("location.hash.startsWith('#/series?')")
+    asked = page.evaluate("Object.fromEntries(new URLSearchParams(location.hash.split('?')[1]))")
+    pattern = steps(lineage(desk, item["ref"])["step"])[2]
+    assert [asked["source"], asked["subject"], asked["field"]] == pattern["record"]["series"][0]
+    assert asked["mark"] == pattern["ref"]
+    assert asked["since"] < "2026-03-02T09:53:00Z" < asked["until"]
+
+
 def test_it_leads_to_its_incident(page: Tab, desk: Site) -> None:
     item = newest_block(desk)
     page.goto("decision", item["ref"])

@@ -84,6 +84,7 @@ def test_what_a_storage_account_costs_is_said(page: Tab, desk: Site) -> None:
 def test_journals_of_all_domains_are_shown_when_asked_for(tab: Tab) -> None:
     assert not any("snapshots.kospi" in row for row in rows(tab, "journals"))
     tab.locator("#system-journals").get_by_label("of all domains").check()
+    tab.locator("#system-journals").get_by_role("button", name="Show more").click()
     tab.eventually("document.querySelector('#system-journals').textContent.includes('snapshots.kospi')")
 
 

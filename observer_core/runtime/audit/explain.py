@@ -17,7 +17,18 @@ from observer_core.shared.canonical import Fragment, encode
 from observer_core.shared.clock import format_duration, format_time
 from observer_core.shared.errors import InputError, NotFound
 from observer_core.shared.ids import parse_ref, ref
-from observer_core.shared.records import Decision, Evaluation, Event, Note, PatternRecord, Snapshot
+from observer_core.shared.records import (
+    AnyRecord,
+    Decision,
+    Evaluation,
+    Event,
+    Note,
+    PatternRecord,
+    Snapshot,
+    decode_record,
+)
+from observer_core.storage.archive.excerpts import is_excerpt
+from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ledger import hash_at
 
@@ -117,8 +128,7 @@ def curve_of(journals: Journals, step: Step, size: int | None = None) -> Curve |
             times: list[int] = []
             values: list[float] = []
             back, on = _around(inner, size)
-            for entry in journals.open(journal).scan(max(1, position - back), position + on):
-                record = entry.record
+            for record in _records(journals.open(journal), max(1, position - back), position + on):
                 if isinstance(record, Snapshot):
                     column = record.fields.get(name)
                     known = column is not None and subject in record.subjects
@@ -133,6 +143,14 @@ def curve_of(journals: Journals, step: Step, size: int | None = None) -> Curve |
                 title = f"{source} {subject} {name}"
                 return Curve(title, tuple(times), tuple(values), pattern.event_ns, label)
     return None
+
+
+def _records(journal: Journal, first: int, last: int) -> Iterator[AnyRecord]:
+    """What is kept of first..last, excerpts of what is not kept whole included."""
+    for kept in journal.excerpts.between(first, min(last, journal.base().position)):
+        if kept.line is not None:
+            yield decode_record(kept.line)
+    yield from (entry.record for entry in journal.scan(first, last))
 
 
 def _around(pattern: Step, size: int | None) -> tuple[int, int]:
@@ -176,7 +194,21 @@ class Explainer:
         if found is None:
             journal = self._journals.open(stored.journal)
             found = self._hashes[stored.ref] = hash_at(journal, stored.position).hex()
+        if is_excerpt(stored.segment):
+            facts = [*facts, *self._kept(stored)]
         return Step(stored, found, title, facts, **more)
+
+    def _kept(self, stored: Stored) -> Iterator[str]:
+        """That this record is what retention has kept, and what can be shown of it still."""
+        base = self._journals.open(stored.journal).base()
+        yield (
+            f"kept when retention removed the records around it; {stored.journal} is kept whole from "
+            f"position {base.position + 1} on"
+        )
+        yield (
+            "its line gives the chain hash shown here from the one kept before it; that the journal had this "
+            f"hash there says the record of the removal (the newest is {base.record}), or an anchor of it"
+        )
 
     def _decision(self, stored: Stored, record: Decision) -> Step:
         until = f"  until {_when(record.until_ns)}" if record.until_ns else ""

@@ -120,7 +120,7 @@ def _parts(
         whole = name == LEDGER
         last = journal.head().position if until_ns is None or whole else journal.position_at(until_ns)
         first = 1 if since_ns is None or whole else journal.position_at(since_ns - 1) + 1
-        found[name] = _Part(journal, first, last)
+        found[name] = _Part(journal, max(first, journal.base().position + 1), last)
     return found
 
 
@@ -139,7 +139,8 @@ def _follow(parts: dict[str, _Part], lineage: IO[str]) -> None:
                 for cited in _causes(entry.record):
                     journal, position = parse_ref(cited)
                     other = parts.get(journal)
-                    if other is not None and kind != "gate" and journal != name:
+                    kept = other is not None and position > other.journal.base().position
+                    if other is not None and kept and kind != "gate" and journal != name:
                         if other.first > other.last:
                             other.first = other.last = position
                         other.first, other.last = min(other.first, position), max(other.last, position)

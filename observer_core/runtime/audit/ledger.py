@@ -30,6 +30,7 @@ from observer_core.storage.ledger import (
     Disagreement,
     Point,
     anchor_note,
+    before_what_is_kept,
     compare,
     read_anchor,
     said_by,
@@ -220,12 +221,16 @@ class Anchoring:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One journal: what its own chain says, how many points of anchors agreed, the first that does not."""
+    """One journal: what its own chain says, how many points of anchors agreed, the first that does not.
+
+    `before`: so many points are of records that retention has removed, of which nothing is known any more.
+    """
 
     journal: str
     verified: Verified
     agreed: int
     disagreement: Disagreement | None
+    before: int = 0
 
     @property
     def sound(self) -> bool:
@@ -250,5 +255,6 @@ def verify(journals: Journals, anchors: Mapping[str, Iterable[Anchor]]) -> Itera
         journal = journals.open(name)
         verified = verify_journal(journal)
         sound = journal.head().position if verified.fault is None else verified.fault.position - 1
-        agreed, disagreement = compare(journal, said.get(name, ()), sound)
-        yield Compared(name, verified, agreed, disagreement)
+        points = said.get(name, ())
+        agreed, disagreement = compare(journal, points, sound)
+        yield Compared(name, verified, agreed, disagreement, before_what_is_kept(journal, points))

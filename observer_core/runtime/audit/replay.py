@@ -22,12 +22,12 @@ from observer_core.runtime.observer import (
 )
 from observer_core.runtime.rerun import rerun_row
 from observer_core.shared.canonical import decode
-from observer_core.shared.errors import NotFound, StorageError
+from observer_core.shared.errors import NotFound, Pruned, StorageError
 from observer_core.shared.records import Note, Record, Snapshot
 from observer_core.shared.stage import Entry, Stage
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
-from observer_core.storage.rows import GENESIS, CommitRow, Head, chain
+from observer_core.storage.rows import GENESIS, Base, CommitRow, Head, StateRow, chain
 
 REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
     "derive": rebuild_deriver,
@@ -39,6 +39,7 @@ REBUILD: Mapping[str, Callable[[Mapping[str, Any]], Stage[Any]]] = {
 """By the stage that an epoch names."""
 COMPUTED = ("snapshots", "patterns", "events", "decisions", "routes")
 _SHOWN = 400
+_TRIES = 3
 _EXTERNAL = ("epoch", "quarantine", "redrive")
 """The notes that the engine writes, or an operator; others are what a stage says (of a silence, say)."""
 _NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in _EXTERNAL)
@@ -46,7 +47,11 @@ _NOTES = tuple(f'"kind":"{kind}"'.encode() for kind in _EXTERNAL)
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One journal computed again. `external` records are not computed: epochs, quarantines, redrives."""
+    """One journal computed again. `external` records are not computed: epochs, quarantines, redrives.
+
+    `base`: the records up to there were removed by retention. `since`: those up to there were not computed
+    again, because what they follow from was removed; they are what was committed, and that is all.
+    """
 
     journal: str
     records: int
@@ -57,6 +62,8 @@ class Replayed:
     computed: bytes
     problem: str | None = None
     needs_version: str | None = None
+    base: int = 0
+    since: int = 0
 
     @property
     def equal(self) -> bool:
@@ -77,12 +84,23 @@ def _is_derived(journal: Journal) -> bool:
 def replay(journals: Journals, name: str, version: str) -> Replayed:
     """Journal `name` again, from its first record to its head.
 
+    Where retention has removed a part of what it follows from it is computed from the first state behind
+    which all inputs are kept (`Replayed.since`); what comes before is checked by its chain.
+
     An epoch that another version wrote cannot be computed by this one: it is taken as it
     is stored, what follows goes on from the state recorded at its end, and
     `needs_version` names the version (or versions, in order) that could.
     Stored bytes that cannot be read, or computed from, are a problem like any difference.
     """
+    for _ in range(_TRIES):
+        try:
+            return _Replay(journals, journals.open(name), version).run()
+        except Pruned:  # while it was read: from a later state on now
+            continue
     return _Replay(journals, journals.open(name), version).run()
+
+
+_NOTHING = StateRow(0, "", 0, 0, {})
 
 
 class _Replay:
@@ -97,6 +115,8 @@ class _Replay:
         self._epoch = 0
         self._external = self._entries = self._observations = self._records = 0
         self._due: list[Record] = []
+        self._base = Base()
+        self._since = 0
 
     def run(self) -> Replayed:
         head = self._journal.head()
@@ -110,10 +130,20 @@ class _Replay:
             return self._result(head.hash, GENESIS, problem)
 
     def _compare(self, head: Head) -> Replayed:
-        previous = GENESIS
+        self._base = self._journal.base()
+        previous, self._records = self._base.hash, self._base.position
+        start = self._start(head)
         for rows, lines in self._commits():
             if rows[-1].seq > head.seq:
                 break
+            if rows[-1].seq <= start.seq:
+                previous = chain(previous, lines)
+                self._records += len(lines)
+                if previous != rows[-1].hash:
+                    return self._result(head.hash, previous, self._difference(rows, lines, lines))
+                if rows[-1].seq == start.seq:
+                    self._go_on_from(start)
+                continue
             if self._stage is not None and not self._foreign:
                 self._due += self._rerun(rows[-1])
             expected = self._expected(lines)
@@ -127,6 +157,37 @@ class _Replay:
                 head.hash, chain(previous, [b"?"]), f"a record that was never stored follows: {extra}"
             )
         return self._result(head.hash, previous, None)
+
+    def _start(self, head: Head) -> StateRow:
+        """The first state behind which everything that was consumed is kept; that of nothing where all is.
+
+        The head, where there is no such state: then nothing can be computed.
+        """
+        bases: dict[str, int] = {}
+        needed = self._base.seq
+        for row in self._journal.rows():
+            for item in row.inputs:
+                if item.journal not in bases:
+                    bases[item.journal] = self._journals.open(item.journal).base().position
+                if item.first <= bases[item.journal]:
+                    needed = row.seq
+        if not needed:
+            return _NOTHING
+        found = next((row for row in self._journal.states() if row.seq >= needed), None)
+        if found is None:
+            found = StateRow(head.seq, "", head.epoch, head.through_ns, {}, head.position)
+        self._since = found.position
+        return found
+
+    def _go_on_from(self, row: StateRow) -> None:
+        if not row.blob:
+            return
+        self._epoch = row.epoch
+        note = self._journal.entry(self._journal.epoch_row(row.epoch)["position"]).record
+        assert isinstance(note, Note)
+        stage = self._stage_of(note.body)
+        if stage is not None:
+            self._stage, self._state = stage, stage.load(self._journals.storage.blobs.get(row.blob))
 
     def _commits(self) -> Iterator[tuple[list[CommitRow], list[bytes]]]:
         """Rows and records of each commit; it has a row for each hour, and the last one has its inputs."""
@@ -178,12 +239,8 @@ class _Replay:
 
     def _open_epoch(self, body: Mapping[str, Any]) -> None:
         self._epoch = body["epoch"]
-        # What another version was configured with may mean nothing to this one.
-        stage = REBUILD[body["stage"]](body["config"]) if body["code"] == self._version else None
-        if stage is None or stage.version != body["version"]:
-            self._foreign = True
-            if body["code"] not in self._needs:
-                self._needs.append(body["code"])
+        stage = self._stage_of(body)
+        if stage is None:
             return
         if self._foreign:
             self._state = self._stored_state(stage)
@@ -192,6 +249,17 @@ class _Replay:
         else:
             self._state = stage.load(self._stage.dump(self._state))
         self._stage, self._foreign = stage, False
+
+    def _stage_of(self, body: Mapping[str, Any]) -> Stage[Any] | None:
+        """The stage of an epoch; None where another version wrote it, of which notice is taken."""
+        # What another version was configured with may mean nothing to this one.
+        stage = REBUILD[body["stage"]](body["config"]) if body["code"] == self._version else None
+        if stage is None or stage.version != body["version"]:
+            self._foreign = True
+            if body["code"] not in self._needs:
+                self._needs.append(body["code"])
+            return None
+        return stage
 
     def _stored_state(self, stage: Stage[Any]) -> Any:
         for row in self._journal.states():
@@ -211,7 +279,7 @@ class _Replay:
     def _result(self, stored: bytes, computed: bytes, problem: str | None) -> Replayed:
         return Replayed(
             self._journal.name, self._records, self._external, self._entries, self._observations,
-            stored, computed, problem, ", ".join(self._needs) or None,
+            stored, computed, problem, ", ".join(self._needs) or None, self._base.position, self._since,
         )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from itertools import chain
 from math import isnan
 from typing import Any
 
@@ -20,6 +21,7 @@ from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import ALL, Decision, Note, PatternRecord, Snapshot, Status
+from observer_core.shared.stage import Entry
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.rows import Head
@@ -96,7 +98,7 @@ class Gate:
             last, last_ns = position, journal.entry(position).time_ns if position else 0
         if last < 2:
             return 180 * SECOND
-        first_ns = next(journal.rows()).first_ns
+        first_ns = journal.base().began_ns or next(journal.rows()).first_ns
         return max(LEAST_MAX_AGE, 5 * (last_ns - first_ns) // (last - 1))
 
     def is_live(self, domain: str) -> bool:
@@ -111,6 +113,8 @@ class Gate:
         every = [n.partition(".")[2] for n in self._journals.names("snapshots", domain)]
         names = [name for name in every if not self.is_retired(name)]
         decisions = self._journals.open(f"decisions.{domain}")
+        if at_ns is not None:
+            _check_kept(decisions, at_ns)
         if at_ns is None:
             head, views = decisions.consistent_views()
             sources = [self._source(name) for name in names]
@@ -174,6 +178,8 @@ class Gate:
     def _source_at(self, name: str, domain: str, subject: str, at_ns: int) -> SourceState:
         snapshots = self._journals.open(f"snapshots.{name}")
         patterns = self._journals.open(f"patterns.{name}")
+        for journal in (snapshots, patterns):
+            _check_kept(journal, at_ns)
         position = snapshots.position_at(at_ns)
         newest = snapshots.entry(position).record if position else None
         closed = _closed(subject, snapshots, position)
@@ -202,8 +208,10 @@ class Gate:
         """
         if not self.is_live(domain):
             first = next(journal.rows(), None)
-            return min(journal.head().through_ns, at_ns) if first and first.first_ns <= at_ns else 0
-        through = 0
+            began_ns = journal.base().began_ns or (first.first_ns if first else at_ns + 1)
+            return min(journal.head().through_ns, at_ns) if began_ns <= at_ns else 0
+        _check_kept(journal, at_ns)
+        through = journal.base().through_ns
         for row in journal.rows():
             if row.through_ns > at_ns:
                 break
@@ -211,8 +219,21 @@ class Gate:
         return through
 
 
+def _check_kept(journal: Journal, at_ns: int) -> None:
+    """`Pruned` when what the journal said then was removed by retention."""
+    base = journal.base()
+    if base.position and base.began_ns <= at_ns < base.time_ns:
+        raise journal.missing(base.position)
+
+
+def _all(journal: Journal) -> Iterator[Entry]:
+    """Its records, as far as they are kept, behind those that stood where it begins."""
+    yield from journal.standing()
+    yield from journal.scan()
+
+
 def _decisions(journal: Journal) -> Iterator[Decision]:
-    for entry in journal.scan():
+    for entry in _all(journal):
         if isinstance(entry.record, Decision):
             yield entry.record
 
@@ -220,7 +241,7 @@ def _decisions(journal: Journal) -> Iterator[Decision]:
 def _quarantined(decisions: Journal, at_ns: int) -> dict[str, Any]:
     """The `quarantined.*` views of then: what the decide stage itself had set aside."""
     views: dict[str, Any] = {}
-    for entry in decisions.scan():
+    for entry in _all(decisions):
         record = entry.record
         if record.time_ns > at_ns:
             break
@@ -235,7 +256,9 @@ def _quarantined(decisions: Journal, at_ns: int) -> dict[str, Any]:
 
 def _fields_of(subject: str, snapshots: Journal, position: int, ignored: Container[str]) -> Iterator[str]:
     """The fields observed of `subject` up to `position`, snapshot by snapshot: rarely more than one."""
-    for entry in snapshots.scan(1, position):
+    if not position:
+        return
+    for entry in chain(snapshots.standing(), snapshots.scan(1, position)):
         record = entry.record
         if isinstance(record, Snapshot) and subject in record.subjects:
             place = record.subjects.index(subject)
@@ -246,7 +269,9 @@ def _fields_of(subject: str, snapshots: Journal, position: int, ignored: Contain
 
 def _closed(subject: str, snapshots: Journal, position: int) -> frozenset[str]:
     """Whether the market was closed up to `position`, by the newest snapshot or the subject's newest row."""
-    for place in range(position, max(0, position - _ROWS_BACK), -1):
+    oldest, base = max(0, position - _ROWS_BACK), snapshots.base()
+    removed = [place for place in base.standing if oldest < place <= position]
+    for place in [*range(position, max(oldest, base.position), -1), *reversed(removed)]:
         record = snapshots.entry(place).record
         if isinstance(record, Snapshot):
             if place == position and "closed_session" in record.quality.get(ALL, ()):
@@ -260,7 +285,7 @@ def _closed(subject: str, snapshots: Journal, position: int) -> frozenset[str]:
 def _stale_fields(subject: str, patterns: Journal, at_ns: int) -> set[str]:
     """The fields of `subject` that were silent then."""
     silent: tuple[set[str], set[str]] = (set(), set())
-    for entry in patterns.scan():
+    for entry in _all(patterns):
         record = entry.record
         if record.time_ns > at_ns:
             break

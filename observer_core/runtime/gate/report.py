@@ -65,16 +65,20 @@ class NonExecution:
 
 
 def non_execution(
-    journals: Journals, domain: str, *, since_ns: int | None = None, caller: str | None = None
-) -> NonExecution:
-    """Counts what was recorded since then. `caller` narrows what the gate was asked, not the decisions."""
+    journals: Journals, domain: str, *, since_ns: int | None = None, until_ns: int | None = None,
+    caller: str | None = None,
+) -> NonExecution:  # fmt: skip
+    """Counts what was recorded since then, and before `until_ns`.
+
+    `caller` narrows what the gate was asked, not the decisions.
+    """
     found = NonExecution(domain)
-    for record in _records(journals.open(journal_name(domain)), since_ns):
+    for record in _records(journals.open(journal_name(domain)), since_ns, until_ns):
         if isinstance(record, Evaluation) and caller in (None, record.caller):
             _count(found, record)
         elif isinstance(record, Note) and record.kind == NOT_RECORDED and caller is None:
             found.not_recorded += record.body["count"]
-    for record in _records(journals.open(f"decisions.{domain}"), since_ns):
+    for record in _records(journals.open(f"decisions.{domain}"), since_ns, until_ns):
         if not isinstance(record, Decision):
             continue
         if record.verdict == "non_execution":
@@ -103,8 +107,8 @@ def _count(found: NonExecution, record: Evaluation) -> None:
     found.not_observed += not UNKNOWN_CODES.isdisjoint(codes)
 
 
-def _records(journal: Journal, since_ns: int | None) -> Iterator[Any]:
-    last = journal.head().position
+def _records(journal: Journal, since_ns: int | None, until_ns: int | None) -> Iterator[Any]:
+    last = journal.head().position if until_ns is None else journal.position_at(until_ns - 1)
     first = 1 if since_ns is None else journal.position_at(since_ns - 1) + 1
     return (entry.record for entry in (journal.scan(first, last) if last >= first else ()))
 

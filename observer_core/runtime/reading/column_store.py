@@ -23,7 +23,7 @@ from observer_core.shared.errors import ChainBroken, NotFound
 from observer_core.shared.ids import ref
 from observer_core.shared.records import Snapshot, SnapshotDecoder
 from observer_core.storage.journal import Journal
-from observer_core.storage.rows import GENESIS, CommitRow
+from observer_core.storage.rows import CommitRow
 
 TAIL_BYTES: Final = 4 << 20
 """Of records, before they become a block: what a process reads again after a restart, in some 20 ms."""
@@ -140,7 +140,10 @@ class SourceColumns:
                 if first > after + 1:
                     found.append((after + 1, first - 1))
                 after = last
-            return found
+        if found and found[0][0] == 1:  # perhaps it was removed, all of it or the beginning
+            base = self._journal.base().position
+            found = [(max(first, base + 1), last) for first, last in found if last > base]
+        return found
 
     def need(self, since_ns: int, until_ns: int) -> Need:
         """Where the rows of a span lie: none was learnt before it happened (but for a clock that is wrong).
@@ -232,7 +235,10 @@ class SourceColumns:
     def _begin_tail(self) -> Columns:
         """Behind the last block, or near the head when that is far."""
         head = self._journal.head(refresh=False)
-        after, digest = (self._blocks[-1].last, self._blocks[-1].hash) if self._blocks else (0, GENESIS)
+        base = self._journal.base()
+        after, digest = base.position, base.hash
+        if self._blocks and self._blocks[-1].last >= after:
+            after, digest = self._blocks[-1].last, self._blocks[-1].hash
         if head.position > after:
             enough = self._tail_records(head.position)
             if head.position - after > 2 * enough:

@@ -60,6 +60,10 @@ def verified(journals: Journals, step: Step) -> Verified:
     for (name, position), one in sorted(places.items()):
         if any(first <= position <= last for first, last in sound.get(name, ())):
             continue
+        if (kept := journals.open(name).excerpt(position)) is not None:
+            if not kept.is_sound or kept.line != one.stored.raw:
+                faults.append(f"{one.stored.ref}: its line does not give the hash that was kept with it")
+            continue
         try:
             row, lines = _commit(journals.open(name), position)
         except ChainBroken as error:
@@ -99,8 +103,11 @@ def _hash_before(journal: Journal, row: CommitRow) -> bytes | None:
     if row.seq == 1:
         return GENESIS
     for before in journal.rows(after_seq=row.seq - 2, from_position=row.first - 1, page=100):
-        return before.hash if before.seq == row.seq - 1 else None
-    return None
+        if before.seq == row.seq - 1:
+            return before.hash
+        break
+    base = journal.base()
+    return base.hash if base.seq == row.seq - 1 else None
 
 
 def _step(step: Step) -> Json:

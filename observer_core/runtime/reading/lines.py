@@ -15,6 +15,7 @@ from observer_core.shared.clock import format_time, parse_time
 from observer_core.shared.errors import NotFound
 from observer_core.shared.ids import ref
 from observer_core.shared.records import AnyRecord, Json, decode_record
+from observer_core.storage.archive.excerpts import Kept
 from observer_core.storage.journal import Journal
 from observer_core.storage.rows import CommitRow
 
@@ -83,10 +84,19 @@ def everything(_: bytes) -> bool:
 
 
 def line_at(journal: Journal, position: int) -> Line:
-    """The record at `position`; `NotFound` when there is none."""
+    """The record at `position`; `NotFound` when there is none, `Pruned` when retention has removed it."""
     for line in forwards(journal, position, position):
         return line
-    raise NotFound("entry", ref(journal.name, position))
+    kept = journal.excerpt(position)
+    if kept is None:
+        raise journal.missing(position)
+    return _kept(journal.name, kept)
+
+
+def _kept(journal: str, kept: Kept) -> Line:
+    """A record of a stretch that retention has removed."""
+    line = kept.line or b""
+    return Line(time_of(line), journal, kept.position, line, kept.file, kept.offset)
 
 
 def forwards(journal: Journal, first: int, last: int) -> Iterator[Line]:
@@ -105,6 +115,7 @@ def backwards(
 ) -> Iterator[Line]:
     """Records last..first, newest first, for which `maybe` holds; and in any case the oldest of each step.
 
+    Where retention has removed what is further back, the excerpts of that come last, without such a promise.
     So whoever stops at one that he was given knows that all newer ones were looked at. `budget` is told how
     much that was; once it is spent the last line has no bytes (`is_end`), and no more was looked at.
     """
@@ -118,6 +129,9 @@ def backwards(
         commits = None if start == last else max(_LEAST_COMMITS, int(_COMMITS * step / share))
         found = _step(journal, first, start, last, maybe, commits)
         if not found.commits:
+            if last <= journal.base().position:
+                yield from _excerpts(journal, first, last, maybe, budget)
+                return
             if start == last:
                 raise NotFound("entry", ref(journal.name, last))  # cut meanwhile
             step, share = max(1, step // 4), 1.0
@@ -129,6 +143,16 @@ def backwards(
         oldest, share = found.lines[0], looked / found.commits
         step = max(1, min(_LONGEST_STEP, 4 * step, _STEP_BYTES * looked // max(1, found.size)))
         last = found.oldest - 1
+
+
+def _excerpts(
+    journal: Journal, first: int, last: int, maybe: Maybe, budget: Budget | None
+) -> Iterator[Line]:  # fmt: skip
+    for kept in journal.excerpts.backwards(first, last):
+        if kept.line is not None and maybe(kept.line):
+            if budget is not None:
+                budget.take(1, len(kept.line))
+            yield _kept(journal.name, kept)
 
 
 class _Step(NamedTuple):

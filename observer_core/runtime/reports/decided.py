@@ -51,6 +51,7 @@ class Sum:
     stood: int = 0
     total_ns: int = 0
     longest_ns: int = 0
+    newest_ns: int = 0
     newest: str = ""
 
 
@@ -195,7 +196,8 @@ class _Fold:
                 total.stood += 1
             total.total_ns += one.length_ns
             total.longest_ns = max(total.longest_ns, one.whole_ns)
-            total.newest = one.record
+            if one.from_ns >= total.newest_ns:
+                total.newest_ns, total.newest = one.from_ns, one.record
         found.scopes[one.scope] = found.scopes.get(one.scope, 0) + one.length_ns
         found.shown.append(one)
         if len(found.shown) > 50 * SHOWN:

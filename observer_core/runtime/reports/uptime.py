@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from observer_core.runtime.heartbeat import gap_of
+from observer_core.runtime.gaps import gap_of
 from observer_core.runtime.reports.stretch import Stretches
 from observer_core.shared.ids import ref
 from observer_core.storage.recovery import OPERATIONS

@@ -100,6 +100,12 @@ class Excerpts:
                 return
             yield from (kept for kept in self.records(excerpt).values() if first <= kept.position <= last)
 
+    def backwards(self, first: int, last: int) -> Iterator[Kept]:
+        """`between`, the last one first; one file after the other."""
+        for excerpt in reversed([one for one in self.all(first) if one.first <= last]):
+            records = list(self.records(excerpt).values())
+            yield from (kept for kept in reversed(records) if first <= kept.position <= last)
+
     def records(self, excerpt: Excerpt) -> dict[int, Kept]:
         """By position, in order; `ChainBroken` when the file is not the one that was written."""
         name = excerpt.file.name
@@ -143,6 +149,10 @@ def unpack(data: bytes, name: str) -> Iterator[Kept]:
         line = None if text is None else text.encode()
         yield Kept(position, previous or b"", after, line, name, offset)
         offset += 0 if line is None else len(line) + 1
+
+
+def is_excerpt(segment: str) -> bool:
+    return segment.endswith(EXTENSION)
 
 
 class _Loaded:

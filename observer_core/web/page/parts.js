@@ -380,7 +380,7 @@ export function ConfirmForm({
         <textarea name="reason" rows="3" maxlength="2000" required=${reasonNeeded} autofocus></textarea></label>
       <p class="muted">${t("confirm.recorded")}</p>
       ${error && html`<${ErrorBox} error=${error} title=${unsure(error) ? t("confirm.unsure") : t("confirm.refused")} small />`}
-      <footer><button type="button" onClick=${onClose}>${t("cancel")}</button>
+      <footer><button type="button" onClick=${onClose}>${busy ? t("close") : t("cancel")}</button>
         <button class=${danger ? "danger" : "primary"} disabled=${busy}>${busy ? t("confirm.busy") : action}</button></footer>
     </form>
   <//>`;

@@ -45,8 +45,9 @@ const HALF_HOUR = 1_800_000_000_000;
  * @param {Series} series
  * @param {number} fromNs
  * @param {number} [toNs]
+ * @param {string} [mark] the ref of a pattern, which it is to show
  */
-export function chartAround([source, subject, field], fromNs, toNs = fromNs) {
+export function chartAround([source, subject, field], fromNs, toNs = fromNs, mark = undefined) {
   if (subject === "*" || field === "*" || !field) return null;
   const margin = Math.max(HALF_HOUR, (toNs - fromNs) / 2);
   return href("series", null, {
@@ -55,16 +56,17 @@ export function chartAround([source, subject, field], fromNs, toNs = fromNs) {
     field,
     since: utc(fromNs - margin),
     until: utc(toNs + margin),
+    mark,
   });
 }
 
 /**
  * A series, linked to its chart around a moment.
- * @param {{ series: Series, fromNs: number, toNs?: number }} props
+ * @param {{ series: Series, fromNs: number, toNs?: number, mark?: string }} props `mark`: a pattern of it
  */
-export function SeriesAt({ series, fromNs, toNs }) {
+export function SeriesAt({ series, fromNs, toNs, mark }) {
   const [source, subject, field] = series;
-  const to = chartAround(series, fromNs, toNs);
+  const to = chartAround(series, fromNs, toNs, mark);
   const about = field === "*" ? source : `${nameText(field)} · ${source}`;
   const text = html`<bdi>${subjectText(source, subject)}</bdi> <span class="muted">${about}</span>`;
   return to ? html`<a class="series" href=${to}>${text}</a>` : html`<span class="series">${text}</span>`;

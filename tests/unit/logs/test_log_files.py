@@ -13,7 +13,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from observer_core.logs.configure import Logs, configure, configure_for_host
+from observer_core.logs.configure import LINE_BYTES, Logs, configure, configure_for_host
 from observer_core.logs.files import LogFile
 from observer_core.shared.errors import ConfigError
 
@@ -148,6 +148,33 @@ def test_files_are_rotated_and_the_oldest_goes(configured: Configure, tmp_path: 
     assert all((tmp_path / name).stat().st_size <= 2000 for name in files)
     numbers = [line["number"] for name in reversed(files) for line in lines(tmp_path / name)]
     assert numbers == list(range(numbers[0], 100))
+
+
+def test_all_files_together_are_no_larger_than_their_number_allows(
+    configured: Configure, tmp_path: Path
+) -> None:
+    configured(tmp_path, max_bytes=100_000, files=3)
+    logs = [structlog.get_logger(f"observer.{kind}") for kind in ("snapshot", "pattern", "decision", "run")]
+    for number in range(60):
+        for log in logs:
+            log.error("long", number=number, text="é\n" * 3_000, more={"a": ["x" * 500] * 60})
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) == 4 * 3
+    assert max(sizes) <= 100_000
+    assert sum(sizes) > 6 * 100_000
+
+
+def test_a_line_is_never_longer_than_the_least_file_and_still_json(
+    configured: Configure, tmp_path: Path
+) -> None:
+    configured(tmp_path, max_bytes=LINE_BYTES)
+    log = structlog.get_logger("observer.run")
+    log.error("x" * 10**6, text="\ud800" * 10**5, **{f"f{n}": "\x01" * 2_000 for n in range(200)}, last=1)
+    (line,) = lines(tmp_path / "observer.log")
+    assert (tmp_path / "observer.log").stat().st_size <= LINE_BYTES
+    assert (line["level"], line["logger"], line["cut"]) == ("error", "observer.run", True)
+    assert line["event"].startswith("xxx")
+    assert "1,000,000 characters" in line["event"]
 
 
 def test_a_single_file_starts_over_when_it_is_full(tmp_path: Path) -> None:

@@ -108,13 +108,18 @@ def test_snapshots_are_counted_by_source_and_status_as_they_are_committed(observ
 def test_a_step_that_fails_has_committed_nothing(observer: Observer) -> None:
     metrics = Metrics(observer)
     name = "observer_snapshots_total{source=host,status=ok}"
-    with pytest.raises(RuntimeError), observer.step():
-        commit(observer, "snapshots.host", "live", snapshot(NOW))
-        assert name not in samples(metrics)
-        raise RuntimeError
+
+    def step(error: Exception | None) -> None:
+        with observer.step():
+            commit(observer, "snapshots.host", "live", snapshot(NOW))
+            assert name not in samples(metrics)
+            if error is not None:
+                raise error
+
+    with pytest.raises(StorageUnavailable):
+        step(StorageUnavailable("away"))
     assert name not in samples(metrics)
-    with observer.step():
-        commit(observer, "snapshots.host", "live", snapshot(NOW))
+    step(None)
     assert samples(metrics)[name] == 1
 
 

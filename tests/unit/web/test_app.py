@@ -106,6 +106,16 @@ def test_health_is_503_when_it_fails_and_200_otherwise(site: Site) -> None:
     assert response.json()["status"] == "fail"
 
 
+def test_a_failing_report_is_no_error_for_who_shows_it(site: Site) -> None:
+    site.collect("a")
+    site.clock.advance(3600 * SECOND)
+    assert site.client.get("/v1/health").status_code == 503
+    response = site.client.get("/v1/health", params={"shown": "true"})
+    assert response.status_code == 200
+    assert response.json()["status"] == "fail"
+    assert response.json()["checks"]["source:age"][0]["output"]
+
+
 def test_readyz_waits_for_the_loop_and_livez_does_not(site: Site) -> None:
     assert site.client.get("/livez").status_code == 200
     response = site.client.get("/readyz")

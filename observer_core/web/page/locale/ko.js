@@ -168,6 +168,18 @@ export default {
   "reason.expired": "차단 기한이 끝남",
   "reason.duplicate": "이미 차단 중 ({since_ns}부터)",
   "reason.recovered": "차단 원인이 해소됨",
+  "reason.needs_confirmation": "{author}의 요청({request}). {expires_ns}까지 다른 사람의 승인을 기다림",
+  "reason.confirmed": "{author}의 요청을 {confirmed_by}이(가) 승인함",
+  "reason.not_confirmed": "{author}의 요청이 기한 내에 승인되지 않아 실행되지 않음",
+  "reason.already_asked": "같은 요청 {request}이(가) 이미 승인을 기다리고 있음. 그 요청을 승인할 것",
+  "reason.same_person": "요청한 사람과 같은 사람일 수 있어 승인으로 인정되지 않음 ({author})",
+  "reason.no_such_request": "{request}: 대기 중인 요청이 아님. 이미 처리되었거나 만료되었거나 없는 요청",
+  "reason.too_late": "승인되기 전에 종료 시각이 지남",
+  "reason.nothing_to_release": "정확히 이 범위에 해제할 차단이 없음",
+  "reason.nothing_to_unkill": "정확히 이 범위에 걸린 킬 스위치가 없음",
+  "reason.nothing_to_rearm": "이 범위에 걸린 오버라이드가 없음",
+  "reason.kill_switch": "킬 스위치는 그대로 유지됨. 킬 해제로만 풀림",
+  "reason.override_ended": "오버라이드가 끝남",
 
   // ---- why the gate is closed, in a line that names no subject
   "why.blocked": "{policy}: {why}",

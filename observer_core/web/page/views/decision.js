@@ -349,7 +349,7 @@ function StepFacts({ step, kind, depth, series }) {
     return html`${record.correlationid && html`<p>${t("decision.incident")} <a href=${href("incident", record.correlationid)}><code>${record.correlationid.slice(0, 8)}</code></a></p>`}${rest(/^incident: /)}`;
   }
   if (kind === "pattern") {
-    return html`<p><${SeriesAt} series=${record.series[0]} fromNs=${record.event_ns} /></p>
+    return html`<p><${SeriesAt} series=${record.series[0]} fromNs=${record.event_ns} mark=${step.ref} /></p>
       <${Sheet} of=${{ score: record.score, detector: record.detector, event_ns: record.event_ns, ...record.evidence }} />${rest(/^(?:evidence|detector): /s)}`;
   }
   if (kind === "snapshot") return html`<${SnapshotFacts} step=${step} series=${series} />`;

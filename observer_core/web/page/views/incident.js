@@ -225,7 +225,8 @@ function Told1({ entry, count }) {
   }
   if (kind === "event") {
     const [series] = record.data.series ?? [];
-    const to = series && chartAround(series, record.data.event_ns ?? entry.time_ns);
+    const to =
+      series && chartAround(series, record.data.event_ns ?? entry.time_ns, undefined, record.causationid);
     const source = series?.[0] ?? record.source.split("/").at(-1);
     const name =
       record.subject === source ? t("scope.source", { name: source }) : subjectText(source, record.subject);

@@ -52,12 +52,12 @@ export const Effects = ({ of }) =>
  * @param {{ ask: Ask, onClose: () => void, onNext: (given: Given) => void, onSent: (key: string) => void }} props
  */
 export function AskForm({ ask, onClose, onNext, onSent }) {
-  const [key, sent] = useSending();
+  const [key, sent] = useSending(onSent);
   /** @param {Given} given */
   const confirm = async (given) => {
     const body = ask.body(given);
     if (ask.twice) onNext(given);
-    else onSent(await sent(ask, body));
+    else await sent(ask, body);
   };
   const title = ask.twice ? t("operate.step", { what: actText(ask.what), n: 1 }) : actText(ask.what);
   return html`<${ConfirmForm} title=${title} text=${html`<${Effects} of=${ask.effects} />`}
@@ -74,7 +74,7 @@ export function AskForm({ ask, onClose, onNext, onSent }) {
  * @param {{ ask: Ask, given: Given, onClose: () => void, onSent: (key: string) => void }} props
  */
 export function HoldForm({ ask, given, onClose, onSent }) {
-  const [key, sent] = useSending();
+  const [key, sent] = useSending(onSent);
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(/** @type {unknown} */ (null));
   const [typed, setTyped] = useState("");
@@ -86,7 +86,7 @@ export function HoldForm({ ask, given, onClose, onSent }) {
     setBusy(true);
     setError(null);
     try {
-      onSent(await sent(ask, ask.body(given)));
+      await sent(ask, ask.body(given));
     } catch (refused) {
       setError(refused);
       setBusy(false);
@@ -110,7 +110,7 @@ export function HoldForm({ ask, given, onClose, onSent }) {
         <button disabled=${busy || !same(typed, word)}>${t(`operate.do.${ask.what.act}`)}</button></form>
       <${Unsure} of=${key} />
       ${error && html`<${ErrorBox} error=${error} title=${t("confirm.refused")} small />`}
-      <footer><button type="button" onClick=${onClose}>${t("cancel")}</button></footer>
+      <footer><button type="button" onClick=${onClose}>${busy ? t("close") : t("cancel")}</button></footer>
     </div>
   <//>`;
 }
@@ -154,11 +154,12 @@ function Hold({ onHeld, busy, children }) {
 
 /**
  * Sends an act once, however often it is pressed; ends trying when nobody watches any more.
- * @returns {[string | null, (ask: Ask, body: object) => Promise<string>]} the key of the newest, and what sends
+ * @param {(key: string) => void} onSent not called when nobody watches any more
+ * @returns {[string | null, (ask: Ask, body: object) => Promise<void>]} the key of the newest, and what sends
  */
-function useSending() {
+function useSending(onSent) {
   const [key, setKey] = useState(/** @type {string | null} */ (null));
-  const running = useRef(/** @type {Promise<string> | null} */ (null));
+  const running = useRef(/** @type {Promise<void> | null} */ (null));
   const watched = useRef(new AbortController());
   useEffect(() => () => watched.current.abort(), []);
   /** @param {Ask} ask @param {object} body */
@@ -169,7 +170,7 @@ function useSending() {
         const made = begin(ask.path, body, what, ask.timeout);
         setKey(made);
         await send(made, watched.current.signal);
-        return made;
+        if (!watched.current.signal.aborted) onSent(made);
       } finally {
         running.current = null;
       }

@@ -33,11 +33,12 @@ export const Ledger = ({ of }) => html`<${Card} title=${t("system.ledger")}>
     ]} />
     ${
       anchors.length > 0 &&
-      html`<ul class="anchors">${anchors.slice(0, ANCHORS).map(
-        (
-          anchor,
-        ) => html`<li key=${anchor.ref}><span class="mono">${anchor.ref}</span> <${Time} ns=${anchor.time_ns} />${" "}<span class="mono muted" title=${anchor.digest}>${anchor.digest.slice(0, 16)}…</span> <span class="muted">${t("system.ledger.over", { n: anchor.journals })}</span></li>`,
-      )}</ul>`
+      html`<ul class="anchors">${anchors
+        .slice(0, ANCHORS)
+        .map(
+          (anchor) =>
+            html`<li key=${anchor.ref}><span class="mono">${anchor.ref}</span> <${Time} ns=${anchor.time_ns} />${" "}<span class="mono muted" title=${anchor.digest}>${anchor.digest.slice(0, 16)}…</span> <span class="muted">${t("system.ledger.over", { n: anchor.journals })}</span></li>`,
+        )}</ul>`
     }
     <details><summary>${t("system.ledger.heads.all")}</summary><ul class="heads">${Object.entries(heads).map(
       ([journal, head]) =>
