@@ -125,7 +125,7 @@ def _archives(journal: Journal, storage: Storage) -> Iterator[Finding]:
                 yield Finding(journal.name, file.name, detail, _RESTORE)
     for excerpt in excerpts:
         if excerpt.file.name not in there:
-            detail = f"it is gone, with what retention had kept of the records {excerpt.first} to {excerpt.last}"
+            detail = f"it is gone, with what retention kept of the records {excerpt.first} to {excerpt.last}"
             yield Finding(journal.name, excerpt.file.name, detail, _RESTORE)
 
 

@@ -7,7 +7,7 @@ the cut moves back to it, so that what is kept of the stage's records can be com
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,7 +71,9 @@ class Consumers:
         """What keeps records of a journal that may go up to `wanted` otherwise."""
         own = self._states[name]
         if own:
-            yield Bound(own[-1].position, f"its own newest state stands at {own[-1].position}", own[-1].seq)
+            behind = [row for row in self._usable(name) if row.position <= wanted]
+            row = behind[-1] if behind else own[-1]
+            yield Bound(row.position, f"it goes on from its own state at {ref(name, row.position)}", row.seq)
         if name == LEDGER and self._sent:
             yield Bound(max(self._sent), "anchors after it were not sent yet")
         for reader, read in self._read.items():
@@ -86,16 +88,16 @@ class Consumers:
         states = self._states[reader]
         if not states:
             return Bound(0, f"{reader} has no state to go on from")
-        consumed = [row.consumed.get(name, 0) for row in states if usable(row, self._base_of)]
+        consumed = [row.consumed.get(name, 0) for row in self._usable(reader)]
         newest = states[-1].consumed.get(name, 0)
         behind = max((position for position in consumed if position <= wanted), default=None)
         if behind is not None:
             return Bound(behind, f"{reader} is computed again from its state at {ref(name, behind)}")
         return Bound(newest, f"{reader} goes on from its state at {ref(name, newest)}")
 
-    def _base_of(self, name: str) -> int:
-        base = self._bases.get(name)
-        return 0 if base is None else base.position
+    def _usable(self, reader: str) -> list[StateRow]:
+        bases = {name: self._bases[name].position for name in self._read[reader]}
+        return [row for row in self._states[reader] if usable(row, bases)]
 
     def _told(self, name: str, reader: str, read: dict[str, int]) -> Iterator[Bound]:
         if not self._is_told(reader):
@@ -112,18 +114,13 @@ class Consumers:
             yield Bound(last, f"{who} has not been told of all that is routed")
 
 
-def usable(state: StateRow, base_of: Callable[[str], int]) -> bool:
-    """Whether what a stage has consumed since its state is still there."""
-    return all(position >= base_of(name) for name, position in state.consumed.items() if name != "self")
+def usable(state: StateRow, bases: Mapping[str, int]) -> bool:
+    """Whether what a stage has consumed since its state is still there; `bases`: of all its inputs."""
+    return all(state.consumed.get(name, 0) >= base for name, base in bases.items())
 
 
 def useless_states(journals: Journals, journal: Journal) -> set[int]:
     """Commits whose states nothing can be computed from any more: inputs behind them were removed."""
-    bases: dict[str, int] = {}
-
-    def base_of(name: str) -> int:
-        if name not in bases:
-            bases[name] = journals.open(name).base().position
-        return bases[name]
-
-    return {row.seq for row in journal.states() if not usable(row, base_of)}
+    known = set(journals.names())
+    bases = {name: journals.open(name).base().position for name in journal.checkpoints() if name in known}
+    return {row.seq for row in journal.states() if not usable(row, bases)}

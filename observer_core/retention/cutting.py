@@ -26,6 +26,7 @@ from observer_core.shared.records import Json
 from observer_core.storage.archive import excerpts
 from observer_core.storage.archive.excerpts import EXTENSION, Excerpt, Kept
 from observer_core.storage.archive.packs import MARK, Pack, PackedFile, Packs, Unpacked, marked
+from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Op, Row
 from observer_core.storage.rows import Base, chain, segment_name
@@ -131,10 +132,17 @@ def plan(
         if any(_keeps(bound, pack) for bound in bounds):
             break
         gone.append(pack)
-    waits = max(0, journal.position_at(before_ns - 1) - last)
+    waits = max(0, min(journal.position_at(before_ns - 1), _before_newest(journal)) - last)
     bound = tuple(item for item in bounds if any(_keeps(item, pack) for pack in old))
     records = sum(pack.records for pack in old)
     return Plan(name, journals.domain_of(name) or "", term, before_ns, tuple(gone), bound, records, waits)
+
+
+def _before_newest(journal: Journal) -> int:
+    """The last record before the newest commit, which is never packed."""
+    head = journal.head()
+    row = next(journal.rows(head.seq - 1, max(1, head.position)), None)
+    return head.position if row is None else row.first - 1
 
 
 def _keeps(bound: Bound, pack: Pack) -> bool:

@@ -25,7 +25,6 @@ from observer_core.shared.records import (
     decode_record,
 )
 
-
 _LISTED: Final = ""
 """In the place of a field: the subject itself, with values or without."""
 

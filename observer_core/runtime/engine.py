@@ -444,7 +444,7 @@ class Worker(Generic[S]):
         except Pruned as error:
             if seq:
                 raise
-            _log.warning("not all is kept that the state follows from", journal=self.spec.output, error=str(error))
+            _log.warning("state from what is kept alone", journal=self.spec.output, error=str(error))
             state = self._state_of_what_is_kept(head)
         self._seconds_since_state = time.perf_counter() - started
         self._state = state if stage is self._stage else self._stage.load(stage.dump(state))
@@ -491,9 +491,9 @@ class Worker(Generic[S]):
                 if item.first <= bases[item.journal]:
                     seq, position = row.seq, row.last
         state = self._stage.initial()
-        read = {name: value["position"] for name, value in self.journal.checkpoints().items() if "position" in value}
-        self._consumed, self._through = read, 0
-        self._since_state = 0
+        checkpoints = self.journal.checkpoints()
+        self._consumed = {name: at["position"] for name, at in checkpoints.items() if "position" in at}
+        self._through, self._since_state = 0, 0
         self._rerun(self._stage, state, seq, position, head)
         return state
 

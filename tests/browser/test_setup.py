@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from observer_core.storage.journals import Journals
+from observer_core.storage.local import LocalStorage
+from tests.browser import hostile
 from tests.browser.chromium import ROOT, launched_or_skipped
+from tests.browser.recorder import settings_of
+from tests.support.market import heads
 
 FOLDER = ROOT / "tests" / "browser"
 
@@ -50,3 +55,13 @@ def test_without_a_chromium_tests_are_skipped_but_where_they_must_run_they_fail(
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match=r"sh scripts/get_chromium\.sh"), launched_or_skipped():
         pass
+
+
+def test_the_data_is_the_same_whenever_it_is_made(tmp_path: Path) -> None:
+    found = []
+    for name in ("once", "again"):
+        hostile.make(tmp_path / name)
+        storage = LocalStorage(settings_of(tmp_path / name).paths.data)
+        found.append(heads(Journals(storage, worker=name)))
+        storage.close()
+    assert found[0] == found[1]

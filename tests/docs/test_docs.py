@@ -48,7 +48,7 @@ def test_the_commands_of_the_readme_run_in_its_order(tmp_path: Path) -> None:
 
 def test_what_a_newcomer_needs_stands_in_the_first_sixty_lines() -> None:
     start = "\n".join(README.splitlines()[:60])
-    for needed in ("make run", "make test", "docs/images/console.svg", "observer gate check", "```console"):
+    for needed in ("make run", "make test", "docs/images/now.png", "observer gate check", "```console"):
         assert needed in start
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -103,9 +103,19 @@ def test_following_shows_what_comes_and_ends_with_ctrl_c(ask: Ask, tmp_path: Pat
     )  # fmt: skip
     assert running.stdout is not None
     assert "before" in running.stdout.readline()
-    time.sleep(0.5)
-    write(tmp_path, 0, "info", "while it runs")
-    assert "while it runs" in running.stdout.readline()
+    seen = threading.Event()
+
+    def go_on() -> None:
+        while not seen.wait(0.1):  # it may not look at the file's end yet
+            write(tmp_path, 0, "info", "while it runs")
+
+    writer = threading.Thread(target=go_on)
+    writer.start()
+    try:
+        assert "while it runs" in running.stdout.readline()
+    finally:
+        seen.set()
+        writer.join()
     running.send_signal(signal.SIGINT)
     assert running.wait(20) == 0
     running.stdout.close()
