@@ -46,7 +46,7 @@ $(PAGE): scripts/page/package-lock.json
 	@cd scripts/page && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-chromium:
+chromium:  ## the Chromium that the tests of the page need, where it can be installed
 	@sh scripts/get_chromium.sh
 
 run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording

@@ -24,7 +24,7 @@ from observer_core.safety.breaker import Breaker
 from observer_core.safety.pace import Pace
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import Clock, format_time
-from observer_core.shared.errors import Conflict, DeliveryError, ObserverError
+from observer_core.shared.errors import Conflict, DeliveryError, InputError, ObserverError
 from observer_core.shared.ids import derive
 from observer_core.shared.records import (
     Decision,
@@ -112,7 +112,9 @@ class Deliverer:
         routed: bool = False,
         letters: DeadLetters | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        withheld: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`withheld`: why nothing is to be sent now, if so; the cursor stays where it is."""
         self.name = config.name
         self.domain = domain
         self.stream = journals.open(f"{config.stream}.{domain}")
@@ -123,7 +125,7 @@ class Deliverer:
         self._clock = clock
         self._mine = Epoch("deliver", "2", config.canonical(), build)
         self._letters = letters
-        self._stopped = stopped
+        self._stopped, self._withheld = stopped, withheld
         self._pace = None if config.max_rate is None else Pace(config.max_rate, sleep=self._pause)
         self._receipts: dict[str, str] = {}
         """Those that are not committed yet."""
@@ -138,7 +140,7 @@ class Deliverer:
             if self._clock.now_ns() < cursor.not_before_ns:
                 return attempts
             behind = last - cursor.position
-            if behind <= 0:
+            if behind <= 0 or self._withheld():
                 return attempts
             # No further than is stored: what this process knows beyond it may never be committed.
             entries = journal.read(cursor.position, min(_BATCH, behind))
@@ -163,6 +165,7 @@ class Deliverer:
 
         `rate`: records a second at most, whatever the subscription's own is.
         """
+        self._must_not_be_withheld()
         found = []
         pace = Pace(rate, sleep=self._pause)
         for entry in self.stream.scan(first, last):
@@ -176,6 +179,7 @@ class Deliverer:
 
     def again(self, ref: str) -> DeliveryResult:
         """Sends one record that had become a dead letter, and records what came of it."""
+        self._must_not_be_withheld()
         name, _, position = ref.rpartition("@")
         journal = self.routes if self.routes is not None and name == self.routes.name else self.stream
         found = self._attempt(journal.entry(int(position)), self._config.max_attempts)
@@ -184,6 +188,11 @@ class Deliverer:
 
     def close(self) -> None:
         self._sink.close()
+
+    def _must_not_be_withheld(self) -> None:
+        why = self._withheld()
+        if why:
+            raise InputError(f"nothing is sent to {self.name} now: {why}")
 
     def _deliver(self, cursor: _Cursor, entries: list[Entry]) -> tuple[_Cursor, list[_Attempt]]:
         found: list[_Attempt] = []

@@ -102,18 +102,22 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
     waiting = tuple(making.waiting())
     body = replace(making.body(), waiting=waiting)
     records = sum(part.end.position for part in body.journals.values())
+    number = max(order.number, 1 + max(catalogue.names(), default=0))
+    faults = {name: part.fault for name, part in body.journals.items() if part.fault is not None}
+    # All that is new was read back. Said before there is a backup of this number: killed in between, it holds.
+    if making.trusted and not faults:
+        catalogue.mark_verified(number, order.time_ns)
+    else:
+        catalogue.unmark(number)
     manifest = catalogue.add(
         Manifest(
-            number=max(order.number, 1 + (parent.number if parent else 0)),
+            number=number,
             store=order.store, time_ns=order.time_ns, build=order.build,
             parent=None if parent is None else (parent.number, parent.file), seal=objects.seal.key,
             records=records, written=objects.written, objects=objects.count,
             inside=sealed_body(body, objects.seal),
         )
     )  # fmt: skip
-    faults = {name: part.fault for name, part in body.journals.items() if part.fault is not None}
-    if making.trusted and not faults:
-        catalogue.mark_verified(manifest.number, order.time_ns)
     if objects.damaged != damaged:
         catalogue.say_damaged(objects.damaged)
     Unfinished(objects).remove()

@@ -60,7 +60,7 @@ def prune(
     place, catalogue = vault.place, vault.catalogue
     manifests = {number: catalogue.read(number) for number in catalogue.names()}
     staying = kept({number: item.time_ns for number, item in manifests.items()}, keep)
-    staying.update(sorted(catalogue.verified())[-1:])
+    staying.update(sorted(catalogue.verified().keys() & manifests)[-1:])
     going = tuple(number for number in manifests if number not in staying)
     if not dry_run and going:
         step()

@@ -264,7 +264,10 @@ class Catalogue:
     # ------------------------------------------------------------------ what is known of them
 
     def verified(self) -> dict[int, int]:
-        """When each was found whole the last time; those that never were, or are no longer, are left out."""
+        """When each was found whole the last time; those that never were, or are no longer, are left out.
+
+        Also of the number that is given next, where that backup was broken off at its end.
+        """
         found = {}
         for name in self._place.list(_VERIFIED):
             try:

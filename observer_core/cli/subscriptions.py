@@ -82,14 +82,14 @@ def replay(
         end = _end(reader, chosen, stream, to)
     if end < start:
         raise InputError(f"there is nothing to send: {stream.name} has no positions {start} to {end}")
-    from observer_core.runtime.deliveries import deliverer
+    from observer_core.runtime.deliveries import sender
 
     with observing(Invocation.of(ctx).settings()) as observer:
-        sender = deliverer(observer, name, chosen)
+        it = sender(observer, name, chosen)
         try:
-            count = sender.replay(start, end, rate=rate)
+            count = it.replay(start, end, rate=rate)
         finally:
-            sender.close()
+            it.close()
     say(f"{count} records of {stream.name}@{start} to {end} were sent again to {name}")
     say(f"what became of each is in results.{chosen}-{name}")
 

@@ -2,7 +2,8 @@
 
 A stage starts, and is computed again, from a state and what it has consumed since. So of an input nothing
 goes that its newest state does not have behind it; and where a state stands at or before the wanted cut,
-the cut moves back to it, so that what is kept of the stage's records can be computed from there on.
+the cut moves back to it, so that what is kept of the stage's records can be computed from there on. It
+moves back so far at most that nothing is kept twice as long as it has to be.
 """
 
 from __future__ import annotations
@@ -67,11 +68,14 @@ class Consumers:
         """Entries that were set aside and may be worked again."""
         return self._quarantined.get(name, set())
 
-    def bounds(self, name: str, wanted: int) -> Iterator[Bound]:
-        """What keeps records of a journal that may go up to `wanted` otherwise."""
+    def bounds(self, name: str, overdue: int, wanted: int) -> Iterator[Bound]:
+        """What keeps records of a journal that may go up to `wanted` otherwise.
+
+        Those up to `overdue` must go wherever nobody is left without what he needs to go on.
+        """
         own = self._states[name]
         if own:
-            behind = [row for row in self._usable(name) if row.position <= wanted]
+            behind = [row for row in self._usable(name) if overdue <= row.position <= wanted]
             row = behind[-1] if behind else own[-1]
             yield Bound(row.position, f"it goes on from its own state at {ref(name, row.position)}", row.seq)
         if name == LEDGER and self._sent:
@@ -82,15 +86,15 @@ class Consumers:
             if reader.startswith("results."):
                 yield from self._told(name, reader, read)
             else:
-                yield self._worked(name, reader, wanted)
+                yield self._worked(name, reader, overdue, wanted)
 
-    def _worked(self, name: str, reader: str, wanted: int) -> Bound:
+    def _worked(self, name: str, reader: str, overdue: int, wanted: int) -> Bound:
         states = self._states[reader]
         if not states:
             return Bound(0, f"{reader} has no state to go on from")
         consumed = [row.consumed.get(name, 0) for row in self._usable(reader)]
         newest = states[-1].consumed.get(name, 0)
-        behind = max((position for position in consumed if position <= wanted), default=None)
+        behind = max((position for position in consumed if overdue <= position <= wanted), default=None)
         if behind is not None:
             return Bound(behind, f"{reader} is computed again from its state at {ref(name, behind)}")
         return Bound(newest, f"{reader} goes on from its state at {ref(name, newest)}")

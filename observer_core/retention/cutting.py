@@ -112,7 +112,8 @@ def plan(
             break
         old.append(pack)
     last = old[-1].last if old else journal.base().position
-    bounds = list(consumers.bounds(name, last))
+    overdue = [pack.last for pack in old if pack.last_ns < before_ns - term.keep_ns]
+    bounds = list(consumers.bounds(name, max(overdue, default=0), last))
     if backed_up is not None:
         reached = backed_up.get(name, 0)
         bounds.append(Bound(reached, "no backup has more of it" if reached else "no backup has it"))

@@ -97,22 +97,34 @@ class OfDecisions:
 class OfPatterns:
     def __init__(self) -> None:
         self._open: dict[tuple[str, Series], int] = {}
+        self._over: dict[tuple[str, Series], int] = {}
+        self._series: dict[int, list[tuple[str, Series]]] = {}
+        """Of those that stand: also the series whose condition is over, which must not begin anew."""
         self._begins = {end: begin for begin, end in RECOVERIES.items()}
 
     def apply(self, position: int, line: bytes) -> None:
-        if b'"kind":"pattern"' not in line:
-            return
         record = decode_record(line)
         if not isinstance(record, PatternRecord):
             return
-        for series in record.series:
-            if record.pattern in RECOVERIES:
-                self._open[record.pattern, series] = position
-            elif record.pattern in self._begins:
-                self._open.pop((self._begins[record.pattern], series), None)
+        begin = self._begins.get(record.pattern)
+        if begin is not None:
+            for series in record.series:
+                self._open.pop((begin, series), None)
+                self._over[begin, series] = position
+        elif record.pattern in RECOVERIES:
+            conditions = self._series[position] = [(record.pattern, series) for series in record.series]
+            self._open.update((condition, position) for condition in conditions)
 
     def positions(self) -> set[int]:
-        return set(self._open.values())
+        standing = set(self._open.values())
+        self._series = {at: conditions for at, conditions in self._series.items() if at in standing}
+        ended = {
+            self._over[condition]
+            for conditions in self._series.values()
+            for condition in conditions
+            if condition not in self._open
+        }
+        return standing | ended
 
 
 class OfSnapshots:

@@ -14,8 +14,10 @@ from observer_core.automation.delivery import Deliverer
 from observer_core.event_bus.subscriptions import SubscriptionConfig
 from observer_core.logs.context import enter
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.safe_mode import is_safe
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.sinks import sink_of
+from observer_core.safety.guards import SAFE_MODE
 from observer_core.shared.errors import InputError, ObserverError
 from observer_core.storage.journals import Journals
 
@@ -71,6 +73,13 @@ def deliverer(
     return _deliverer(observer, config, domain, stopped)
 
 
+def sender(observer: Observer, subscription: str, domain: str) -> Deliverer:
+    """The deliverer for what somebody sends by hand: not beside an Observer that is in safe mode."""
+    if is_safe(observer.journals, observer.settings):
+        raise InputError(f"nothing is sent to {subscription} now: {SAFE_MODE}")
+    return deliverer(observer, subscription, domain)
+
+
 def _deliverer(
     observer: Observer, config: SubscriptionConfig, domain: str, stopped: Callable[[], bool]
 ) -> Deliverer:
@@ -84,6 +93,7 @@ def _deliverer(
         routed=True,
         letters=DeadLetters(observer.journals, observer.storage.queues, observer.clock),
         stopped=stopped,
+        withheld=observer.guards.withheld,
     )
 
 

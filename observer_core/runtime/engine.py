@@ -42,6 +42,7 @@ from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow, be
 S = TypeVar("S")
 _log = structlog.get_logger("observer.engine")
 _HOUR_NS = 3600 * SECOND
+_DAY_NS = 24 * _HOUR_NS
 _CONFLICTS_IN_A_ROW = 100
 _INPUTS_PER_COMMIT = 20
 _VIEWS_PER_COMMIT = 20
@@ -120,6 +121,7 @@ class Worker(Generic[S]):
         self._attempts = Attempts(self.journal)
         self._since_state = 0
         self._seconds_since_state = 0.0
+        self._state_ns = 0
         self._committed_at = 0
         self._lease_until = 0
         self._at: Entry | None = None
@@ -301,6 +303,7 @@ class Worker(Generic[S]):
             with_state
             or self._since_state >= self._options.state_entries
             or self._seconds_since_state >= self._options.state_seconds
+            or self._state_is_old()
         ):
             state = self._write_state()
         inputs = {item.journal for item in self._ranges}
@@ -323,10 +326,18 @@ class Worker(Generic[S]):
             raise self._attempts.unwritable(self._ranges, error) from error
         if state is not None:
             self._since_state, self._seconds_since_state = 0, 0.0
+            self._state_ns = self.through_ns
         self.records += len(self._records)
         self._views.update(views)
         self._views_version = self._stage.views_version(self._state)
         self._settle(head)
+
+    def _state_is_old(self) -> bool:
+        """Live a state is a day old at most: retention removes nothing that has not one behind it."""
+        if not self._since_state or not self._state_ns:
+            return False
+        through = self.through_ns
+        return through - self._state_ns >= _DAY_NS and self._clock.now_ns() - through < _DAY_NS
 
     def _settle(self, head: Head) -> None:
         self._head = head
@@ -438,6 +449,7 @@ class Worker(Generic[S]):
             self._consumed, self._through = dict(newest.consumed), newest.through_ns
             seq, position = newest.seq, newest.position
         self._since_state, self._seconds_since_state = 0, 0.0
+        self._state_ns = self._through or head.through_ns
         started = time.perf_counter()
         try:
             self._rerun(stage, state, seq, position, head)

@@ -11,13 +11,13 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.recovery import OPERATIONS
 
 KIND: Final = "lifecycle"
-Ended = Literal["first", "clean", "unclean", "stalled"]
+Ended = Literal["first", "clean", "unclean", "stalled", "full"]
 """How the time before a gap ended: there was none; with a stop that is recorded; without one; the process
-lived on, but its clock stood still (it hung, or the machine slept).
+lived on, but its clock stood still (it hung, or the machine slept); it took nothing in, for the disk was full.
 """
 _HOW: Final = {
     "first": "the first start", "clean": "it had been stopped", "unclean": "it had not been stopped",
-    "stalled": "its clock stood still",
+    "stalled": "its clock stood still", "full": "too little space was left on the disk",
 }  # fmt: skip
 BACK: Final = 5_000
 """So many of the newest records of the operations journal are looked through for the last stop."""

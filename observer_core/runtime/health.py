@@ -12,6 +12,10 @@
 | quarantine:entries | | entries are set aside |
 | recovery:cuts | | this start had to cut journals |
 | backup:age | the newest backup is older than four times `[backup] every`, or was found damaged | than twice, or one failed |
+| safety:mode | | safe mode: nothing is acted on |
+| disk:reserve | less than `[safety] least_free` is free: nothing is taken in | |
+| memory:used | | more than `[safety] most_memory`: what can be read again is dropped, then it starts anew |
+| clock:jumps | | the machine's clock was set, or the machine slept, in the last ten minutes |
 | clock:gaps | | nothing was observed for a while, lately (`[heartbeat]` says for how long that counts) |
 
 The loop, the recordings and the disk are those of this process: there is none of them where
@@ -37,6 +41,7 @@ from observer_core.runtime.gaps import Gaps
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.source_kinds import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
+from observer_core.safety.guards import SAFE_MODE
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.storage.journal import Journal
@@ -133,6 +138,7 @@ class Health:
         with self._lock:
             of_process = {
                 "loop:heartbeat": self._heartbeat, "source:readable": self._readable, "disk:free": self._free,
+                "disk:reserve": self._reserve, "memory:used": self._memory,
             }  # fmt: skip
             checks: dict[str, list[Finding]] = {
                 **{name: self._asked(check) for name, check in of_process.items() if self._process},
@@ -144,6 +150,8 @@ class Health:
                 "recovery:cuts": self._asked(self._cuts),
                 "backup:age": self._asked(self._backed_up),
                 "clock:gaps": self._asked(self._stood_still),
+                "clock:jumps": self._asked(self._jumped),
+                "safety:mode": self._asked(self._safe_mode),
             }
         now_ns = self._observer.clock.now_ns()
         found = [finding.status for findings in checks.values() for finding in findings]
@@ -327,6 +335,33 @@ class Health:
             counts = gap.ended == "unclean" or gap.duration_ns > config.gap
             seconds = gap.duration_ns / SECOND
             yield Finding("clock", "warn" if counts else "pass", seconds, "s", str(gap) if counts else None)
+
+    # ------------------------------------------------------------------ what must be heeded
+
+    def _safe_mode(self) -> Iterator[Finding]:
+        if self._observer.guards.safe_mode:
+            yield Finding("mode", "warn", output=SAFE_MODE)
+
+    def _reserve(self) -> Iterator[Finding]:
+        guards = self._observer.guards
+        if guards.space is not None and guards.space.least:
+            why = guards.short_of_space()
+            yield Finding("data", "pass" if why is None else "fail", guards.space.free, "bytes", why)
+
+    def _memory(self) -> Iterator[Finding]:
+        memory = self._observer.guards.memory
+        output = None
+        if memory.is_short and memory.limit is not None:
+            output = (
+                f"more than {memory.limit >> 20} MiB are in use; what can be read again was dropped, and if "
+                "that does not help the process ends itself, to be started anew"
+            )
+        yield Finding("process", "pass" if output is None else "warn", memory.resident(), "bytes", output)
+
+    def _jumped(self) -> Iterator[Finding]:
+        jump = self._observer.guards.clock.newest()
+        if jump is not None:
+            yield Finding("clock", "warn", jump.by_ns / SECOND, "s", str(jump))
 
 
 def _names(journals: Sequence[str]) -> list[str]:

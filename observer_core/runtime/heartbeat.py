@@ -21,6 +21,7 @@ from observer_core.runtime import settings as configured
 from observer_core.runtime.gaps import BACK, KIND, Gap
 from observer_core.runtime.health import Health
 from observer_core.runtime.telemetry.config import HeartbeatConfig
+from observer_core.safety.clock_jump import Jump
 from observer_core.safety.outbound import OutboundError, Target
 from observer_core.shared.clock import SECOND, Clock, format_duration, format_time
 from observer_core.shared.errors import ObserverError
@@ -64,10 +65,23 @@ class Lifecycle:
         self._record({"event": "gap", **gap.to_json()}, now_ns)
         _log.warning("the clock stood still", **_shown(gap))
 
-    def stopped(self, reason: str) -> None:
+    def had_space(self) -> None:
+        """Space is back: records that nothing was taken in since the last tick."""
+        last_ns, now_ns = self._journals.open(_CLOCK).head().time_ns, self._clock.now_ns()
+        gap = Gap(last_ns, max(now_ns, last_ns), "full")
+        self._record({"event": "gap", **gap.to_json()}, now_ns)
+        self._told_to_ns = now_ns
+        _log.warning("there is space again", **_shown(gap))
+
+    def jumped(self, jump: Jump) -> None:
+        """Records that the machine's clock was set, or that it slept."""
+        body = {"event": "clock_jump", "at_ns": jump.at_ns, "by_ns": jump.by_ns, "asleep": jump.asleep}
+        self._record(body, self._clock.now_ns())
+
+    def stopped(self, reason: str, **figures: Any) -> None:
         """Records a stop that was meant to be; what cannot be recorded counts as none at the next start."""
         try:
-            self._record({"event": "stop", "reason": reason}, self._clock.now_ns())
+            self._record({"event": "stop", "reason": reason, **figures}, self._clock.now_ns())
         except ObserverError as error:
             _log.error("the stop could not be recorded", error=str(error))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import observer_core
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.pipeline import DecisionPipeline
+from observer_core.decision_pipeline.scopes import view_key
 from observer_core.event_bus.publisher import Publisher, PublisherConfig
 from observer_core.event_bus.router import Router
 from observer_core.event_bus.routing import RoutingConfig
@@ -29,8 +30,10 @@ from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.runtime.source_kinds import DerivedSourceConfig
 from observer_core.runtime.storages import open_storage
 from observer_core.runtime.telemetry.commits import Commits, Committed
+from observer_core.safety.guards import Guards
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
+from observer_core.shared.ids import shard_of
 from observer_core.shared.records import Note
 from observer_core.shared.stage import Stage
 from observer_core.snapshot_engine.derived import DerivedConfig, Deriver, recorded_as
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from observer_core.runtime.telemetry.tracing import Tracing
 
 Mode = Literal["live", "recorded"]
+_LIVE_ENTRIES = 1440
+"""A live source's own state is written so often: retention removes nothing that has not one behind it."""
 _OPTIONAL = ("deadletters", "commands")
 """Kinds of journals that a domain may have, asked for together."""
 
@@ -77,6 +82,9 @@ class Observer:
         self.build = build or this_build()
         self.options = options or EngineOptions(max_lag_ns=settings.max_lag)
         self.journals = Journals(storage, worker=worker_name(), tail_bytes=self.options.tail_bytes)
+        self.guards = Guards(settings.safety, settings.paths.data if settings.storage.kind == "local" else None)
+        for drop in (self.journals.trim, shard_of.cache_clear, view_key.cache_clear):
+            self.guards.memory.droppable(drop)
         self.cuts = recover(self.journals, self.clock)
         self.decisions: DecisionConfig = settings.decisions()
         self.commits = Commits()
@@ -111,7 +119,7 @@ class Observer:
             writer = SnapshotWriter(
                 self.journals, source, domain, Normaliser(config), self.build,
                 {"normalise": config.canonical(), **({} if shard is None else {"shard": list(shard)})},
-                state_entries=self.options.state_entries,
+                state_entries=min(self.options.state_entries, _LIVE_ENTRIES if mode == "live" else 2**31),
             )  # fmt: skip
             writer = self._writers.setdefault(source, writer)
         return writer

@@ -50,7 +50,7 @@ class Collector:
         self._clock = clock
         self._came: SimpleQueue[_Came | None] = SimpleQueue()
         self._failed: list[Collection] = []
-        self._stopped = False
+        self._stopped = self._paused = False
         now = time.monotonic_ns()
         self._due = [_Due(live, Circuit(live), now) for live in sources]
         self._threads = [
@@ -81,6 +81,14 @@ class Collector:
                 came = self._came.get_nowait()
         except Empty:
             return found
+
+    def pause(self) -> None:
+        """Asks no source any more; what was asked already still comes."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Asks them again, from their next moments on: those that were missed are not made up for."""
+        self._paused = False
 
     def wake(self) -> None:
         """Ends a waiting `results` at once."""

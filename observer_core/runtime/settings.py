@@ -58,6 +58,7 @@ from observer_core.runtime.source_kinds import (
 )
 from observer_core.runtime.telemetry.config import HeartbeatConfig, TelemetryConfig
 from observer_core.runtime.web_config import WebConfig
+from observer_core.safety.config import SafetyConfig
 from observer_core.shared.clock import SECOND
 from observer_core.shared.config import Config, DurationNs, explain
 from observer_core.shared.errors import ConfigError
@@ -152,6 +153,7 @@ class Settings(BaseSettings):
     telemetry: TelemetryConfig = TelemetryConfig()
     heartbeat: HeartbeatConfig = HeartbeatConfig()
     reports: ReportsConfig = ReportsConfig()
+    safety: SafetyConfig = SafetyConfig()
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:

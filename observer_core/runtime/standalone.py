@@ -37,6 +37,7 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
 from observer_core.runtime.retaining import Retention
+from observer_core.runtime.safe_mode import record as record_safe_mode
 from observer_core.runtime.schedule import Collector
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.source_kinds import LIVE, RecordingSourceConfig
@@ -69,8 +70,11 @@ Serve = Callable[["Standalone"], Server]
 """The web layer stands above this one, so whoever starts the Observer brings it along."""
 
 
-def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: float | None = None) -> None:
-    """Runs until SIGTERM or SIGINT (or for `seconds`), and stops gracefully."""
+def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: float | None = None) -> bool:
+    """Runs until SIGTERM or SIGINT (or for `seconds`), and stops gracefully.
+
+    False: it ended by itself because it needed too much memory, and is to be started anew.
+    """
     differences = []
     declared = settings.paths.root / settings.deployment
     if declared.is_file():
@@ -92,6 +96,7 @@ def run(settings: Settings, serve: Serve, *, console: bool = True, seconds: floa
             standalone = Standalone(settings)
             with _stop_signals(standalone):
                 standalone.run(Console(standalone.observer, standalone.gate, enabled=console), serve, seconds)
+            return not standalone.too_large
         finally:
             logging.close()
 
@@ -125,6 +130,12 @@ class Standalone:
         self._asked: SimpleQueue[str] = SimpleQueue()
         self._telemetry = Telemetry(self.observer, self.metrics)
         self._lifecycle = Lifecycle(self.observer.journals, self.observer.clock, settings.heartbeat)
+        self._guards = self.observer.guards
+        self._full = False
+        """Whether nothing is taken in, for want of space."""
+        self._next_poll = 0.0
+        self.too_large = False
+        """Whether it ended because it needed too much memory."""
 
     def stop(self) -> None:
         self._stop.set()
@@ -162,6 +173,7 @@ class Standalone:
         try:
             self.port = server.start()
             self._lifecycle.started()
+            self._begin_or_end_safe_mode()
             self.observer.domain(LIVE).declare("live", self.observer.clock.now_ns())
             self._feeds = {name: self._feed(config) for name, config in self._recordings.items()}
             console.start(self.port)
@@ -175,7 +187,7 @@ class Standalone:
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
             self._take_in_the_rest()
-            self._lifecycle.stopped("asked" if self._stop.is_set() else "time is over")
+            self._tell_the_end()
         finally:
             self._stop.set()
             heartbeat.stop()
@@ -207,7 +219,10 @@ class Standalone:
             self._came(collector.results(max(0.0, min(due - time.monotonic(), 0.5))))
             now = time.monotonic()
             try:
-                if now >= self._retry_at:
+                self._look_around()
+                if now >= self._retry_at and self._full:
+                    self._tell(self._only_obey(now), deliveries, console)
+                elif now >= self._retry_at:
                     moved = self._take_in()
                     if now >= next_tick:
                         self.metrics.loop(now - next_tick)
@@ -221,7 +236,7 @@ class Standalone:
             except StorageUnavailable as error:
                 self._wait_for_storage(error)
             self.health.beat()  # also while storage fails: a restart would lose what waits in memory
-            if end is not None and now >= end:
+            if (end is not None and now >= end) or self.too_large:
                 return
 
     def _tell(self, moved: int, deliveries: Deliveries, console: Console) -> None:
@@ -240,9 +255,7 @@ class Standalone:
         while not self._pushed.empty():
             with self.observer.step():
                 moved += self.observer.domain(LIVE).work(self._pushed.get(), refresh=True)
-        while not self._asked.empty():
-            with self.observer.step():
-                moved += self._obey(self._asked.get())
+        moved += self._obey_all()
         while self._waiting:
             collection = self._waiting[0]
             source = collection.source
@@ -261,6 +274,14 @@ class Standalone:
             for snapshot in recorded:
                 values = sum(column.size for column in snapshot.fields.values())
                 self._logbook.snapshot(source, snapshot, values)
+        return moved
+
+    def _obey_all(self) -> int:
+        """What operators have asked of this process since the last time."""
+        moved = 0
+        while not self._asked.empty():
+            with self.observer.step():
+                moved += self._obey(self._asked.get())
         return moved
 
     def _obey(self, journal: str) -> int:
@@ -349,6 +370,54 @@ class Standalone:
             self._in_doubt = None
             _log.error("snapshot lost: storage is still failing", source=lost.source, at_ns=lost.now_ns)
         self._retry_at = time.monotonic() + _RETRY_SECONDS
+
+    # ------------------------------------------------------------------ what must be heeded
+
+    def _look_around(self) -> None:
+        """The clock, the memory, the disk: what they are like decides how it goes on."""
+        jump = self._guards.clock.look()
+        if jump is not None:
+            _log.warning("the clock jumped", what=str(jump), by_ns=jump.by_ns)
+            self._lifecycle.jumped(jump)
+        memory = self._guards.memory
+        if memory.look():
+            figures = self._memory_figures()
+            _log.warning("too much memory is in use; what can be read again was dropped", **figures)
+            self.too_large = memory.is_over
+        why = self._guards.short_of_space()
+        if why is not None and not self._full:
+            self._full = True
+            self._collector.pause()
+            _log.error("nothing is taken in, and the gate closes", why=why)
+        elif why is None and self._full:
+            self._lifecycle.had_space()
+            self._full = False
+            self._collector.resume()
+
+    def _only_obey(self, now: float) -> int:
+        """What is left is for operators: what they ask, also from other processes, is done. No time passes."""
+        moved = self._obey_all()
+        if now >= self._next_poll:
+            self._next_poll = now + self.settings.clock_interval / SECOND
+            with self.observer.step():
+                moved += sum(self.observer.domain(name).obey() for name in self._domains())
+        return moved
+
+    def _begin_or_end_safe_mode(self) -> None:
+        on = self._guards.safe_mode
+        if record_safe_mode(self.observer.journals, self.observer.clock, on):
+            _log.warning("safe mode begins: nothing is acted on" if on else "safe mode has ended")
+
+    def _memory_figures(self) -> dict[str, int]:
+        memory = self._guards.memory
+        return {"resident_bytes": memory.used or 0, "most_bytes": memory.limit or 0}
+
+    def _tell_the_end(self) -> None:
+        if self.too_large:
+            _log.error("ended: too much memory was in use for too long", **self._memory_figures())
+            self._lifecycle.stopped("memory", **self._memory_figures())
+        else:
+            self._lifecycle.stopped("asked" if self._stop.is_set() else "time is over")
 
     def _keep(self) -> None:
         while not self._stop.wait(_SYNC_SECONDS):

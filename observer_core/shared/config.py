@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +32,28 @@ def _duration(value: object) -> object:
 
 DurationNs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
 """Nanoseconds, written as `30s` or `1h30m` in a file."""
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)(B|KiB|MiB|GiB|TiB)")
+_SIZES: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def format_size(size: int) -> str:
+    """The shortest exact spelling: 268,435,456 is `256MiB`."""
+    unit = next(unit for unit in reversed(_SIZES) if size % _SIZES[unit] == 0) if size else "B"
+    return f"{size // _SIZES[unit]}{unit}"
+
+
+def _size(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found = _SIZE.fullmatch(value)
+    if found is None:
+        raise ValueError(f"{value!r} is not a size: expected one like 512KiB, 256MiB, 1.5GiB")
+    return round(float(found[1]) * _SIZES[found[2]])
+
+
+Size = Annotated[int, BeforeValidator(_size), PlainSerializer(format_size, return_type=str)]
+"""Bytes, written as `256MiB` or `1.5GiB` in a file."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """A name that becomes part of journal names, paths and table keys."""

@@ -477,6 +477,11 @@ class Journal:
             self._epochs.clear()
             self._forget_tail()
 
+    def trim(self) -> None:
+        """Lets go of the records that are kept in memory; they are read again when they are asked for."""
+        with self._lock:
+            self._forget_tail()
+
     def others_wrote(self) -> bool:
         """Whether this process has met commits of another one since it last asked."""
         with self._lock:

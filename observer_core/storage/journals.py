@@ -8,6 +8,8 @@ from typing import Final
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, JournalError
+from observer_core.storage.archive.excerpts import forget_excerpts
+from observer_core.storage.archive.packs import forget_unpacked
 from observer_core.storage.journal import TAIL_BYTES, Commit, Journal
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
 
@@ -115,6 +117,15 @@ class Journals:
             for journal in self._open.values():
                 journal.forget()
             self._domains.clear()
+
+    def trim(self) -> None:
+        """Lets go of all records that are kept in memory."""
+        with self._lock:
+            journals = list(self._open.values())
+        for journal in journals:
+            journal.trim()
+        forget_unpacked()
+        forget_excerpts()
 
     def _register(self, name: str, domain: str) -> None:
         found = self.domain_of(name)

@@ -22,7 +22,7 @@ from observer_core.storage.rows import CommitRow, Head
 from observer_core.storage.verify import verify
 
 OPERATIONS = "operations.local"
-_STAY = ("quarantined.", "hold.")
+_STAY = ("quarantined.", "hold.", "safe_mode")
 """Views that no stage would make again; a hold whose record was lost still holds."""
 
 

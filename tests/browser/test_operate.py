@@ -529,3 +529,22 @@ def test_every_dialog_is_accessible(open_tab: OpenTab, acting: Site, phone: bool
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
         tab.shot(f"operate-dialog-{number}-{'phone' if phone else 'desk'}")
         close(tab)
+
+
+def test_nothing_is_opened_while_what_closes_it_cannot_be_read_and_everything_can_be_stopped(
+    open_tab: OpenTab, acting: Site
+) -> None:
+    tab = open_tab(acting)
+    tab.allow("503")
+    problem = {"type": "about:blank", "title": "", "status": 503, "detail": "the disk sleeps"}
+    for path in ("blocks", "whoami", "board"):
+        tab.route(f"**/v1/{path}*", lambda route: route.fulfill(status=503, json=problem))
+    choose(tab, BTC).get_by_role("button", name="Override").wait_for()
+    assert tab.locator("#operate-chosen").get_by_role("button", name="Override").is_disabled()
+    tab.get_by_role("button", name=STOP).click()
+    dialog = asks(tab)
+    assert "every subject of live, at once: 14 of 14" in dialog.inner_text()
+    dialog.get_by_role("button", name="Next").click()
+    hold(tab)
+    told(tab)
+    assert gate(acting, "ADA/USDT") == "deny"

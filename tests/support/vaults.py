@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from observer_core.backup.creating import Made, Order, create
@@ -17,8 +16,6 @@ from observer_core.storage.ports import Storage
 from observer_core.storage.verify import verify
 from tests.support.faults import FaultyStorage
 from tests.support.toys import BUILD, START_NS
-
-PARTITIONS = ("backup", "registry", "durable")
 
 
 class MemoryPlace(MemoryBlobs):
@@ -48,8 +45,8 @@ class FaultyPlace:
 
 
 def back_up(
-    storage: Storage, place: Place, *, time_ns: int = START_NS, seal: str | None = None, vault: Vault | None = None,
-    **order: Any,
+    storage: Storage, place: Place, *, time_ns: int = START_NS, seal: str | None = None,
+    vault: Vault | None = None, **order: Any,
 ) -> Made:  # fmt: skip
     objects: Objects = (vault or Vault(place)).objects(seal)
     asked = Order(store="mine", build=BUILD, time_ns=time_ns, **order)
@@ -65,8 +62,9 @@ def bring_back(
     manifest = vault.catalogue.newest() if number is None else vault.catalogue.read(number)
     assert isinstance(manifest, Manifest)
     storage = MemoryStorage() if target is None else target
-    older = [vault.catalogue.read(n) for n in sorted(vault.catalogue.names(), reverse=True) if n < manifest.number]
-    restored = restore(vault, Wish(manifest, older=older, **wish), storage)
+    numbers = sorted(vault.catalogue.names(), reverse=True)
+    older = [vault.catalogue.read(found) for found in numbers if found < manifest.number]
+    restored = restore(vault, Wish(manifest, **{"older": older, **wish}), storage)
     finish(storage)
     return storage, restored
 
@@ -90,6 +88,3 @@ def everything(storage: Storage) -> dict[str, Any]:
             "lines": [line for _, lines in journal.raw() for line in lines],
         }
     return found
-
-
-Reopen = Callable[[], Storage]

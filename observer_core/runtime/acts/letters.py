@@ -7,7 +7,7 @@ from typing import Any
 
 from observer_core.automation.dead_letters import JOURNAL, DeadLetters, Letter
 from observer_core.runtime.acts.ground import Asked, By
-from observer_core.runtime.deliveries import deliverer
+from observer_core.runtime.deliveries import sender
 from observer_core.runtime.observer import Observer
 from observer_core.shared.errors import InputError
 from observer_core.storage.once import Once
@@ -36,11 +36,11 @@ def drop(letters: DeadLetters, letter: Letter, by: By, once: Once | None = None)
 
 def resend(observer: Observer, body: Mapping[str, Any]) -> None:
     """Gives a subscriber the record of a letter again; `InputError` where that fails again."""
-    sender = deliverer(observer, body["subscription"], body["domain"])
+    it = sender(observer, body["subscription"], body["domain"])
     try:
-        result = sender.again(body["ref"])
+        result = it.again(body["ref"])
     finally:
-        sender.close()
+        it.close()
     if result.outcome in ("failed", "dropped"):
         raise InputError(f"{body['subscription']} did not take {body['ref']}: {result.detail}")
 

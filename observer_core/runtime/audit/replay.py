@@ -133,6 +133,8 @@ class _Replay:
         self._base = self._journal.base()
         previous, self._records = self._base.hash, self._base.position
         start = self._start(head)
+        if start.seq == self._base.seq:
+            self._go_on_from(start)
         for rows, lines in self._commits():
             if rows[-1].seq > head.seq:
                 break

@@ -27,6 +27,7 @@ from observer_core.decision_pipeline.gate import (
     evaluate,
 )
 from observer_core.decision_pipeline.intents import KEPT, IntentRules, Reference, Sent, check
+from observer_core.runtime.gate.guarded import after_jump, in_safe_mode
 from observer_core.runtime.gate.journal import GateJournal, Missed, journal_name
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.gate.views import LIVE, DomainView, Views
@@ -118,6 +119,7 @@ class GateDesk:
         if age_ns is None:
             age_ns = _LOCAL_AGE_NS if settings.storage.kind == "local" else _REMOTE_AGE_NS
         self._views = Views(gate, observer.journals, observer.clock, age_ns)
+        observer.guards.memory.droppable(self._views.let_go)
         self._journals: dict[str, GateJournal] = {}
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(WAITING)
         self._thread: threading.Thread | None = None
@@ -208,6 +210,10 @@ class GateDesk:
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
+        full = self._observer.guards.short_of_space()
+        if full is not None:  # many answers would take what is left to close the gate with
+            self._refuse(batch, full)
+            return
         try:
             picture = self._views.current()
         except ObserverError as error:
@@ -290,6 +296,10 @@ class GateDesk:
                     sent, time_ns,
                 ),
             )  # fmt: skip
+        guards = self._observer.guards
+        answer = after_jump(answer, guards.clock.newest(), now_ns)
+        if guards.safe_mode:
+            answer = in_safe_mode(answer)
         record = Evaluation(
             verdict="allow" if answer.decision == "allow" else "non_execution",
             caller=question.caller, caller_type=question.caller_type, action=question.action,

@@ -17,6 +17,8 @@ from observer_core.decision_pipeline.gate import (
     evaluate,
 )
 from observer_core.decision_pipeline.history import fold
+from observer_core.runtime.gate.guarded import in_safe_mode
+from observer_core.runtime.safe_mode import is_safe, stood
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import InputError
@@ -58,7 +60,14 @@ class Gate:
             raise InputError(f"there is no domain {domain!r}; known are {', '.join(known) or 'none yet'}")
         now = at_ns if at_ns is not None else self.now_ns(name)
         request = GateRequest(subject, now, name, on_unknown)
-        return evaluate(request, self._inputs(name, subject, at_ns))
+        answer = evaluate(request, self._inputs(name, subject, at_ns))
+        return in_safe_mode(answer) if self._was_safe(name, at_ns) else answer
+
+    def _was_safe(self, domain: str, at_ns: int | None) -> bool:
+        """The time of a recording says nothing of when it was read."""
+        if at_ns is None:
+            return is_safe(self._journals, self._settings)
+        return self.is_live(domain) and stood(self._journals, at_ns)
 
     def find_domain(self, subject: str) -> str:
         """Where `subject` is observed; `live` when nowhere."""
@@ -211,7 +220,8 @@ class Gate:
             began_ns = journal.base().began_ns or (first.first_ns if first else at_ns + 1)
             return min(journal.head().through_ns, at_ns) if began_ns <= at_ns else 0
         _check_kept(journal, at_ns)
-        through = journal.base().through_ns
+        base = journal.base()
+        through = base.through_ns if base.through_ns <= at_ns else 0
         for row in journal.rows():
             if row.through_ns > at_ns:
                 break
@@ -222,7 +232,7 @@ class Gate:
 def _check_kept(journal: Journal, at_ns: int) -> None:
     """`Pruned` when what the journal said then was removed by retention."""
     base = journal.base()
-    if base.position and base.began_ns <= at_ns < base.time_ns:
+    if base.position and base.began_ns <= at_ns < max(base.time_ns, base.through_ns):
         raise journal.missing(base.position)
 
 

@@ -111,6 +111,13 @@ class Views:
                 self._read_at = now
             return self._picture
 
+    def let_go(self) -> None:
+        """Of what was read; it is read again when somebody asks."""
+        with self._reading:
+            self._picture = None
+            self._known, self._views, self._sources = {}, {}, {}
+            self._prices = _Prices(self._journals)
+
     def now_ns(self, view: DomainView | None) -> int:
         """The domain's present: the clock (live), or as far as its recordings have been read."""
         return self._clock.now_ns() if view is None or view.live else view.newest_ns

@@ -197,6 +197,11 @@ class SourceColumns:
                 self._blocks = tuple(item for item in self._blocks if item is not block)
                 self._remove(block)
 
+    def let_go(self) -> None:
+        """Of what is in memory; it is read again when it is asked for."""
+        with self._lock:
+            self._forget()
+
     # ------------------------------------------------------------------ inside
 
     def _layouts_now(self) -> list[Layout]:

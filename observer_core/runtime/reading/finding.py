@@ -40,6 +40,11 @@ class Finder:
         self._known: OrderedDict[tuple[str, str], tuple[str, int]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def let_go(self) -> None:
+        """Of what is remembered."""
+        with self._lock:
+            self._known.clear()
+
     def of_ref(self, text: str, kinds: tuple[str, ...] = ()) -> Line:
         """The record at `journal@position`, of one of these kinds if some are given; `Unknown` else."""
         try:

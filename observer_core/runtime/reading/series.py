@@ -78,6 +78,7 @@ class Series:
         self._columns: dict[str, SourceColumns] = {}
         self._lock = threading.Lock()
         self._builder = Builder(self.shelf, self._all if ahead else None)
+        observer.guards.memory.droppable(self.let_go)
 
     def start(self) -> None:
         """Begins to build ahead."""
@@ -86,6 +87,13 @@ class Series:
     def close(self) -> None:
         """Lets go of the storage."""
         self._builder.stop()
+
+    def let_go(self) -> None:
+        """Of what is in memory; it is read again when it is asked for."""
+        with self._lock:
+            known = list(self._columns.values())
+        for columns in known:
+            columns.let_go()
 
     # ------------------------------------------------------------------ questions
 

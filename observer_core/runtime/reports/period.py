@@ -74,7 +74,7 @@ def period(kind: Literal["daily", "weekly"], zone: str, now_ns: int, text: str |
         raise InputError(
             f"{what} of {first} has not begun: in {zone} the domain has come to {_clock(now_ns, zone)}"
         )
-    return Period(kind, zone, start_ns, end_ns, min(end_ns, now_ns))
+    return Period(kind, zone, start_ns, end_ns, min(end_ns, now_ns + 1))  # what is known now counts
 
 
 def stretch(zone: str, since_ns: int, now_ns: int) -> Period:
@@ -83,7 +83,7 @@ def stretch(zone: str, since_ns: int, now_ns: int) -> Period:
         raise InputError(
             f"{_clock(since_ns, zone)} is not before the domain's present, {_clock(now_ns, zone)} ({zone})"
         )
-    return Period("control", zone, since_ns, now_ns, now_ns)
+    return Period("control", zone, since_ns, now_ns + 1, now_ns + 1)
 
 
 def _date(text: str) -> date:

@@ -10,12 +10,23 @@ from typing import Final
 
 from observer_core.shared.clock import SECOND
 from observer_core.shared.ids import parse_ref
-from observer_core.shared.records import Decision, DeliveryResult, Event, Notification, PatternRecord, Route
+from observer_core.shared.records import (
+    AnyRecord,
+    Decision,
+    DeliveryResult,
+    Event,
+    Notification,
+    PatternRecord,
+    Route,
+)
 from observer_core.shared.stage import Entry
 from observer_core.storage.journals import Journals
 
-BY_TIME_NS: Final = 60 * SECOND
-"""What follows so long after what it cites follows from time alone (a block has ended, say)."""
+_BY_TIME: Final = frozenset(("expired", "override_ends_soon", "override_ended", "not_confirmed"))
+"""Codes of decisions that follow from time alone, although they cite what they end."""
+_LATER_NS: Final = 60 * SECOND
+_DECAYS: Final = ".incident."
+"""What is judged so long after what it cites has calmed down by time: risk, and incidents."""
 _STEPS: Final = 8
 
 
@@ -31,11 +42,21 @@ def origin(journals: Journals, entry: Entry) -> str:
         before = cause(journals, entry)
         if before is None:
             return entry.ref
-        caused = isinstance(record, Decision | Event)
-        if caused and record.time_ns - before.time_ns > BY_TIME_NS:
+        if _by_time(record, before):
             return entry.ref
         entry = before
     return entry.ref
+
+
+def _by_time(record: AnyRecord, before: Entry) -> bool:
+    if isinstance(record, Decision):
+        code = record.reasons[0].get("code") if record.reasons else None
+        if code in _BY_TIME:
+            return True
+        decays = code == "risk"
+    else:
+        decays = isinstance(record, Event) and _DECAYS in record.type
+    return decays and record.time_ns - before.time_ns > _LATER_NS
 
 
 def cause(journals: Journals, entry: Entry) -> Entry | None:

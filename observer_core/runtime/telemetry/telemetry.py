@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,9 @@ class Telemetry:
 
     def stop(self) -> None:
         """Sends what is left, within some seconds."""
-        if self._observer.tracing is not None:
-            self._observer.tracing.stop()
-        for stop in self._stops:
-            stop()
+        stops = [*self._stops, *([] if self._observer.tracing is None else [self._observer.tracing.stop])]
+        threads = [threading.Thread(target=stop, name="telemetry", daemon=True) for stop in stops]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()

@@ -56,7 +56,9 @@ Given = Callable[[int, int], AbstractContextManager[None]]
 HINT: Final = "traceparent"
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 _TRACES: Final = 16
-"""Of one commit, or one turn of a stage, at most so many traces are told of."""
+"""Of one commit, or one turn of a stage, at most so many traces are told of: the newest, and those of which
+something has come.
+"""
 _RECORDS: Final = 64
 _SHORT: Final = 128
 _TOLD: Final = ("snapshots", "commands", "results")
@@ -91,6 +93,8 @@ class Tracing:
         self, tracer: Tracer, given: Given, journals: Journals, stop: Callable[[], None] = lambda: None
     ) -> None:
         self._tracer, self._given, self._journals = tracer, given, journals
+        self._untold: dict[str, tuple[int, int]] = {}
+        """Of a journal's newest commit, the snapshots that were too many to be told of."""
         self.stop = stop
 
     # ------------------------------------------------------------------ the scope of some work
@@ -130,10 +134,10 @@ class Tracing:
         if kind not in _TOLD:
             return
         try:
-            last = committed.first + len(committed.records) - 1
-            for position, record in enumerate(committed.records, committed.first):
-                if position <= last - _TRACES:
-                    continue
+            count = len(committed.records)
+            first = committed.first + max(0, count - _TRACES)
+            self._untold[committed.journal] = committed.first, first - 1
+            for position, record in enumerate(committed.records[-_TRACES:], first):
                 if isinstance(record, Snapshot):
                     self._collected(Entry(committed.journal, position, record), name, record)
                 elif kind == "commands" and isinstance(record, Note):
@@ -156,6 +160,8 @@ class Tracing:
             origins = self._origins(worker, result) if result else {}
             told: SpanContext | None = None
             for begun_by, count in origins.items():
+                if stage == "recognise":
+                    self._tell(begun_by)
                 root = _root(begun_by)
                 parent = here if here is not None and here.trace_id == root.trace_id else root
                 attributes = {**_of(worker), "observer.origin": begun_by, "observer.records": count}
@@ -196,6 +202,15 @@ class Tracing:
         return _current.set(span.get_span_context())
 
     # ------------------------------------------------------------------ how
+
+    def _tell(self, begun_by: str) -> None:
+        """Something has come of a snapshot: now it is told of, if it was not."""
+        name, _, position = begun_by.rpartition("@")
+        first, last = self._untold.get(name, (1, 0))
+        if name.startswith("snapshots.") and first <= int(position) <= last:
+            entry = self._journals.open(name).read(int(position) - 1, 1)[0]
+            if isinstance(entry.record, Snapshot):
+                self._collected(entry, name.partition(".")[2], entry.record)
 
     def _collected(self, entry: Entry, source: str, snapshot: Snapshot) -> None:
         now_ns, asked_ns = time.time_ns(), snapshot.ingest_ns

@@ -182,3 +182,8 @@ class _Loaded:
 
 
 _loaded = _Loaded()
+
+
+def forget_excerpts() -> None:
+    """Lets go of what was read."""
+    _loaded.clear()

@@ -225,3 +225,8 @@ def _size(unpacked: Unpacked) -> int:
 
 
 _cache = _Cache()
+
+
+def forget_unpacked() -> None:
+    """Lets go of what was unpacked."""
+    _cache.clear()

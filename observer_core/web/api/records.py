@@ -54,6 +54,7 @@ def router(context: Context) -> APIRouter:
     routes = APIRouter(tags=["records"], dependencies=[Depends(needs("read"))])
     ground = Ground(context.journals, context.observer.settings, context.gate)
     finder = Finder(context.journals)
+    context.observer.guards.memory.droppable(finder.let_go)
     waiting = Waiting("events", near=context.observer.settings.storage.kind == "local")
     # Before /v1/events/{id}.
     routes.include_router(stream.router(context))

@@ -183,7 +183,8 @@ def test_what_was_set_aside_then_is_set_aside_whatever_happened_later() -> None:
 def test_checkpoints_requests_and_epochs_are_those_of_the_time() -> None:
     storage = MemoryStorage()
     journals = Journals(storage, worker="w")
-    feed(journals, range(10), name="events.d")
+    for value in range(10):
+        feed(journals, [value], name="events.d")
     journal = journals.open("results.d-x", "d")
 
     def commit(seconds: float, checkpoint: int, *ranges: InputRange, **more: Any) -> None:
@@ -222,7 +223,8 @@ def test_checkpoints_requests_and_epochs_are_those_of_the_time() -> None:
 def test_a_subscriber_that_began_later_begins_no_further_than_there_is_anything() -> None:
     storage = MemoryStorage()
     journals = Journals(storage, worker="w")
-    feed(journals, range(10), name="events.d")
+    for value in range(10):
+        feed(journals, [value], name="events.d")
     journal = journals.open("results.d-x", "d")
     start = {"position": 10, "attempt": 0, "not_before_ns": 0}
     journal.commit(journal.head(), Commit(records=[note(0)], through_ns=START_NS))

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from observer_core.logs.configure import configure
 from observer_core.runtime.gaps import Gaps
 from observer_core.runtime.handlers import Handlers
 from observer_core.runtime.health import Health
@@ -19,7 +25,6 @@ from observer_core.shared.errors import ConfigError, StorageUnavailable
 from observer_core.shared.records import Note
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.recovery import OPERATIONS
-from tests.support.receiver import Receiver
 
 NOW = 1_700_000_000 * SECOND
 
@@ -51,7 +56,9 @@ def findings(observer: Observer) -> list[dict[str, Any]]:
 class TestGaps:
     def test_the_first_start_has_no_gap(self, observer: Observer) -> None:
         assert lifecycle(observer).started() is None
-        assert notes(observer) == [{"event": "start", "version": notes(observer)[0]["version"], "ended": "first"}]
+        assert notes(observer) == [
+            {"event": "start", "version": notes(observer)[0]["version"], "ended": "first"}
+        ]
         assert findings(observer) == []
 
     def test_after_a_stop_the_time_since_the_last_tick_is_recorded_as_clean(
@@ -147,6 +154,33 @@ class TestGaps:
         lifecycle(observer).stopped("asked")
 
 
+class Receiver(ThreadingHTTPServer):
+    """Whoever waits for the heartbeat."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Asked)
+        self.requests: list[str] = []
+        self.answers: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
+class _Asked(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_GET(self) -> None:
+        self.server.requests.append(f"{self.command} {self.path}")
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 class FakeHealth:
     def __init__(self) -> None:
         self.status, self.turns = "pass", True
@@ -174,14 +208,14 @@ class Beats:
 
 
 @pytest.fixture
-def receiver(monkeypatch: pytest.MonkeyPatch) -> Any:
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     with Receiver() as it:
+        thread = threading.Thread(target=it.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
         monkeypatch.setenv("PING", f"{it.url}/ping/0c8f-1d5e?x=1")
         yield it
-
-
-def paths(receiver: Receiver) -> list[str]:
-    return [f"{request.method} {request.path}" for request in receiver.requests]
+        it.shutdown()
+        thread.join()
 
 
 class TestPings:
@@ -189,7 +223,7 @@ class TestPings:
         beats = Beats(receiver)
         for _ in range(13):
             beats.look(10)
-        assert paths(receiver) == ["GET /ping/0c8f-1d5e?x=1"] * 3
+        assert receiver.requests == ["GET /ping/0c8f-1d5e?x=1"] * 3
         assert beats.outcomes == ["sent"] * 3
 
     def test_nothing_is_told_while_a_check_fails_and_again_when_none_does(self, receiver: Receiver) -> None:
@@ -210,17 +244,30 @@ class TestPings:
         beats = Beats(receiver, tell_failure=True, method="POST")
         beats.health.status = "fail"
         beats.look()
-        assert paths(receiver) == ["POST /ping/0c8f-1d5e/fail?x=1"]
+        assert receiver.requests == ["POST /ping/0c8f-1d5e/fail?x=1"]
         assert beats.outcomes == ["told_failure"]
 
-    def test_who_does_not_answer_or_refuses_is_logged_once_and_without_the_secret(
-        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    def test_who_refuses_or_is_away_is_logged_when_that_begins_and_without_the_secret(
+        self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
+        logs = configure(tmp_path)
         receiver.answers = [500, 500, 200]
         beats = Beats(receiver)
         for _ in range(3):
             beats.look()
-        assert beats.outcomes == ["failed", "failed", "sent"]
+        monkeypatch.setenv("PING", "http://127.0.0.1:9/ping/0c8f-1d5e?x=1")
+        away = Beats(receiver)
+        away.look()
+        logs.close()
+        structlog.reset_defaults()
+        assert (beats.outcomes, away.outcomes) == (["failed", "failed", "sent"], ["failed"])
+        told = (tmp_path / "observer.log").read_text()
+        assert [json.loads(line)["event"] for line in told.splitlines()] == [
+            "no heartbeat is sent", "heartbeats are sent again", "no heartbeat is sent",
+        ]  # fmt: skip
+        assert "answered 500" in told
+        assert "cannot be reached" in told
+        assert "0c8f-1d5e" not in told
 
     def test_a_private_address_is_refused_unless_it_is_meant(self, receiver: Receiver) -> None:
         beats = Beats(receiver, allow_private=False)
@@ -251,4 +298,4 @@ class TestPings:
         it = Handlers(Observer(settings, MemoryStorage(clock), clock=clock))
         it.clock()
         it.clock()
-        assert paths(receiver) == ["GET /ping/0c8f-1d5e?x=1"]
+        assert receiver.requests == ["GET /ping/0c8f-1d5e?x=1"]

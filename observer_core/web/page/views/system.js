@@ -74,7 +74,7 @@ export default function System({ params }) {
       <div id="system-ledger"><${Ledger} of=${ledger} /></div>
       <div id="system-journals" class="wide"><${Journals} of=${storage} domain=${name} /></div>
       <div id="system-policies"><${Policies} of=${policies} /></div>
-      <div id="system-access"><${Access} of=${who} /></div>
+      <div id="system-access"><${Access} of=${who} status=${status} /></div>
       <div id="system-log" class="wide"><${Log} who=${who.data} runtime=${status.runtime} params=${params} /></div>
     </div>`;
 }
@@ -209,8 +209,14 @@ function Stages({ stages }) {
     ]} /><//>`;
 }
 
-/** @param {{ of: any }} props */
-const Access = ({ of }) => html`<${Card} title=${t("system.access")}>
+/** @param {{ of: any, status: import("../types.js").Status }} props */
+const Access = ({ of, status }) => html`<${Card} title=${t("system.access")}>
+  <${Facts} of=${[
+    [t("system.version"), `QTS Observer ${status.version}`],
+    [t("system.runtime"), t(`system.runtime.${status.runtime}`)],
+    [t("system.time"), html`<${Time} ns=${status.now_ns} form="full" />`],
+    [t("system.refresh"), span(status.refresh_ms)],
+  ]} />
   <${Loaded} of=${of} rows=${4}>${(/** @type {Who} */ who) => html`<${Facts} of=${[
     [t("system.access.who"), who.name ? nameText(who.name) : t("system.access.nobody")],
     [t("system.access.proof"), t(`system.proof.${who.proof}`)],

@@ -20,6 +20,8 @@ import { nameText, scopeText } from "../../parts.js";
  * @property {readonly Block[]} blocks
  * @property {readonly import("../../types.js").Override[]} overrides
  * @property {import("../../types.js").Who | null} who
+ * @property {boolean} known whether all of this was read, and is how things are
+ * @property {boolean} complete whether these are all blocks
  */
 
 /**
@@ -64,6 +66,13 @@ export function subjectsIn({ rows }, scope) {
   if (scope === "*") return rows;
   if (scope.startsWith("source:")) return rows.filter((row) => row.sources.includes(scope.slice(7)));
   return rows.filter((row) => row.subject === scope.slice(8));
+}
+
+/** How many subjects a scope has, also when the board could not be read. @param {Ground} ground @param {string} scope */
+export function countIn({ domain }, scope) {
+  if (scope === "*") return Object.values(domain.gate).reduce((sum, count) => sum + count, 0);
+  if (!scope.startsWith("source:")) return 1;
+  return domain.sources.find(({ source }) => source === scope.slice(7))?.subjects ?? 0;
 }
 
 /** The blocks that close a scope as a whole. @param {Ground} ground @param {string} scope */
@@ -154,12 +163,12 @@ function lasting(form) {
 /** @param {Ground} ground @param {string} scope @returns {Ask} */
 export function kill(ground, scope) {
   const { domain, others } = ground;
-  const found = subjectsIn(ground, scope);
+  const n = countIn(ground, scope);
   const deny =
     scope === "*"
-      ? t("operate.kill.deny.all", { domain: domain.domain, n: found.length })
+      ? t("operate.kill.deny.all", { domain: domain.domain, n })
       : scope.startsWith("source:")
-        ? t("operate.kill.deny.source", { scope: scopeText(scope), n: found.length })
+        ? t("operate.kill.deny.source", { scope: scopeText(scope), n })
         : t("operate.kill.deny.subject", { scope: scopeText(scope) });
   return command(ground, "kill", scope, {
     danger: true,
@@ -187,7 +196,9 @@ export function unkill(ground, scope) {
       html`<b>${t("operate.unkill.ends", { scope: placeText(scope, ground.domain.domain) })}</b>`,
       stay.length > 0
         ? t("operate.unkill.stay", { names: few(stay.map(named)) })
-        : t("operate.unkill.opens", { scope: placeText(scope, ground.domain.domain) }),
+        : ground.complete
+          ? t("operate.unkill.opens", { scope: placeText(scope, ground.domain.domain) })
+          : t("operate.effect.maybe"),
       t("operate.effect.data"),
     ],
   });
@@ -203,9 +214,11 @@ export function block(ground, scope) {
     effects: [
       html`<b>${t("operate.block.deny", {
         scope: placeText(scope, ground.domain.domain),
-        n: scope.startsWith("subject:") ? 1 : found.length,
+        n: countIn(ground, scope),
       })}</b>`,
-      ...(scope.startsWith("subject:") && found.length === 0 ? [t("operate.block.unknown")] : []),
+      ...(scope.startsWith("subject:") && found.length === 0 && ground.known
+        ? [t("operate.block.unknown")]
+        : []),
       ...(own ? [t("operate.block.longer", { end: endText(own.until_ns) })] : []),
       t("operate.kill.orders"),
     ],
@@ -236,7 +249,9 @@ export function release(ground, scope, policy = null) {
         html`<b>${t("operate.release.ends", { names: few(here.map(named)) || "–" })}</b>`,
         stay.length > 0
           ? t("operate.release.stay", { names: few(stay.map(named)) })
-          : t("operate.release.opens", { scope: placeText(scope, ground.domain.domain) }),
+          : ground.complete
+            ? t("operate.release.opens", { scope: placeText(scope, ground.domain.domain) })
+            : t("operate.effect.maybe"),
         ...(policies.length > 0 ? [t("operate.release.again")] : []),
         ...(here.some(({ policy }) => policy === QUARANTINE) ? [t("operate.release.quarantine")] : []),
         t("operate.effect.data"),

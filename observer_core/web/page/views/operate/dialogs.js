@@ -21,11 +21,17 @@ const SPANS = ["5m", "15m", "30m", "1h", "4h", "1d"];
  * What may be done here, and how it is asked. `why`: why not.
  * @typedef {object} Desk
  * @property {{ operate: boolean, admin: boolean }} may
+ * @property {boolean} known whether what stands at the gate was read, and is how things are
  * @property {(ask: Ask) => void} ask
  * @property {(key: string) => void} show
  */
 export const Desk = createContext(
-  /** @type {Desk} */ ({ may: { operate: false, admin: false }, ask: () => {}, show: () => {} }),
+  /** @type {Desk} */ ({
+    may: { operate: false, admin: false },
+    known: false,
+    ask: () => {},
+    show: () => {},
+  }),
 );
 
 /**
@@ -35,9 +41,11 @@ export const Desk = createContext(
  *   off?: string | false, label?: string }} props `off`: why there is nothing to be done
  */
 export function AskButton({ of, children, kind = "", needs = "operate", opens = false, off = false, label }) {
-  const { may, ask } = useContext(Desk);
+  const { may, known, ask } = useContext(Desk);
   const holds = useHolds();
-  const why = !may[needs] ? t(`operate.no.${needs}`) : off || (opens && !holds ? t("operate.no.old") : "");
+  const why = !may[needs]
+    ? t(`operate.no.${needs}`)
+    : off || (opens && !(holds && known) ? t("operate.no.old") : "");
   return html`<button type="button" class=${kind} disabled=${why !== ""} title=${why || undefined}
     aria-label=${label} aria-describedby=${may[needs] ? undefined : "operate-who"}
     onClick=${() => ask(of())}>${children}</button>`;

@@ -2,7 +2,7 @@
 import { html } from "../../html.js";
 import { reasonText, t } from "../../i18n.js";
 import { Age, Card, State, Sym, Time, useHolds } from "../../parts.js";
-import { KILL, kill, placeText, subjectsIn, unkill } from "./asks.js";
+import { countIn, KILL, kill, placeText, unkill } from "./asks.js";
 import { AskButton } from "./dialogs.js";
 
 /** @param {{ ground: import("./asks.js").Ground, onChoose: () => void }} props */
@@ -11,7 +11,7 @@ export function KillSwitch({ ground, onChoose }) {
   const holds = useHolds();
   const on = domain.killed.length > 0;
   const all = domain.killed.includes("*");
-  const n = Object.values(domain.gate).reduce((sum, count) => sum + count, 0);
+  const n = countIn(ground, "*");
   return html`<${Card} title=${t("operate.kill")} size=${`kill-card${on && holds ? " on" : ""}`}>
     <div class="kill-now">
       <div class="kill-state">
@@ -43,7 +43,7 @@ export function KillSwitch({ ground, onChoose }) {
         return html`<li key=${scope}><span class="killed-what"><b>${placeText(scope, domain.domain)}</b>${" "}
           ${found && html`<span class="muted">${t("operate.since")} <${Time} ns=${found.since_ns} /> (<${Age} ns=${found.since_ns} />)</span>`}
           <span>${found ? reasonText({ code: "", text: found.reason }) : ""}</span>
-          ${scope !== "*" && html`<span class="muted">${t("now.subjects", { n: subjectsIn(ground, scope).length })}</span>`}</span>
+          ${scope !== "*" && html`<span class="muted">${t("now.subjects", { n: countIn(ground, scope) })}</span>`}</span>
           <${AskButton} of=${() => unkill(ground, scope)} opens>${t("operate.do.unkill")} …<//></li>`;
       })}</ul>`
     }<//>`;

@@ -5,6 +5,7 @@ import { Card, Loaded, State, scopeText, Time, Until } from "../../parts.js";
 import { replaceParams } from "../../route.js";
 import {
   block,
+  countIn,
   covering,
   KILL,
   kill,
@@ -73,7 +74,7 @@ function Options({ ground, find, chosen, onChoose }) {
       onClick=${() => onChoose(scope)}><span class="clip" title=${name}>${placeText(scope, domain.domain)}</span>
       ${state && html`<${State} of="gate" value=${state} quiet />`}
       ${level === "subject" && !state && html`<span class="muted">${t("operate.unobserved")}</span>`}
-      ${level === "source" && html`<span class="muted">${t("now.subjects", { n: subjectsIn(ground, scope).length })}</span>`}
+      ${level === "source" && html`<span class="muted">${t("now.subjects", { n: countIn(ground, scope) })}</span>`}
     </button></li>`;
     })}
   ${scopes.length > SHOWN && html`<li class="muted">${t("operate.type.on", { n: scopes.length - SHOWN })}</li>`}</ul>`;

@@ -1,8 +1,8 @@
 // How healthy the Observer says it is, and which check says otherwise.
-import { number, span } from "../../format.js";
+import { number } from "../../format.js";
 import { html } from "../../html.js";
 import { t } from "../../i18n.js";
-import { Card, Facts, Loaded, State, Time } from "../../parts.js";
+import { Card, Loaded, State } from "../../parts.js";
 
 /** @typedef {{ status: "pass" | "warn" | "fail", componentId?: string, output?: string, observedValue?: any, observedUnit?: string }} Finding */
 
@@ -10,7 +10,7 @@ const WORST = ["fail", "warn", "pass"];
 
 /** @param {{ of: any, status: import("../../types.js").Status }} props */
 export function Health({ of, status }) {
-  return html`<${Card} title=${t("system.health")} tools=${html`<${State} of="health" value=${status.health} />`}>
+  return html`<${Card} title=${t("system.health")} size="checked" scrolls tools=${html`<${State} of="health" value=${status.health} />`}>
     <${Loaded} of=${of} rows=${5}>${(/** @type {{ checks: Record<string, Finding[]> }} */ report) => {
       const found = Object.entries(report.checks).flatMap(([check, findings]) =>
         findings.map((finding) => ({ check, ...finding })),
@@ -22,13 +22,7 @@ export function Health({ of, status }) {
         ${bad.length === 0 && html`<li>${t("system.health.all")}</li>`}</ul>
         <details><summary>${t("system.health.pass", { n: good.length })}</summary>
           <ul class="checks">${good.map((finding) => html`<${Check} key=${finding.check + finding.componentId} of=${finding} />`)}</ul></details>`;
-    }}<//>
-    <${Facts} of=${[
-      [t("system.version"), `QTS Observer ${status.version}`],
-      [t("system.runtime"), t(`system.runtime.${status.runtime}`)],
-      [t("system.time"), html`<${Time} ns=${status.now_ns} form="full" />`],
-      [t("system.refresh"), span(status.refresh_ms)],
-    ]} /><//>`;
+    }}<//><//>`;
 }
 
 /** @param {{ of: Finding & { check: string } }} props */

@@ -13,7 +13,7 @@ export const Ledger = ({ of }) => html`<${Card} title=${t("system.ledger")}>
   <${Loaded} of=${of} rows=${7}>${(
     /** @type {LedgerAnswer} */ { heads, anchors, outside, every_ns, chain },
   ) => html`
-    <p>${
+    <p class="sound">${
       chain
         ? html`<${State} of="verified" value=${chain.sound ? "sound" : "broken"} quiet text=${t(chain.sound ? "system.ledger.sound" : "system.ledger.broken", { n: Number(chain.records), journals: Number(chain.journals) })} />`
         : html`<span class="muted">${t("system.ledger.unchecked")}</span>`

@@ -1,0 +1,1 @@
+"""All texts of reports, a module a language."""
