@@ -9,17 +9,22 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from fastapi.routing import iter_route_contexts
 
 from observer_core.automation.dead_letters import DeadLetters
-from observer_core.runtime.acts.outcomes import Outcome
+from observer_core.backup.place import FolderPlace
+from observer_core.retention import holds
 from observer_core.runtime.audit.ledger import Ledger
+from observer_core.runtime.backups import Backups
+from observer_core.runtime.heartbeat import Lifecycle
+from observer_core.runtime.maintaining import Maintenance
+from observer_core.runtime.observer import Observer
 from observer_core.runtime.reading import listing
-from observer_core.shared.clock import parse_time
+from observer_core.shared.clock import ManualClock, parse_time
 from observer_core.shared.records import (
     NOTE_KINDS,
     Decision,
@@ -40,7 +45,7 @@ from observer_core.web.api import acts, filters, models, status, stream
 from observer_core.web.openapi import endpoints
 from observer_core.web.server import WebServer
 from tests.browser import desk
-from tests.browser.recorder import settings_of
+from tests.browser.recorder import BUILD, settings_of
 from tests.support.web import Site
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,8 +138,8 @@ def test_every_filter_is_a_parameter() -> None:
 
 
 def test_the_states_of_an_outcome_are_those_of_the_code() -> None:
-    states = [code(row[0])[0] for row in rows(PAGE, "state")]
-    assert states == list(Outcome.__annotations__ and models.Outcome.model_fields["state"].annotation.__args__)
+    states = tuple(code(row[0])[0] for row in rows(PAGE, "state"))
+    assert states == get_args(models.Outcome.model_fields["state"].annotation)
 
 
 def test_every_key_of_an_act_is_told_and_no_other() -> None:
@@ -197,7 +202,10 @@ def test_the_examples_run_in_their_order(site: Site) -> None:
 
 def answered(curl: str, words: list[str], codes: tuple[int, ...] = (0,)) -> str:
     done = subprocess.run(
-        [curl, "--fail-with-body", "--max-time", "60", *words[1:]], capture_output=True, text=True, check=False
+        [curl, "--fail-with-body", "--max-time", "60", *words[1:]],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode in codes, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -274,13 +282,13 @@ def test_the_notes_that_were_written_stand_where_it_is_told_and_hold_what_is_tol
     """Of a day on a trading desk, with all that people and machines did."""
     desk.make(tmp_path)
     settings = settings_of(tmp_path)
-    from observer_core.runtime.heartbeat import Lifecycle
-    from observer_core.runtime.observer import Observer
-    from observer_core.shared.clock import ManualClock
-
-    observer = Observer.local(settings, clock=ManualClock(desk.END_NS))
+    observer = Observer.local(settings, clock=ManualClock(desk.END_NS), build=BUILD)
     try:
         Lifecycle(observer.journals, observer.clock, settings.heartbeat).started()
+        holds.add(observer.journals, ["*"], author="kim", reason="an exercise", now_ns=desk.END_NS)
+        Maintenance(observer.journals, observer.clock, settings.maintenance).round()
+        backups = Backups(observer.storage, settings, observer.clock, BUILD)
+        backups.create(FolderPlace(tmp_path / "elsewhere", settings.paths.data))
         letters = DeadLetters(observer.journals, observer.storage.queues, observer.clock)
         letters.drop(letters.letters()[0], author="kim", reason="an exercise")
         Ledger(observer.journals, observer.clock, None).anchor()
@@ -295,7 +303,7 @@ def test_the_notes_that_were_written_stand_where_it_is_told_and_hold_what_is_tol
                     assert set(note.body) <= set(code(body)), (note.kind, name)
         assert seen >= {
             "epoch", "domain", "tick", "quarantine", "command", "silence", "feedback", "dead_letter",
-            "anchor", "lifecycle",
+            "anchor", "lifecycle", "hold", "maintenance", "backup",
         }  # fmt: skip
     finally:
         observer.storage.close()

@@ -48,14 +48,18 @@ def resource(observer: Observer) -> Resource:
 def tracing(observer: Observer, processor: SpanProcessor | None = None) -> Tracing:
     """Spans that go to `processor`, or whereto `[telemetry]` says; `ConfigError` when that cannot be."""
     config = observer.settings.telemetry
-    ids = _Ids()
+    ids, sampler = _Ids(), TraceIdRatioBased(config.sample)
     provider = TracerProvider(
-        sampler=TraceIdRatioBased(config.sample), resource=resource(observer), id_generator=ids,
+        sampler=sampler, resource=resource(observer), id_generator=ids,
         span_limits=SpanLimits(max_attributes=32, max_events=8, max_links=16), shutdown_on_exit=False,
     )  # fmt: skip
     provider.add_span_processor(processor or BatchSpanProcessor(_span_exporter(config)))
     tracer = provider.get_tracer(NAME, observer.build.version)
-    return Tracing(tracer, ids.given, observer.journals, lambda: _in_time(provider.shutdown))
+
+    def takes(trace_id: int) -> bool:
+        return (trace_id & TraceIdRatioBased.TRACE_ID_LIMIT) < sampler.bound
+
+    return Tracing(tracer, ids.given, takes, observer.journals, lambda: _in_time(provider.shutdown))
 
 
 def metrics(observer: Observer, found: Metrics, reader: MetricReader | None = None) -> Callable[[], None]:

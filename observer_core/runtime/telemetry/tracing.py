@@ -90,9 +90,11 @@ class Tracing:
     """Spans of one Observer. All methods may be called from any thread; none raises."""
 
     def __init__(
-        self, tracer: Tracer, given: Given, journals: Journals, stop: Callable[[], None] = lambda: None
-    ) -> None:
-        self._tracer, self._given, self._journals = tracer, given, journals
+        self, tracer: Tracer, given: Given, takes: Callable[[int], bool], journals: Journals,
+        stop: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """`takes`: whether the trace of that id is one of those that are told of."""
+        self._tracer, self._given, self._takes, self._journals = tracer, given, takes, journals
         self._untold: dict[str, tuple[int, int]] = {}
         """Of a journal's newest commit, the snapshots that were too many to be told of."""
         self.stop = stop
@@ -149,11 +151,13 @@ class Tracing:
 
     def worked(self, worker: Worker[Any], seconds: float, result: int | Exception) -> None:
         """A stage had a turn of so many seconds, and made so many records, or failed."""
+        here = _current.get()
+        if result == 0 and (here is None or not here.trace_flags.sampled):
+            return
         stage = worker.spec.stage.name
         try:
             ended_ns = time.time_ns()
             started_ns = ended_ns - int(seconds * SECOND)
-            here = _current.get()
             if isinstance(result, Exception):
                 self._span(stage, here, started_ns, ended_ns, _of(worker), error=result)
                 return
@@ -162,7 +166,7 @@ class Tracing:
             for begun_by, count in origins.items():
                 if stage == "recognise":
                     self._tell(begun_by)
-                root = _root(begun_by)
+                root = self._root(begun_by)
                 parent = here if here is not None and here.trace_id == root.trace_id else root
                 attributes = {**_of(worker), "observer.origin": begun_by, "observer.records": count}
                 told = self._span(
@@ -203,6 +207,12 @@ class Tracing:
 
     # ------------------------------------------------------------------ how
 
+    def _root(self, begun_by: str) -> SpanContext:
+        """The first span of the trace of a snapshot, or of another record that began one."""
+        trace, span = (int(part, 16) for part in trace_of(begun_by))
+        flags = TraceFlags.SAMPLED if self._takes(trace) else TraceFlags.DEFAULT
+        return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+
     def _tell(self, begun_by: str) -> None:
         """Something has come of a snapshot: now it is told of, if it was not."""
         name, _, position = begun_by.rpartition("@")
@@ -213,11 +223,14 @@ class Tracing:
                 self._collected(entry, name.partition(".")[2], entry.record)
 
     def _collected(self, entry: Entry, source: str, snapshot: Snapshot) -> None:
+        root = self._root(entry.ref)
+        here = _current.get()
+        _current.set(root)
+        if not root.trace_flags.sampled:
+            return
         now_ns, asked_ns = time.time_ns(), snapshot.ingest_ns
         # When a live source was asked; a recording was read now.
         started_ns = asked_ns if now_ns - _LATE_NS < asked_ns < now_ns else now_ns
-        here = _current.get()
-        root = _root(entry.ref)
         attributes = {
             "observer.source": source, "observer.journal": entry.journal, "observer.position": entry.position,
             "observer.subjects": len(snapshot.subjects), "observer.fields": len(snapshot.fields),
@@ -229,10 +242,9 @@ class Tracing:
             f"collect {source}", root, started_ns, now_ns, attributes, begins=True, root=root, links=links,
             error=failed,
         )  # fmt: skip
-        _current.set(root)
 
     def _asked(self, entry: Entry, note: Note) -> None:
-        now_ns, here, root = time.time_ns(), _current.get(), _root(entry.ref)
+        now_ns, here, root = time.time_ns(), _current.get(), self._root(entry.ref)
         self._span(
             f"ask {note.kind}", root, now_ns, now_ns,
             {"observer.journal": entry.journal, "observer.position": entry.position},
@@ -251,7 +263,7 @@ class Tracing:
             attributes["observer.code"] = result.code
         failed = result.outcome in ("failed", "dropped")
         self._span(
-            f"deliver {result.subscription}", _root(begun_by), ended_ns - result.latency_ns, ended_ns,
+            f"deliver {result.subscription}", self._root(begun_by), ended_ns - result.latency_ns, ended_ns,
             attributes, kind=SpanKind.PRODUCER, error=(result.detail or result.outcome) if failed else None,
         )  # fmt: skip
 
@@ -275,6 +287,9 @@ class Tracing:
         error: Exception | str | None = None,
     ) -> SpanContext:  # fmt: skip
         """`begins`: a trace of its own, under the ids of `root`, where they are given."""
+        above = root if begins else parent
+        if above is not None and not above.trace_flags.sampled:
+            return above
         options: dict[str, Any] = {
             "start_time": started_ns, "attributes": dict(attributes), "links": links, "kind": kind,
         }  # fmt: skip
@@ -306,11 +321,3 @@ def _of(worker: Worker[Any]) -> dict[str, Any]:
     known = {"observer.journal": worker.spec.output, "observer.domain": worker.spec.domain}
     said = {"observer.source": where.get("source"), "observer.position": where.get("position")}
     return {**known, **{name: value for name, value in said.items() if value is not None}}
-
-
-def _root(begun_by: str) -> SpanContext:
-    """The first span of the trace of a snapshot, or of another record that began one."""
-    trace, span = trace_of(begun_by)
-    return SpanContext(
-        int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
-    )
