@@ -13,14 +13,16 @@ from typing import Final
 
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import StorageUnavailable
+from observer_core.storage.archive.packs import MARK
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Row, Storage, Tables
-from observer_core.storage.rows import Head, StateRow
+from observer_core.storage.rows import Base, Head, StateRow
 
 _FIRST: Final = ("ledger", "gate", "operations", "feedback", "results", "routes", "decisions", "events")
 """Kinds that cite others, read before these; within the rest any order will do."""
 _TRIES: Final = 64
-_NOT_SIDES: Final = ("head", "lease", "m.packed")
+_NOT_SIDES: Final = ("head", "lease", MARK, Base.KEY)
+"""Those of packed and removed stretches are read with these."""
 _PAGE: Final = 1000
 _RANGES: Final = (("", "i."), ("i.~", "p."), ("p.~", "r."), ("r.~", "~"))
 """Every row but keys of requests, packed stretches and commits, which are added and never changed."""
@@ -84,7 +86,7 @@ def _alone(journals: Journals, storage: Storage, name: str) -> Captured:
 def _sides(tables: Tables, name: str) -> Iterator[Row]:
     for low, high in _RANGES:
         for row in tables.query(name, low, high):
-            if row.key not in _NOT_SIDES:
+            if row.key not in _NOT_SIDES and not row.key.startswith("x."):
                 yield row
 
 

@@ -34,17 +34,19 @@ from observer_core.backup.stretches import (
     Pages,
     Stretch,
     content_of,
+    listed,
     made_of,
     read_page,
 )
 from observer_core.shared.canonical import encode
 from observer_core.shared.clock import SECOND
-from observer_core.shared.errors import ChainBroken, NotFound, ObserverError
-from observer_core.storage.archive.packs import Pack, Packs, is_packed
+from observer_core.shared.errors import ChainBroken, NotFound, ObserverError, Pruned, StorageUnavailable
+from observer_core.storage.archive.excerpts import Excerpt, Excerpts
+from observer_core.storage.archive.packs import MARK, Pack, PackedFile, Packs, is_packed
 from observer_core.storage.epochs import Build
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Row
-from observer_core.storage.rows import CommitRow, StateRow, segment_name
+from observer_core.storage.rows import Base, CommitRow, StateRow, segment_name
 from observer_core.storage.rows import chain as chained
 
 _TRIES: Final = 5
@@ -55,8 +57,11 @@ _HOUR_NS: Final = 3600 * SECOND
 _DAY_NS: Final = 24 * _HOUR_NS
 
 
-class Moved(ObserverError):
-    """What was to be read has been packed meanwhile: it is looked for again."""
+class Moved(StorageUnavailable):
+    """What was to be read has been packed or removed meanwhile: it is looked for again."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(f"journal {journal!r} is packed faster than it can be read; try again later")
 
 
 class OutOfTime(ObserverError):
@@ -104,7 +109,7 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
     records = sum(part.end.position for part in body.journals.values())
     number = max(order.number, 1 + max(catalogue.names(), default=0))
     faults = {name: part.fault for name, part in body.journals.items() if part.fault is not None}
-    # All that is new was read back. Said before there is a backup of this number: killed in between, it holds.
+    # All that is new was read back. Said before there is this backup: killed in between, it holds.
     if making.trusted and not faults:
         catalogue.mark_verified(number, order.time_ns)
     else:
@@ -140,6 +145,7 @@ class _Base:
 
     pages: list[PageRef] = field(default_factory=list)
     states: dict[str, Ref] = field(default_factory=dict)
+    excerpts: dict[str, Ref] = field(default_factory=dict)
     end: End = BEGINNING
 
 
@@ -200,7 +206,7 @@ class _Making:
                 for end in copying.run():
                     self._between(name, part, copying.start, end, pages)
                 fault = None
-            except Moved:
+            except (Moved, Pruned):
                 if attempt == _TRIES - 1:
                     raise
                 continue
@@ -209,7 +215,8 @@ class _Making:
                     continue  # perhaps it was packed just then
                 fault = str(error)
             part = replace(
-                part, start=copying.start, end=copying.end, pages=pages.finished(), fault=fault
+                part, start=copying.start, end=copying.end, pages=pages.finished(), fault=fault,
+                base=copying.base, excerpts=copying.excerpts,
             )  # fmt: skip
             break
         self._done[name] = part
@@ -236,20 +243,20 @@ class _Making:
             return _Base()
         for ref in (*part.sides, *(page.ref for page in part.pages)):
             self._objects.know(ref)
-        states: dict[str, Ref] = {}
-        if part.states is not None:
-            self._objects.know(part.states)
-            try:
-                found = self._objects.get_json(part.states)
-            except Damaged as error:
-                self._lost(error)
-                found = []
-            states = {StateRow.of(Row("", text.encode(), "")).blob: Ref.of(ref) for text, ref in found}
-        return _Base(list(part.pages), states, part.end)
+        states = {StateRow.of(row).blob: ref for row, ref in self._listed(part.states)}
+        excerpts = {Excerpt.of(row).file.name: ref for row, ref in self._listed(part.excerpts)}
+        return _Base(list(part.pages), states, excerpts, part.end)
 
-    def _lost(self, error: Damaged) -> None:
-        self._objects.damaged.add(error.name)
-        self.trusted = False
+    def _listed(self, ref: Ref | None) -> Iterator[tuple[Row, Ref]]:
+        """Rows and the contents that they name, as an earlier backup has them."""
+        if ref is None:
+            return
+        self._objects.know(ref)
+        try:
+            yield from listed(ref, self._objects)
+        except Damaged as error:
+            self._objects.damaged.add(error.name)
+            self.trusted = False
 
     def _states(self, rows: Sequence[StateRow], base: _Base) -> Ref | None:
         found: list[Any] = []
@@ -287,12 +294,21 @@ class _Copying:
         self._storage, self._journal = journals.storage, journals.open(name)
         self._base, self._objects, self._pages = base, objects, pages
         self.start = self.end = BEGINNING
+        self.base: str | None = None
+        self.excerpts: Ref | None = None
 
     def run(self) -> Iterator[End]:
         """Gives how far it has come, after each stretch that was not there before."""
+        base, kept, packs = self._front()
+        if base is not None:
+            found = Base.of(base)
+            self.start = self.end = End(found.seq, found.position, found.hash)
+            self.base = base.value.decode()
+        if self._head.seq < self.end.seq:
+            raise Moved(self._name)
+        self.excerpts = self._excerpts(kept)
         # Not one that the newest commit is in, packed since: it is taken as it was before.
-        packs = [pack for pack in Packs(self._storage, self._name).all() if pack.seq < self._head.seq]
-        yield from self._packed(packs)
+        yield from self._packed([pack for pack in packs if pack.seq < self._head.seq])
         yield from self._loose()
         if (self.end.seq, self.end.position) != (self._head.seq, self._head.position):
             detail = f"the head stands at commit {self._head.seq}, the rows end at {self.end.seq}"
@@ -300,13 +316,47 @@ class _Copying:
 
     # ------------------------------------------------------------------ packed
 
+    def _front(self) -> tuple[Row | None, list[Excerpt], list[Pack]]:
+        """What was removed, what was kept of that, and what is packed, at one moment."""
+        tables = self._storage.tables
+        for _ in range(_TRIES):
+            mark = tables.get(self._name, MARK)
+            base = tables.get(self._name, Base.KEY)
+            kept = list(Excerpts(self._storage, self._name).all())
+            packs = Packs(self._storage, self._name).all()
+            if tables.get(self._name, MARK) == mark:
+                return base, kept, packs
+        raise Moved(self._name)
+
+    def _excerpts(self, kept: Sequence[Excerpt]) -> Ref | None:
+        found = []
+        for excerpt in kept:
+            ref = self._base.excerpts.get(excerpt.file.name)
+            if ref is None or not self._objects.sound(ref):
+                ref = self._objects.put(self._archived(excerpt.file, excerpt.first))
+            found.append([excerpt.value().decode(), ref.to_json()])
+        return self._objects.put_json(found) if found else None
+
+    def _archived(self, file: PackedFile, first: int) -> bytes:
+        try:
+            data = self._storage.archives.get(file.name)
+        except NotFound as error:
+            # Perhaps it has become a part of another, or was removed, since its row was read.
+            packs = Packs(self._storage, self._name).all()
+            excerpts = Excerpts(self._storage, self._name).all()
+            named = {one.name for pack in packs for one in pack.files.values()}
+            if file.name not in named | {excerpt.file.name for excerpt in excerpts}:
+                raise Moved(self._name) from None
+            raise ChainBroken(self._name, first, "gap", str(error)) from None
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ChainBroken(self._name, first, "hash", f"{file.name} is not the file that was written")
+        return data
+
     def _packed(self, packs: Sequence[Pack]) -> Iterator[End]:
         known = {page.key: page for page in self._base.pages if page.of}
         for key, month in _by_month(packs):
             page = known.get(key)
             before = End(month[0].first_seq - 1, month[0].first - 1, month[0].previous)
-            if not self.end.seq:
-                self.start = self.end = before
             if before != self.end:
                 detail = f"a packed stretch begins at commit {month[0].first_seq}"
                 raise ChainBroken(self._name, self.end.position + 1, "gap", detail)
@@ -341,16 +391,7 @@ class _Copying:
         for name, file in pack.files.items():
             ref = files.get(self._objects.named(file.sha256))
             if ref is None:
-                try:
-                    data = self._storage.archives.get(file.name)
-                except NotFound as error:
-                    if Packs(self._storage, self._name).holding(pack.first) != pack:
-                        raise Moved(self._name) from None
-                    raise ChainBroken(self._name, pack.first, "gap", str(error)) from None
-                if hashlib.sha256(data).hexdigest() != file.sha256:
-                    detail = f"{file.name} is not the file that was packed"
-                    raise ChainBroken(self._name, pack.first, "hash", detail)
-                ref = self._objects.put(data)
+                ref = self._objects.put(self._archived(file, pack.first))
             contents[name] = ref
         self.end = End(pack.seq, pack.last, pack.hash)
         return Stretch(
@@ -401,7 +442,6 @@ class _Copying:
         size, before = 0, self.end
         try:
             for row, lines in self._commits(upto_seq):
-                before = before if before.seq or not self.start.seq else self.start
                 # A commit has a row for each hour: they stay together.
                 new_commit = bool(rows) and row.commit != rows[-1].commit
                 other_day = bool(rows) and row.last_ns // _DAY_NS != rows[-1].last_ns // _DAY_NS
@@ -425,10 +465,6 @@ class _Copying:
         for row in self._journal.rows(after_seq=seq, from_position=max(1, position)):
             if row.seq > upto_seq:
                 return
-            if not seq and row.seq > 1:  # what came before it was removed
-                seq, position, previous = self.start = self.end = End(
-                    row.seq - 1, row.first - 1, row.previous
-                )
             if (row.seq, row.first) != (seq + 1, position + 1):
                 detail = f"expected position {position + 1} (commit {seq + 1}), found {row.first} ({row.seq})"
                 raise ChainBroken(self._name, position + 1, "gap", detail)

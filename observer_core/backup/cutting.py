@@ -13,9 +13,11 @@ from itertools import groupby
 from observer_core.backup.manifest import Body, End, Part
 from observer_core.backup.objects import Objects
 from observer_core.backup.stretches import Stretch, backwards, opened, read_page
+from observer_core.shared.clock import format_time
 from observer_core.shared.errors import InputError
 from observer_core.storage.ledger import LEDGER, read_anchor
-from observer_core.storage.rows import CommitRow, Head
+from observer_core.storage.ports import Row
+from observer_core.storage.rows import Base, CommitRow, Head
 
 _ALWAYS_NS = 1 << 62
 
@@ -38,6 +40,15 @@ class Cut:
             epoch=row.epoch, seq=row.seq, commit=row.commit,
         )  # fmt: skip
         return Cut(End(row.seq, row.last, row.hash), head, False)
+
+    @staticmethod
+    def behind(base: Base) -> Cut:
+        """Right behind what retention has removed."""
+        head = Head(
+            position=base.position, hash=base.hash, time_ns=base.time_ns, through_ns=base.through_ns,
+            epoch=base.epoch, seq=base.seq,
+        )  # fmt: skip
+        return Cut(End(base.seq, base.position, base.hash), head, False)
 
 
 def cuts(body: Body, objects: Objects, until_ns: int | None = None) -> dict[str, Cut]:
@@ -66,7 +77,28 @@ def _known(part: Part, objects: Objects, until_ns: int | None) -> Cut:
     for commit in _commits_back(part, objects, limit_ns):
         if max(commit[0].last_ns, commit[0].through_ns) <= limit_ns:
             return Cut.at(commit[0])
+    base = base_of(part)
+    if base.seq and max(base.time_ns, base.through_ns) <= limit_ns:
+        return Cut.behind(base)
+    if base.seq and base.began_ns <= limit_ns:
+        raise removed(base)
     return Cut.at(None)
+
+
+def base_of(part: Part) -> Base:
+    """Where a journal begins, where retention has removed something."""
+    return Base() if part.base is None else Base.of(Row("", part.base.encode(), ""))
+
+
+class Removed(InputError):
+    """What was known then is not in the backup any more."""
+
+
+def removed(base: Base) -> Removed:
+    return Removed(
+        f"what was known then is not in this backup: retention had removed it ({base.policy}); choose an "
+        f"older backup, or a later time (after {format_time(max(base.time_ns, base.through_ns))})"
+    )
 
 
 def _commits_back(
@@ -104,9 +136,12 @@ def _behind_inputs(part: Part, objects: Objects, cut: Cut, positions: Mapping[st
     if not cut.end.seq:
         return Cut.at(None)
     open_ = set(limits)
+    earliest: dict[str, int] = {}
     last: CommitRow | None = None
     for commit in _commits_back(part, objects, seq=cut.end.seq):
         items = [item for row in commit for item in row.inputs if item.journal in limits]
+        for item in items:
+            earliest[item.journal] = min(item.first, earliest.get(item.journal, item.first))
         if any(item.last > limits[item.journal] for item in items):
             last = None
             continue
@@ -114,7 +149,10 @@ def _behind_inputs(part: Part, objects: Objects, cut: Cut, positions: Mapping[st
         open_ -= {item.journal for item in items}
         if not open_:
             break
-    return Cut.at(last)
+    base = base_of(part)
+    if base.seq and any(earliest.get(name, 1) - 1 > limits[name] for name in open_):
+        raise removed(base)
+    return Cut.behind(base) if last is None and base.seq else Cut.at(last)
 
 
 def _ledger(part: Part, objects: Objects, cut: Cut, positions: Mapping[str, int]) -> Cut:

@@ -84,6 +84,9 @@ class Part:
     sides: tuple[Ref, ...] = ()
     consumed: Mapping[str, int] = field(default_factory=dict)
     """How far its checkpoints say that other journals have been consumed."""
+    base: str | None = None
+    """The row that says what retention has removed before `start`, and below: what was kept of that."""
+    excerpts: Ref | None = None
     fault: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -92,7 +95,8 @@ class Part:
             "pages": [page.to_json() for page in self.pages],
             "states": None if self.states is None else self.states.to_json(),
             "sides": [ref.to_json() for ref in self.sides],
-            "consumed": dict(self.consumed), "fault": self.fault,
+            "consumed": dict(self.consumed), "base": self.base,
+            "excerpts": None if self.excerpts is None else self.excerpts.to_json(), "fault": self.fault,
         }  # fmt: skip
 
     @staticmethod
@@ -102,7 +106,8 @@ class Part:
             Head(**head), End.of(value["start"]), End.of(value["end"]),
             tuple(PageRef.read(page) for page in value["pages"]),
             None if value["states"] is None else Ref.of(value["states"]),
-            tuple(Ref.of(ref) for ref in value["sides"]), value["consumed"], value["fault"],
+            tuple(Ref.of(ref) for ref in value["sides"]), value["consumed"], value["base"],
+            None if value["excerpts"] is None else Ref.of(value["excerpts"]), value["fault"],
         )  # fmt: skip
 
 

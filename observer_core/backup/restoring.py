@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from observer_core.backup.cutting import Cut, cuts, rest_of
+from observer_core.backup.cutting import Cut, base_of, cuts, removed, rest_of
 from observer_core.backup.lease import PARTITION
 from observer_core.backup.manifest import Body, Manifest, Part, digest_of
-from observer_core.backup.objects import Objects, Ref
-from observer_core.backup.stretches import Opened, Stretch, opened, stretches
+from observer_core.backup.objects import Objects
+from observer_core.backup.stretches import Opened, Stretch, listed, opened, stretches
 from observer_core.backup.vault import Vault
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import InputError, StorageCorrupt
+from observer_core.storage.archive.excerpts import Excerpt, unpack
 from observer_core.storage.archive.packs import is_packed
 from observer_core.storage.journals import Journals
-from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Row, Storage
-from observer_core.storage.rows import CommitRow, Head, StateRow, segment_name
+from observer_core.storage.ports import APPEND_BYTES, ROWS_PER_TRANSACTION, Op, Storage
+from observer_core.storage.rows import Base, CommitRow, Head, StateRow, segment_name
 from observer_core.storage.verify import verify
 
 _REGISTRY: Final = "registry"
@@ -34,6 +35,8 @@ _DONE: Final = "restored"
 _HOUR_NS: Final = 3600 * SECOND
 _BYTES: Final = 2 * 1024 * 1024
 """Of row values, a transaction."""
+_STAY: Final = ("hold.", "safe_mode")
+"""Views that no stage makes again, as `storage.recovery` has it; quarantines follow from the records."""
 _MARKS: Final = (b'"kind":"quarantine"', b'"kind":"redrive"')
 
 
@@ -69,15 +72,11 @@ def restore(vault: Vault, wish: Wish, target: Storage) -> Restored:
     """`InputError` when `target` is not empty, but for what the same restore had begun."""
     body = vault.body(wish.manifest)
     objects = vault.objects(wish.manifest.seal)
-    if not objects.seal.opens:
-        raise InputError(
-            "the backup is encrypted: give the identity of one of its recipients (--identity FILE)"
-        )
+    found = planned(vault, wish)
     begun = _begin(target, wish.identity)
     whole = target.tables.get(PARTITION, _WHOLE)
     if whole is not None:
         return Restored(**decode(whole.value))
-    found = cuts(body, objects, wish.until_ns)
     positions = {name: cut.end.position for name, cut in found.items()}
     for name, part in body.journals.items():
         wish.tell(name)
@@ -96,6 +95,48 @@ def restore(vault: Vault, wish: Wish, target: Storage) -> Restored:
     restored = _checked(target, body, found)
     target.tables.commit(PARTITION, [Op("upsert", _WHOLE, encode(asdict(restored)))])
     return restored
+
+
+def _go_on(vault: Vault, wish: Wish, body: Body, objects: Objects, found: Mapping[str, Cut]) -> None:
+    """`InputError` where a stage would find no state to go on from: what it consumed since was removed."""
+    bases = {name: base_of(part) for name, part in body.journals.items()}
+    for name, part in body.journals.items():
+        inputs = [other for other in part.consumed if bases.get(other, Base()).position]
+        if found[name].whole or part.states is None or not (inputs or bases[name].seq):
+            continue
+        donor = _donor(vault, wish, name, found[name])
+        lists = [(part, objects), *([donor] if donor else [])]
+        rows = [StateRow.of(row) for one, at in lists if one.states for row, _ in listed(one.states, at)]
+        if not any(
+            bases[name].seq <= row.seq <= found[name].end.seq
+            and all(row.consumed.get(other, 0) >= bases[other].position for other in inputs)
+            for row in rows
+        ):
+            raise removed(next(bases[other] for other in (name, *inputs) if bases[other].seq))
+
+
+def _donor(vault: Vault, wish: Wish, name: str, cut: Cut) -> tuple[Part, Objects] | None:
+    """An older backup of a journal that ends at the cut or before it: its states are nearer to that."""
+    if cut.whole:
+        return None
+    for manifest in wish.older:
+        part = vault.body(manifest).journals.get(name)
+        if part is not None and 0 < part.end.seq <= cut.end.seq and part.states is not None:
+            return part, vault.objects(manifest.seal)
+    return None
+
+
+def planned(vault: Vault, wish: Wish) -> dict[str, Cut]:
+    """Where each journal would end; `Removed` when the backup has not any more what was known then."""
+    body = vault.body(wish.manifest)
+    objects = vault.objects(wish.manifest.seal)
+    if not objects.seal.opens:
+        raise InputError(
+            "the backup is encrypted: give the identity of one of its recipients (--identity FILE)"
+        )
+    found = cuts(body, objects, wish.until_ns)
+    _go_on(vault, wish, body, objects, found)
+    return found
 
 
 def finish(target: Storage) -> None:
@@ -194,7 +235,9 @@ class _Writing:
     quarantined: dict[str, Any] = field(default_factory=dict)
 
     def write(self) -> None:
-        donor = self._donor()
+        with self.target.group():
+            self._ops(self._removed())
+        donor = _donor(self.vault, self.wish, self.name, self.cut)
         donated = False
         for stretch in stretches(self.part, self.objects):
             if stretch.before.seq >= self.cut.end.seq:
@@ -207,7 +250,8 @@ class _Writing:
             with self.target.group():
                 self._stretch(stretch, found)
             if not self.cut.whole:
-                self._heed(found)
+                rows = (row for row in found.rows if row.records and row.seq <= self.cut.end.seq)
+                self._heed(line for row in rows for line in found.lines(row))
         with self.target.group():
             self._ops(self._states(self.part, self.objects))
             if donor is not None and donated:
@@ -215,15 +259,17 @@ class _Writing:
             self._ops(self._sides())
         self.target.checkpoint()
 
-    def _donor(self) -> tuple[Part, Objects] | None:
-        """An older backup of the journal that ends at the cut or before it: its states are nearer to that."""
-        if self.cut.whole:
-            return None
-        for manifest in self.wish.older:
-            part = self.vault.body(manifest).journals.get(self.name)
-            if part is not None and 0 < part.end.seq <= self.cut.end.seq and part.states is not None:
-                return part, self.vault.objects(manifest.seal)
-        return None
+    def _removed(self) -> Iterator[Op]:
+        """What retention has removed before the first commit, and what it has kept of that."""
+        if self.part.base is not None:
+            yield Op("upsert", Base.KEY, self.part.base.encode())
+        for row, ref in listed(self.part.excerpts, self.objects) if self.part.excerpts else ():
+            excerpt, data = Excerpt.of(row), self.objects.get(ref)
+            self.target.archives.put(excerpt.file.name, data)
+            yield Op("upsert", excerpt.key, excerpt.value())
+            if not self.cut.whole:
+                kept = (item.line for item in unpack(data, excerpt.file.name) if item.line is not None)
+                self._heed(kept)
 
     # ------------------------------------------------------------------ commits
 
@@ -277,12 +323,10 @@ class _Writing:
     # ------------------------------------------------------------------ all other rows
 
     def _states(self, part: Part, objects: Objects) -> Iterator[Op]:
-        if part.states is None:
-            return
-        for text, ref in objects.get_json(part.states):
-            row = StateRow.of(Row("", text.encode(), ""))
+        for found, ref in listed(part.states, objects) if part.states else ():
+            row = StateRow.of(found)
             if row.seq <= self.cut.end.seq:
-                self.target.blobs.put(row.blob, objects.get(Ref.of(ref)))
+                self.target.blobs.put(row.blob, objects.get(ref))
                 yield Op("upsert", row.key, row.value())
 
     def _sides(self) -> Iterator[Op]:
@@ -298,7 +342,7 @@ class _Writing:
     def _at_cut(self, key: str, value: bytes, lost: Mapping[str, int]) -> bytes | None:
         """A row as it may stand behind the cut; None: not at all. Views come again when a stage works."""
         kind, _, name = key.partition(".")
-        if kind in ("a", "v"):
+        if kind == "a" or (kind == "v" and not name.startswith(_STAY)):
             return None
         if kind == "e":
             return value if int(name) <= self.cut.head.epoch else None
@@ -330,17 +374,14 @@ class _Writing:
                 lost.setdefault(item.journal, item.first)
         return lost
 
-    def _heed(self, found: Opened) -> None:
+    def _heed(self, lines: Iterable[bytes]) -> None:
         """Which entries are set aside follows from the records, whatever happened behind the cut."""
-        for row in found.rows:
-            if row.seq > self.cut.end.seq or not row.records:
-                continue
-            for line in found.lines(row):
-                if any(mark in line for mark in _MARKS):
-                    note = decode(line)
-                    body = note.get("body", {})
-                    view = f"quarantined.{body.get('input')}@{body.get('position')}"
-                    if note.get("kind") == "quarantine":
-                        self.quarantined[view] = body
-                    elif note.get("kind") == "redrive":
-                        self.quarantined.pop(view, None)
+        for line in lines:
+            if any(mark in line for mark in _MARKS):
+                note = decode(line)
+                body = note.get("body", {})
+                view = f"quarantined.{body.get('input')}@{body.get('position')}"
+                if note.get("kind") == "quarantine":
+                    self.quarantined[view] = body
+                elif note.get("kind") == "redrive":
+                    self.quarantined.pop(view, None)

@@ -120,6 +120,14 @@ def _unpacked(stretch: Stretch, objects: Objects) -> Opened:
     return Opened(rows, b"".join(line + b"\n" for line in lines))
 
 
+def listed(ref: Ref, objects: Objects) -> list[tuple[Row, Ref]]:
+    """Rows that name contents, and these: states, or excerpts. `Damaged` when it is no such list."""
+    try:
+        return [(Row("", text.encode(), ""), Ref.of(found)) for text, found in objects.get_json(ref)]
+    except (RecordError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(ref.name, f"it is no list of a backup: {error!r}") from None
+
+
 # ---------------------------------------------------------------------- pages
 
 

@@ -7,18 +7,20 @@ far as that goes: every file is there and is byte for byte what was written.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from observer_core.backup.manifest import Body, Catalogue, End, Manifest, PageRef, Part
 from observer_core.backup.objects import Damaged, Objects, Ref
-from observer_core.backup.stretches import opened, read_page
+from observer_core.backup.stretches import listed, opened, read_page
 from observer_core.backup.vault import Vault
-from observer_core.shared.errors import InputError, JournalError, NotFound, RecordError, StorageCorrupt
+from observer_core.shared.errors import InputError, JournalError, NotFound, StorageCorrupt
+from observer_core.storage.archive.excerpts import Excerpt, unpack
 from observer_core.storage.journals import Journals
 from observer_core.storage.ledger import hash_at
 from observer_core.storage.ports import Row
-from observer_core.storage.rows import StateRow
+from observer_core.storage.rows import Base
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,11 @@ class Verifier:
 
     def _journal(self, checked: Checked, name: str, part: Part) -> None:
         checked.journals += 1
+        base = Base() if part.base is None else Base.of(Row("", part.base.encode(), ""))
         end = part.start
+        if end != End(base.seq, base.position, base.hash):
+            detail = f"it begins behind commit {end.seq}; said to be removed is up to commit {base.seq}"
+            self._found(checked, name, detail)
         for page in part.pages:
             if page.before != end:
                 self._found(checked, name, f"a page begins at commit {page.before.seq}, not {end.seq}")
@@ -129,13 +135,28 @@ class Verifier:
 
     def _refs(self, checked: Checked, name: str, part: Part) -> Iterator[Ref]:
         yield from part.sides
-        if part.states is not None:
+        for list_ in (part.states, part.excerpts):
             try:
-                for text, ref in self._objects.get_json(part.states):
-                    StateRow.of(Row("", text.encode(), ""))
-                    yield Ref.of(ref)
-            except (Damaged, RecordError, TypeError, ValueError) as error:
-                self._found(checked, name, f"its states: {error}", part.states.name)
+                rows = listed(list_, self._objects) if list_ is not None else []
+            except Damaged as error:
+                self._found(checked, name, str(error), error.name)
+                continue
+            yield from (ref for _, ref in rows)
+            if list_ is part.excerpts and self._objects.seal.opens:
+                for row, ref in rows:
+                    self._excerpt(checked, name, Excerpt.of(row), ref)
+
+    def _excerpt(self, checked: Checked, name: str, excerpt: Excerpt, ref: Ref) -> None:
+        """What was kept of removed records: each hashes to what it says."""
+        try:
+            data = self._objects.get(ref)
+            kept = list(unpack(data, excerpt.file.name))
+        except (Damaged, StorageCorrupt):
+            return  # it is told where contents are checked
+        same = hashlib.sha256(data).hexdigest() == excerpt.file.sha256
+        if not same or not all(item.is_sound for item in kept):
+            where = f"what was kept of positions {excerpt.first} to {excerpt.last}"
+            self._found(checked, name, f"{where} does not hash to what was written", ref.name)
 
     def _page(self, checked: Checked, name: str, page: PageRef) -> None:
         before = len(checked.findings)
@@ -223,11 +244,12 @@ def refs_of(body: Body, objects: Objects, pages: set[str]) -> Iterator[str]:
     """The names of all contents that a body needs. Pages in `pages` are not read again."""
     for part in body.journals.values():
         yield from (ref.name for ref in part.sides)
-        if part.states is not None:
-            yield part.states.name
-            if part.states.name not in pages:
-                pages.add(part.states.name)
-                yield from (Ref.of(ref).name for _, ref in objects.get_json(part.states))
+        for list_ in (part.states, part.excerpts):
+            if list_ is not None:
+                yield list_.name
+                if list_.name not in pages:
+                    pages.add(list_.name)
+                    yield from (ref.name for _, ref in listed(list_, objects))
         for page in part.pages:
             yield page.ref.name
             if page.ref.name not in pages:

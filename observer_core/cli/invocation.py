@@ -20,7 +20,7 @@ from observer_core.shared.errors import ObserverError
 if TYPE_CHECKING:
     from observer_core.runtime.settings import Settings
 
-FINDING, FAILURE, INTERRUPTED = 1, 2, 130
+FINDING, FAILURE, START_ANEW, INTERRUPTED = 1, 2, 75, 130
 _GLOBAL = ("--config", "--root", "--data-dir", "--log-dir", "--storage")
 
 

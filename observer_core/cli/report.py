@@ -1,20 +1,25 @@
-"""`report`: what the Functions app would cost, how often detectors were right, what was not executed."""
+"""`report`: a day, a week, the controls; what the Functions app would cost, how often detectors were right;
+what was not executed."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from observer_core.cli.invocation import Invocation
+from observer_core.cli.invocation import FINDING, Invocation
 from observer_core.cli.moments import moment, when
-from observer_core.cli.opened import reading
-from observer_core.cli.output import json_line, say, table
+from observer_core.cli.opened import Reader, reading
+from observer_core.cli.output import hint, json_line, say, table
 
 if TYPE_CHECKING:
     from observer_core.runtime.gate.report import NonExecution
+    from observer_core.runtime.reports.config import Form, Lang
+    from observer_core.runtime.reports.facts import Ground
+    from observer_core.runtime.reports.making import Report
     from observer_core.runtime.study.cost import Measured, Prices
     from observer_core.runtime.study.feedback import Precision
 
@@ -24,6 +29,126 @@ app = typer.Typer(help="Reports.", no_args_is_help=True)
 @app.callback()
 def _group() -> None:
     """Reports."""
+
+
+class Language(StrEnum):
+    """What `--lang` may say."""
+
+    KOREAN = "ko"
+    ENGLISH = "en"
+
+
+Date = Annotated[
+    str | None,
+    typer.Option(metavar="DATE", help="A day of it, as 2026-11-23. Default: the last one that is over."),
+]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it there as one HTML file.")]
+Markdown = Annotated[Path | None, typer.Option("--md", metavar="FILE", help="Write it there as Markdown.")]
+Lang_ = Annotated[Language | None, typer.Option("--lang", help="Default: lang of [reports].")]
+OneDomain = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of this domain. Default: the live one, or the only one.")
+]
+Stamp = Annotated[
+    bool, typer.Option("--stamp", help="Let it say when it was made; else equal records give equal files.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The figures alone, as one line of JSON.")]
+
+
+@app.command()
+def daily(
+    ctx: typer.Context, date: Date = None, html: Html = None, md: Markdown = None, lang: Lang_ = None,
+    domain: OneDomain = None, stamp: Stamp = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Tell what a day came to: availability first, then incidents, decisions, deliveries, growth.
+
+    Markdown on standard output, unless it is to be written to files. A day is that of the zone of [reports].
+    """
+    from observer_core.runtime.reports.making import report
+
+    with reading(ctx) as reader:
+        _give(
+            reader, report(_ground(reader), "daily", domain=domain, date=date), html, md, lang, stamp, as_json
+        )
+
+
+@app.command()
+def weekly(
+    ctx: typer.Context, date: Date = None, html: Html = None, md: Markdown = None, lang: Lang_ = None,
+    domain: OneDomain = None, stamp: Stamp = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Tell what a week, from Monday on, came to.
+
+    As `report daily`.
+    """
+    from observer_core.runtime.reports.making import report
+
+    with reading(ctx) as reader:
+        _give(
+            reader,
+            report(_ground(reader), "weekly", domain=domain, date=date),
+            html,
+            md,
+            lang,
+            stamp,
+            as_json,
+        )
+
+
+@app.command()
+def control(
+    ctx: typer.Context,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="From this time on: RFC 3339, or 90d before the domain's present. Default: 30 days.",
+        ),
+    ] = None,
+    html: Html = None, md: Markdown = None, lang: Lang_ = None, domain: OneDomain = None,
+    stamp: Stamp = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Tell which pre-trade controls there are, when each last acted, its tests, and the evidence.
+
+    Each control with its policy, the cases of [reports], the alert latency against 5 s, and how long records
+    are kept. Exit code 1 when a case is not as expected.
+    """
+    from observer_core.runtime.reports.making import control_report
+
+    with reading(ctx) as reader:
+        ground = _ground(reader)
+        name = ground.domain(domain)
+        since_ns = None if since is None else moment(since, partial(ground.now_ns, name))
+        found = control_report(ground, domain=name, since_ns=since_ns)
+        _give(reader, found, html, md, lang, stamp, as_json)
+    if any(outcome.failures for outcome in found.facts.outcomes):
+        raise typer.Exit(FINDING)
+
+
+def _ground(reader: Reader) -> Ground:
+    from observer_core.runtime.reports.facts import Ground
+
+    return Ground(reader.journals, reader.settings, reader.gate)
+
+
+def _give(
+    reader: Reader, found: Report, html: Path | None, md: Path | None, lang: Language | None, stamp: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from observer_core.runtime.reports.writing import write
+    from observer_core.shared.clock import SystemClock
+
+    if as_json:
+        json_line(found.to_json())
+        return
+    made_ns = SystemClock().now_ns() if stamp else None
+    language: Lang = reader.settings.reports.lang if lang is None else lang.value
+    files: tuple[tuple[Path | None, Form], ...] = ((html, "html"), (md, "md"))
+    wanted = [(path, form) for path, form in files if path is not None]
+    for path, form in wanted:
+        write(path, found.text(form, language, made_ns))
+        hint(f"observer: wrote {path}")
+    if not wanted:
+        say(found.text("md", language, made_ns).rstrip("\n"))
 
 
 @app.command()

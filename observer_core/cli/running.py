@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from observer_core.cli.invocation import FINDING, Invocation
+from observer_core.cli.invocation import FINDING, START_ANEW, Invocation
 from observer_core.cli.opened import observing
 from observer_core.cli.output import hint, json_line, say
 from observer_core.shared.errors import InputError
@@ -29,6 +29,9 @@ def run(
         typer.Option(min=0, max=65535, metavar="N", help="Where it answers; 0: any free port."),
     ] = None,
     console: Annotated[bool, typer.Option("--console/--no-console", help="Show what is going on.")] = True,
+    safe_mode: Annotated[
+        bool, typer.Option("--safe-mode", help="Observe and record, act on nothing.")
+    ] = False,
     duration: Annotated[
         str | None, typer.Option("--for", metavar="DURATION", help="Stop after so long (30s, 1h).")
     ] = None,
@@ -40,10 +43,14 @@ def run(
     from observer_core.shared.clock import SECOND, parse_duration
 
     seconds = None if duration is None else parse_duration(duration) / SECOND
-    settings = Invocation.of(ctx).settings(web=None if port is None else {"port": port})
+    settings = Invocation.of(ctx).settings(
+        web=None if port is None else {"port": port}, safety={"safe_mode": True} if safe_mode else None
+    )
     from observer_core.runtime.standalone import run as stand_alone
 
-    stand_alone(settings, _web, console=console, seconds=seconds)
+    if not stand_alone(settings, _web, console=console, seconds=seconds):
+        hint("observer: too much memory was in use for too long; start it anew, it goes on where it was")
+        raise typer.Exit(START_ANEW)
 
 
 def _web(running: Standalone) -> WebServer:
@@ -94,6 +101,7 @@ def push(
             rejected += [f"row {first + row}: {why}" for row, why in refused]
             if not snapshots:
                 continue
+            observer.guards.require_space()
             head = observer.writer(source, name, "live", now_ns).write(snapshots)
             where = f"snapshots.{source}@{head.position}"
             if as_json:

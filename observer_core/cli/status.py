@@ -26,6 +26,7 @@ def status(
         from observer_core.runtime.gate.views import Views
         from observer_core.runtime.reading.status import States
         from observer_core.runtime.reading.storage import sizes
+        from observer_core.runtime.safe_mode import is_safe, stands
         from observer_core.runtime.storages import where
         from observer_core.shared.clock import SystemClock
 
@@ -33,10 +34,12 @@ def status(
         data = reader.settings.paths.data
         views = Views(reader.gate, reader.journals, SystemClock(), 0)
         gap = Gaps(reader.journals).newest()
+        since_ns = stands(reader.journals)
         states = States(reader.journals, reader.settings, reader.gate, views).read()
         value = {
             "running": running(data) if local else None, "data": where(reader.settings),
             "sizes": sizes(data) if local else {}, "gap": None if gap is None else gap.to_json(),
+            "safe_mode": {"on": is_safe(reader.journals, reader.settings), "since_ns": since_ns},
             "domains": [_domain(state, reader.mode(state.view.name)) for state in states],
         }  # fmt: skip
     json_line(value) if as_json else _tell(value)
@@ -71,6 +74,10 @@ def _tell(value: dict[str, Any]) -> None:
     if value["sizes"]:  # of files: an account does not tell who works on it
         say(f"observer  {'runs as process ' + process if process else 'not running'}")
         say("stored    " + ", ".join(f"{name} {size(count)}" for name, count in value["sizes"].items()))
+    safe = value["safe_mode"]
+    if safe["on"]:
+        since = "" if safe["since_ns"] is None else f" since {when(safe['since_ns'])}"
+        say(f"SAFE MODE{since}: nothing is delivered, and the gate denies everything", "bold yellow")
     if value["gap"] is not None:
         from observer_core.runtime.gaps import Gap
 

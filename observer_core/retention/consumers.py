@@ -45,7 +45,7 @@ class Consumers:
         self._quarantined: dict[str, set[int]] = {}
         self._sent: list[int] = []
         known = set(journals.names())
-        self._bases = {name: journals.open(name).base() for name in known}
+        self._bases = {name: journals.open(name).base().position for name in known}
         for name in sorted(known):
             journal = journals.open(name)
             found: dict[str, Any] = journal.checkpoints()
@@ -60,9 +60,9 @@ class Consumers:
                     int(value["position"]) for key, value in found.items() if key.startswith("sent.")
                 ]
 
-    def inputs(self, name: str) -> list[str]:
-        """The journals that a journal's stage reads."""
-        return list(self._read.get(name, ()))
+    def moved(self, name: str, base: int) -> None:
+        """The records of a journal up to `base` are gone, or are taken to be."""
+        self._bases[name] = base
 
     def quarantined(self, name: str) -> set[int]:
         """Entries that were set aside and may be worked again."""
@@ -100,7 +100,7 @@ class Consumers:
         return Bound(newest, f"{reader} goes on from its state at {ref(name, newest)}")
 
     def _usable(self, reader: str) -> list[StateRow]:
-        bases = {name: self._bases[name].position for name in self._read[reader]}
+        bases = {name: self._bases[name] for name in self._read[reader]}
         return [row for row in self._states[reader] if usable(row, bases)]
 
     def _told(self, name: str, reader: str, read: dict[str, int]) -> Iterator[Bound]:

@@ -108,12 +108,13 @@ def plan(
     journal, storage = journals.open(name), journals.storage
     old = []
     for pack in Packs(storage, name).all():
-        if pack.last_ns >= before_ns:
+        if _newest_ns(pack) >= before_ns:
             break
         old.append(pack)
-    last = old[-1].last if old else journal.base().position
-    overdue = [pack.last for pack in old if pack.last_ns < before_ns - term.keep_ns]
-    bounds = list(consumers.bounds(name, max(overdue, default=0), last))
+    base = journal.base().position
+    last = old[-1].last if old else base
+    overdue = [pack.last for pack in old if _newest_ns(pack) < before_ns - term.keep_ns]
+    bounds = list(consumers.bounds(name, max(overdue, default=base), last))
     if backed_up is not None:
         reached = backed_up.get(name, 0)
         bounds.append(Bound(reached, "no backup has more of it" if reached else "no backup has it"))
@@ -137,6 +138,11 @@ def plan(
     bound = tuple(item for item in bounds if any(_keeps(item, pack) for pack in old))
     records = sum(pack.records for pack in old)
     return Plan(name, journals.domain_of(name) or "", term, before_ns, tuple(gone), bound, records, waits)
+
+
+def _newest_ns(pack: Pack) -> int:
+    """Also of commits that gave no record: what they consumed, and when, is as young as that."""
+    return max(pack.last_ns, pack.through_ns)
 
 
 def _before_newest(journal: Journal) -> int:

@@ -10,7 +10,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final, Literal
@@ -20,13 +20,14 @@ import structlog
 from observer_core.backup.config import BackupConfig, ContainerTarget, FolderTarget
 from observer_core.backup.creating import Made, Order, OutOfTime
 from observer_core.backup.creating import create as create_backup
+from observer_core.backup.cutting import Removed
 from observer_core.backup.keeping import Pruned
 from observer_core.backup.keeping import prune as prune_backups
 from observer_core.backup.lease import PARTITION, Busy, Lease
 from observer_core.backup.manifest import Manifest
 from observer_core.backup.objects import Damaged
 from observer_core.backup.place import FolderPlace, NewTar, Place, TarPlace
-from observer_core.backup.restoring import Restored, Wish, finish
+from observer_core.backup.restoring import Restored, Wish, finish, planned
 from observer_core.backup.restoring import restore as restore_backup
 from observer_core.backup.sealing import Identity, IndexKey, check_recipients
 from observer_core.backup.vault import Vault
@@ -379,8 +380,9 @@ class Backups:
                 for finding in _all_findings(*self.verify(place)):
                     _log.error("backup is damaged", backup=finding.backup, detail=finding.detail)
 
-    def start(self) -> None:
-        """Looks by itself, in a thread of its own. `ConfigError` when the place cannot be used."""
+    def start(self, held: Callable[[], object] = lambda: None) -> None:
+        """Looks by itself in a thread, unless `held`. `ConfigError` when the place cannot be used."""
+        self._held = held
         if self.is_on:
             self._place = place_of(self._settings)
             if self._config.encrypt is not None:
@@ -399,7 +401,8 @@ class Backups:
     def _run(self) -> None:
         while not self._stop.wait(_LOOK_SECONDS):
             try:
-                self.look()
+                if not self._held():
+                    self.look()
             except Exception:  # a defect; nobody would miss the thread
                 _log.exception("backup failed")
 
@@ -434,7 +437,10 @@ def restore(
     vault: Vault, to: str, clock: Clock, *, number: int | None = None, until_ns: int | None = None,
     author: str = _AUTHOR, tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Manifest, Restored]:  # fmt: skip
-    """Backup `number` (default: the newest) as a store: an empty folder, or azure:CONNECTION/PREFIX."""
+    """Backup `number` as a store: an empty folder, or azure:CONNECTION/PREFIX.
+
+    Default: the newest; where retention had removed what was known at `until_ns`, the first made after that.
+    """
     manifest = vault.catalogue.newest() if number is None else vault.catalogue.read(number)
     if manifest is None:
         raise InputError(f"there is no backup in {vault.place!r}")
@@ -443,16 +449,25 @@ def restore(
         came = name.rpartition("/")[2].partition("-")[0]
         return until_ns is None or not came.isdecimal() or int(came) <= until_ns
 
-    older = [] if until_ns is None else list(_older(vault, manifest))
-    wish = Wish(manifest, until_ns, waited, older, tell)
+    wish = Wish(manifest, until_ns, waited, () if until_ns is None else _older(vault, manifest), tell)
+    if until_ns is not None and number is None:
+        try:
+            planned(vault, wish)
+        except Removed:
+            first = [item for item in wish.older if item.time_ns >= until_ns][-1:]
+            if not first:
+                raise
+            wish = replace(wish, manifest=first[0], older=_older(vault, first[0]))
     with _target(to) as storage:
         restored = restore_backup(vault, wish, storage)
         _note_restored(storage, clock, wish, restored, author)
         finish(storage)
-    return manifest, restored
+    return wish.manifest, restored
 
 
-def _older(vault: Vault, manifest: Manifest) -> Iterator[Manifest]:
+def _older(vault: Vault, manifest: Manifest) -> list[Manifest]:
+    """Those that can be read, newest first."""
+    found = []
     for number in sorted(vault.catalogue.names(), reverse=True):
         if number < manifest.number:
             try:
@@ -460,7 +475,8 @@ def _older(vault: Vault, manifest: Manifest) -> Iterator[Manifest]:
                 vault.body(older)
             except (Damaged, InputError):
                 continue
-            yield older
+            found.append(older)
+    return found
 
 
 def _note_restored(storage: Storage, clock: Clock, wish: Wish, restored: Restored, author: str) -> None:

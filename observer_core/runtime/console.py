@@ -13,6 +13,7 @@ from rich.text import Text
 from observer_core.runtime.following import Follower
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
+from observer_core.safety.guards import SAFE_MODE
 from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.shared.records import Decision, Event
 from observer_core.shared.stage import Entry
@@ -49,6 +50,8 @@ class Console:
         data, logs = _short(paths.data, paths.root), _short(paths.logs, paths.root)
         say(f"  records  {data}   or: observer status, observer decisions ls, observer explain ID")
         say(f"  logs     {logs}   stop with Ctrl-C; it goes on where it was")
+        if self._observer.guards.safe_mode:
+            say("  [bold yellow]SAFE MODE[/]  nothing is delivered, and the gate denies everything")
         self._follower = Follower(self._observer.journals, ("events", "decisions"))
         if self._with_table and self._terminal.is_terminal and not self._terminal.quiet:
             self._live = Live(self._table(), console=self._terminal, auto_refresh=False, transient=True)
@@ -80,6 +83,11 @@ class Console:
         table = Table(box=None, padding=(0, 2), header_style="dim")
         for name in ("domain", "source", "snapshots", "patterns", "newest data", "gate"):
             table.add_column(name)
+        guards = self._observer.guards
+        if full := guards.short_of_space():
+            table.caption = Text(f"THE DISK IS FULL: {full}", style="bold red")
+        elif guards.safe_mode:
+            table.caption = Text(f"SAFE MODE: {SAFE_MODE}", style="bold yellow")
         for domain in self._gate.domains():
             now = self._gate.now_ns(domain)
             for name in self._observer.journals.names("snapshots", domain):

@@ -34,6 +34,7 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Domain, Observer
 from observer_core.runtime.pushing import KEPT, Pushes, source_of
 from observer_core.runtime.retaining import Retention
+from observer_core.runtime.safe_mode import record as record_safe_mode
 from observer_core.runtime.settings import Settings, load
 from observer_core.runtime.source_kinds import LIVE
 from observer_core.runtime.sources import LiveSource, check_sources, live_sources
@@ -57,6 +58,8 @@ _LEASE_NS: Final = 60 * SECOND
 """Of one delivery: half of it is worked, the other half is for a clock that is wrong."""
 _PUT_OFF_NS: Final = 5 * SECOND
 """How long a hint is put off that another instance, or another version, has to work."""
+_WITHHELD_NS: Final = 300 * SECOND
+"""And one that may not be worked in safe mode."""
 _TOO_LATE_NS: Final = 5 * SECOND
 """A moment that is longer ago, and an interval, is left to the next one."""
 _STRANDED_NS: Final = 60 * SECOND
@@ -150,6 +153,9 @@ class Handlers:
         Every input is looked at: time must not pass over something that only a lost hint told of.
         """
         domain = self.observer.domain(LIVE)
+        jump = self.observer.guards.clock.look()
+        if jump is not None:
+            _log.warning("the clock of this instance jumped", what=str(jump), by_ns=jump.by_ns)
         self._place_cursors()
         with self._of_epoch("clock"):
             try:
@@ -160,6 +166,9 @@ class Handlers:
             if self.observer.clock.now_ns() - self._refreshed_ns >= self.observer.settings.max_lag:
                 domain.refresh()
                 self._refreshed_ns = self.observer.clock.now_ns()
+                safe = self.observer.guards.safe_mode
+                if record_safe_mode(self.observer.journals, self.observer.clock, safe):
+                    _log.warning("safe mode begins: nothing is acted on" if safe else "safe mode has ended")
             events = domain.publisher.journal
             before = events.head(refresh=False).seq
             published = self._pump(domain.publisher, _but_time(domain.publisher), flush=True)
@@ -298,6 +307,10 @@ class Handlers:
     def _deliver(self, values: Mapping[str, Any], domain: str, name: str) -> None:
         with self._delivery(domain, name, patience_s=_PATIENCE_S) as item:
             if item is not None and not item.lag():
+                return
+            if self.observer.guards.withheld():
+                # Not lost, and looked at seldom: the sweep finds what lags once it is over.
+                self._send("deliver", values, delay_ns=_WITHHELD_NS)
                 return
             now = self.observer.clock.now_ns()
             until = now + _LEASE_NS
@@ -472,7 +485,7 @@ class Handlers:
                 told.update(record.to)
             elif isinstance(record, Notification):
                 told.add(record.subscription)
-        for name in sorted(told):
+        for name in sorted(told) if not self.observer.guards.withheld() else ():
             self._send("deliver", {"domain": domain.name, "subscription": name})
 
     def _lagging(self, domain: Domain) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -488,6 +501,8 @@ class Handlers:
             yield "decide", {"domain": name}
         if domain.is_routed() and self._behind(domain.router):
             yield "route", {"domain": name}
+        if self.observer.guards.withheld():
+            return
         for subscription in subscriptions(self.observer.journals, self.observer.settings, name):
             with self._delivery(name, subscription) as delivery:
                 try:

@@ -90,7 +90,11 @@ class RecordingFeed:
         ]
 
     def step(self, count: int) -> tuple[int, int]:
-        """Commits up to `count` snapshots; gives how many they were, with how many values."""
+        """Commits up to `count` snapshots; gives how many they were, with how many values.
+
+        `StorageFull` when too little space is left to take anything in.
+        """
+        self._observer.guards.require_space()
         if self._next is None and not self._advance():
             return 0, 0
         load = self._load

@@ -58,13 +58,17 @@ class Round:
 
 
 class Maintenance:
-    """`seconds`: a round that has taken so long stops between two steps and is not `complete`."""
+    """`seconds`: a round that has taken so long stops between two steps and is not `complete`.
+
+    `full`: whether no more is to be written than what removes something; nothing is packed then.
+    """
 
     def __init__(
-        self, journals: Journals, clock: Clock, config: MaintenanceConfig, retention: Retention | None = None
-    ) -> None:
+        self, journals: Journals, clock: Clock, config: MaintenanceConfig, retention: Retention | None = None,
+        full: Callable[[], object] = lambda: None,
+    ) -> None:  # fmt: skip
         self._journals, self._clock, self._config = journals, clock, config
-        self._retention = retention
+        self._retention, self._full = retention, full
         self._end = float("inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -126,10 +130,13 @@ class Maintenance:
         return self._stop.is_set() or time.monotonic() > self._end
 
     def _pack(self, name: str, done: Round, tell: Callable[[Packing], None]) -> None:
+        if self._full():
+            done.complete = False
+            return
         for packing in pack_closed(self._journals, name, self._config.compaction, dry_run=done.dry_run):
             done.packed.append(packing)
             tell(packing)
-            if self._over:
+            if self._over or self._full():
                 done.complete = False
                 return
 

@@ -82,7 +82,8 @@ class Observer:
         self.build = build or this_build()
         self.options = options or EngineOptions(max_lag_ns=settings.max_lag)
         self.journals = Journals(storage, worker=worker_name(), tail_bytes=self.options.tail_bytes)
-        self.guards = Guards(settings.safety, settings.paths.data if settings.storage.kind == "local" else None)
+        local = settings.storage.kind == "local"
+        self.guards = Guards(settings.safety, settings.paths.data if local else None)
         for drop in (self.journals.trim, shard_of.cache_clear, view_key.cache_clear):
             self.guards.memory.droppable(drop)
         self.cuts = recover(self.journals, self.clock)

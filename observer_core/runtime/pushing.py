@@ -76,10 +76,14 @@ class Pushes:
         return Taken(found["position"], found["snapshots"], duplicate=True)
 
     def commit(self, batch: Batch, snapshots: Sequence[Snapshot]) -> Taken:
-        """Commits all of them, with the key; what was committed under the key before is only told."""
+        """Commits all of them, with the key; what was committed under the key before is only told.
+
+        `StorageFull` when too little space is left to take anything in.
+        """
         known = self.known(batch)
         if known is not None:
             return known
+        self._observer.guards.require_space()
         digest = hashlib.sha256(batch.body).hexdigest()
         result: dict[str, Any] = {"snapshots": len(snapshots), "body": digest, "time_ns": batch.came_ns}
 

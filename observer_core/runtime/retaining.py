@@ -36,6 +36,7 @@ _LAST: Final = "last"
 _AUTHOR: Final = "observer"
 _STATES: Final = 10
 """Into so many parts the kept time is divided by the states from which cuts may go on."""
+_KINDS: Final = ("snapshots", "patterns", "clock", "commands", "events", "decisions", "routes")
 _log = structlog.get_logger("observer.retention")
 BackedUp = Callable[[], Mapping[str, int]]
 
@@ -131,15 +132,6 @@ class Retention:
 
     # ------------------------------------------------------------------ a run
 
-    def plans(self) -> list[Plan]:
-        """What would go now, journal by journal, of those that are not kept forever."""
-        consumers, backups = self._consumers(), self._backups()
-        return [
-            self._plan(name, term, consumers, backups)
-            for name, term in self.terms().items()
-            if term.keep_ns is not None
-        ]  # fmt: skip
-
     def run(
         self, *, dry_run: bool = False, author: str = _AUTHOR, seconds: float | None = None,
         tell: Callable[[Cut], None] = lambda _: None,
@@ -149,7 +141,7 @@ class Retention:
         done = Run(dry_run, warning=self._config.warning)
         if done.warning is not None:
             _log.warning("decisions may go early", detail=done.warning)
-        terms = {name: term for name, term in self.terms().items() if term.keep_ns is not None}
+        terms = {name: term for name, term in _causes_first(self.terms()) if term.keep_ns is not None}
         if not terms:
             return done
         consumers, backups = self._consumers(), self._backups()
@@ -194,6 +186,7 @@ class Retention:
                 file = cutter.write(cut, data)
                 cut = replace(cut, record=self._record(cut, author))
                 cutter.commit(chunk, cut, file, self._clock.now_ns())
+            consumers.moved(name, cut.last)
             done.cuts.append(cut)
             cuts += 1
             tell(cut)
@@ -251,6 +244,12 @@ class Retention:
         for path, first in _blocks(self._settings.paths.data / "cache" / "series" / name):
             if first <= base:
                 path.unlink(missing_ok=True)
+
+
+def _causes_first(terms: Mapping[str, Term]) -> list[tuple[str, Term]]:
+    """What others follow from before them: where it is cut decides from which states they go on."""
+    places = {kind: place for place, kind in enumerate(_KINDS)}
+    return sorted(terms.items(), key=lambda item: (places.get(item[0].partition(".")[0], len(_KINDS)), item[0]))
 
 
 def kept_of(planned: Plan) -> Iterator[Kept]:

@@ -1,8 +1,8 @@
 """Safe mode as the store knows it: since when it stands, and when it stood.
 
 Whether a process is in safe mode says its own configuration. When it begins and ends is a record of the
-operations journal, made by whoever starts an Observer in the other mode than the last one: a crash or a stop in
-between ends nothing. So other processes know of it too, and `gate check --at` of then.
+operations journal, made by whoever starts an Observer in the other mode than the last one: a crash or a
+stop in between ends nothing. So other processes know of it too, and `gate check --at` of then.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _REMEMBERED: Final = 500
 def stands(journals: Journals) -> int | None:
     """Since when an Observer over this store is in safe mode; None when it is not."""
     spans = _spans(journals)
-    return spans[-1][0] if spans and spans[-1][1] is None else None
+    return spans[-1][0] if spans and not spans[-1][1] else None
 
 
 def stood(journals: Journals, at_ns: int) -> bool:
     """Whether it did at a moment."""
-    return any(begin <= at_ns and (end is None or at_ns < end) for begin, end in _spans(journals))
+    return any(begin <= at_ns and (not end or at_ns < end) for begin, end in _spans(journals))
 
 
 def is_safe(journals: Journals, settings: Settings) -> bool:
@@ -44,13 +44,13 @@ def record(journals: Journals, clock: Clock, on: bool) -> bool:
     while True:
         journal = journals.open(OPERATIONS, "operations")
         head, spans = journal.head(), _spans(journals)
-        since_ns = spans[-1][0] if spans and spans[-1][1] is None else None
+        since_ns = spans[-1][0] if spans and not spans[-1][1] else None
         if (since_ns is not None) == on:
             return False
         now_ns = max(head.time_ns, clock.now_ns())
         body: dict[str, Any] = {"event": "safe_mode", "on": on}
         if since_ns is None:
-            spans = [*spans, [now_ns, None]][-_REMEMBERED:]
+            spans = [*spans, [now_ns, 0]][-_REMEMBERED:]
         else:
             spans[-1] = [since_ns, now_ns]
             body["since_ns"] = since_ns
@@ -62,7 +62,7 @@ def record(journals: Journals, clock: Clock, on: bool) -> bool:
         return True
 
 
-def _spans(journals: Journals) -> list[list[int | None]]:
-    """Begin and end of each time, oldest first; the last one has no end while it stands."""
-    found: list[list[int | None]] = journals.open(OPERATIONS).views(_VIEW).get(_VIEW, {}).get("spans", [])
+def _spans(journals: Journals) -> list[list[int]]:
+    """Begin and end of each time, oldest first; the end is 0 while it stands."""
+    found: list[list[int]] = journals.open(OPERATIONS).views(_VIEW).get(_VIEW, {}).get("spans", [])
     return found

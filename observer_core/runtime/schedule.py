@@ -108,6 +108,7 @@ class Collector:
             # Missed moments are not made up for: a snapshot is of the moment it is taken.
             interval_ns = due.live.source.interval_ns
             due.next_ns += ((now - due.next_ns) // interval_ns + 1) * interval_ns
+            is_due = not self._paused
         if not is_due and not (late and due.given_up_ns != since):
             return
         moment = self._clock.now_ns()

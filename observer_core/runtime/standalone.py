@@ -36,6 +36,7 @@ from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.paths import check_deployment
+from observer_core.runtime.reports.writing import Reporting
 from observer_core.runtime.retaining import Retention
 from observer_core.runtime.safe_mode import record as record_safe_mode
 from observer_core.runtime.schedule import Collector
@@ -158,9 +159,10 @@ class Standalone:
         anchoring = Anchoring(self.observer.journals, settings, self.observer.clock)
         maintenance = Maintenance(
             self.observer.journals, self.observer.clock, settings.maintenance,
-            Retention(self.observer.journals, settings, self.observer.clock),
+            Retention(self.observer.journals, settings, self.observer.clock), self._guards.short_of_space,
         )  # fmt: skip
         backups = Backups(self.observer.storage, settings, self.observer.clock, self.observer.build)
+        reporting = Reporting(self.observer.journals, settings, self.observer.clock)
         heartbeat = Heartbeat(settings.heartbeat, self.health, self.metrics.pinged)
         server = serve(self)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
@@ -180,9 +182,10 @@ class Standalone:
             _log.info("started", port=self.port, sources=[item.name for item in settings.source])
             collector.start(self._recorded())
             deliveries.start()
-            anchoring.start()
+            anchoring.start(self._guards.short_of_space)
             maintenance.start()
-            backups.start()
+            backups.start(self._guards.short_of_space)
+            reporting.start(self._guards.short_of_space)
             heartbeat.start()
             keeper.start()
             self._loop(collector, deliveries, console, seconds)
@@ -197,6 +200,7 @@ class Standalone:
             anchoring.stop()
             maintenance.stop()
             backups.stop()
+            reporting.stop()
             if keeper.is_alive():
                 keeper.join()
             console.stop()
@@ -395,7 +399,7 @@ class Standalone:
             self._collector.resume()
 
     def _only_obey(self, now: float) -> int:
-        """What is left is for operators: what they ask, also from other processes, is done. No time passes."""
+        """What is left is for operators: what they ask, also elsewhere, is done. No time passes."""
         moved = self._obey_all()
         if now >= self._next_poll:
             self._next_poll = now + self.settings.clock_interval / SECOND

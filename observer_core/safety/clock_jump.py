@@ -2,8 +2,8 @@
 
 The wall clock is held against the one that only runs (monotonic): what the first has gained or lost against
 the second since the look before is a jump when it is more than `limit_ns`. Slow corrections, as NTP makes
-them, never add up to one. Where the system has a clock that counts sleep too (Linux), a jump of as much as the
-machine slept is told apart from one by hand.
+them, never add up to one. Where the system has a clock that counts sleep too (Linux), a jump of as much as
+the machine slept is told apart from one by hand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stops before the disk is full: what is left then is enough to close the gate, and to be told why.
 
-Below `least` bytes the space counts as short until a quarter more than that is free again, so that it does not
-go back and forth at the edge. A disk that cannot be asked leaves things as they were: its own errors tell.
+Below `least` bytes the space counts as short until a quarter more than that is free again: it does not go
+back and forth at the edge. A disk that cannot be asked leaves things as they were: its own errors tell.
 """
 
 from __future__ import annotations

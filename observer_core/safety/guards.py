@@ -32,9 +32,10 @@ class Guards:
         if space is None or not space.is_short():
             return None
         free = "?" if space.free is None else format_size(space.free >> 20 << 20)
+        least, enough = format_size(space.least), format_size(space.enough)
         return (
-            f"only {free} are free on the disk of the data folder: nothing is taken in below "
-            f"{format_size(space.least)} ([safety] least_free) until {format_size(space.enough)} are free again"
+            f"only {free} are free on the disk of the data folder: below {least} ([safety] least_free) "
+            f"nothing is taken in until {enough} are free again"
         )
 
     def require_space(self) -> None:

@@ -85,12 +85,13 @@ class Memory:
         """As it was when it was last looked at, before anything was dropped."""
         self._next = monotonic()
         self._over_since: float | None = None
-        self._droppable: list[weakref.WeakMethod[Callable[[], None]] | Callable[[], None]] = []
+        self._droppable: list[Callable[[], Callable[[], None] | None]] = []
+        """Each gives what to call, None when its object is no more."""
 
     def droppable(self, drop: Callable[[], None]) -> None:
         """Asked to let go of what can be read again; a method only as long as its object lives."""
-        held = weakref.WeakMethod(drop) if inspect.ismethod(drop) else drop
-        self._droppable = [item for item in self._droppable if _alive(item)] + [held]
+        held = weakref.WeakMethod(drop) if inspect.ismethod(drop) else lambda: drop
+        self._droppable = [item for item in self._droppable if item() is not None] + [held]
 
     def look(self) -> bool:
         """Looks when that is due, and drops what can be while there is too much; whether it did."""
@@ -125,11 +126,7 @@ class Memory:
     def drop(self) -> None:
         """Lets go of what can be read again."""
         for item in self._droppable:
-            drop = item() if isinstance(item, weakref.WeakMethod) else item
+            drop = item()
             if drop is not None:
                 drop()
         give_back()
-
-
-def _alive(item: weakref.WeakMethod[Callable[[], None]] | Callable[[], None]) -> bool:
-    return not isinstance(item, weakref.WeakMethod) or item() is not None

@@ -137,8 +137,11 @@ class Journal:
     def missing(self, position: int) -> NotFound:
         """The error that says why there is nothing at a position: `Pruned` where retention removed it."""
         base = self.base()
-        if not 1 <= position <= base.position:
-            return NotFound("entry", f"{self.name}@{position}")
+        if 1 <= position <= base.position:
+            return self._pruned(position, base)
+        return NotFound("entry", f"{self.name}@{position}")
+
+    def _pruned(self, position: int, base: Base) -> Pruned:
         when = format_time(base.pruned_ns)[:10]
         return Pruned(self.name, position, base.position + 1, when, base.policy)
 
@@ -146,6 +149,23 @@ class Journal:
         """The record at a position whose stretch was removed, where something kept cites it."""
         found = self.excerpts.find(position)
         return None if found is None or found.line is None else found
+
+    def check_archives(self, position: int) -> None:
+        """`ChainBroken` unless the files that hold the record are stored as they were written.
+
+        Reads them again: what a process has in memory of a file says nothing of what became of it.
+        """
+        pack = self._packs.holding(position)
+        if pack is None:
+            self.excerpts.check(position)
+            return
+        try:
+            self._packs.check(pack)
+        except ChainBroken:
+            again = self._packs.holding(position)
+            if again is None or again.files == pack.files:
+                raise
+            self._packs.check(again)  # it was packed anew meanwhile
 
     def standing(self) -> Iterator[Entry]:
         """Removed records that whoever folds what is kept of the journal must know first, in order."""
@@ -161,6 +181,14 @@ class Journal:
         return (row for row in self._rows(from_position, after_seq, page) if row.seq > after_seq)
 
     def _rows(self, position: int, after_seq: int, page: int) -> Iterator[CommitRow]:
+        last = None
+        for row in self._rows_found(position, after_seq, page):
+            if last is not None and row.seq > last.seq + 1 and (base := self.base()).seq > last.seq:
+                raise self._pruned(last.last + 1, base)
+            yield row
+            last = row
+
+    def _rows_found(self, position: int, after_seq: int, page: int) -> Iterator[CommitRow]:
         # Commits that only consumed, before there was a record, stand at position 0.
         low = f"r.{position:020d}.{after_seq + 1:012d}" if position > 1 else "r."
         seq = after_seq

@@ -44,7 +44,8 @@ _log = structlog.get_logger("observer.web")
 class Caller:
     """`principal`: who it was proved to be (None: nobody asked for proof); `name`: what to call him.
 
-    `asks_as`: the only AuthZEN subject that he may ask the gate for (None: any).
+    `asks_as`: the only AuthZEN subject that he may ask the gate for (None: any). `until_ns`: when what
+    proved it ends; an answer that goes on beyond it ends then.
     """
 
     name: str | None
@@ -52,6 +53,7 @@ class Caller:
     scopes: frozenset[Scope]
     proof: Proof
     asks_as: str | None = None
+    until_ns: int | None = None
 
 
 NOBODY: Final = Caller(None, None, frozenset(), "none")
@@ -161,10 +163,9 @@ class Callers:
                 "this token is not known here: it was mistyped, or has been taken out of the configuration"
             )
             raise self._failed(scope, "unknown token", detail)
-        if kept.until_ns is not None and self._clock.now_ns() >= kept.until_ns:
-            detail = (
-                f"the token of {kept.caller.name} has ended at {format_time(kept.until_ns)}; make another one"
-            )
+        until_ns = kept.caller.until_ns
+        if until_ns is not None and self._clock.now_ns() >= until_ns:
+            detail = f"the token of {kept.caller.name} has ended at {format_time(until_ns)}; make another one"
             raise self._failed(scope, "ended token", detail, name=kept.caller.name)
         return kept.caller
 
@@ -209,14 +210,13 @@ class Callers:
 class _Kept:
     digest: bytes
     caller: Caller
-    until_ns: int | None
 
     @staticmethod
     def of(config: TokenConfig) -> _Kept:
         caller = Caller(
-            config.name, f"token:{config.name}", all_of(config.scopes), "token", config.caller
+            config.name, f"token:{config.name}", all_of(config.scopes), "token", config.caller, config.until
         )  # fmt: skip
-        return _Kept(bytes.fromhex(config.sha256.get_secret_value()), caller, config.until)
+        return _Kept(bytes.fromhex(config.sha256.get_secret_value()), caller)
 
 
 def _is_open(scope: Connection) -> bool:

@@ -39,7 +39,7 @@ from observer_core.web.api import (
 from observer_core.web.api import gate as gate_resource
 from observer_core.web.api import health as health_resource
 from observer_core.web.api import series as series_resource
-from observer_core.web.api.context import READERS, Context
+from observer_core.web.api.context import READERS, SEARCHERS, Context
 from observer_core.web.bodies import BoundedBodies
 from observer_core.web.crowd import Crowd
 from observer_core.web.entrance import entrance
@@ -99,8 +99,8 @@ def create_app(
     permits = Permits.of(observer.settings, observer.journals)
     desk = GateDesk(observer, gate, None if permits is None else permits.permit_for)
     desk.watch = metrics.asked
-    readers = ThreadPoolExecutor(READERS, "web")
-    context = Context(observer, gate, desk, health, metrics, runtime, readers, asked)
+    readers, searchers = ThreadPoolExecutor(READERS, "web"), ThreadPoolExecutor(SEARCHERS, "web search")
+    context = Context(observer, gate, desk, health, metrics, runtime, readers, searchers, asked)
     door = PushDoor(observer, metrics, push, put_off)
 
     @asynccontextmanager
@@ -109,13 +109,14 @@ def create_app(
             yield
         finally:
             await asyncio.to_thread(desk.stop)
-            readers.shutdown(wait=False, cancel_futures=True)
+            for threads in (readers, searchers):
+                threads.shutdown(wait=False, cancel_futures=True)
             door.close()
 
     app = FastAPI(
         title="QTS Observer",
         version=observer_core.__version__,
-        openapi_url=None, docs_url=None, redoc_url=None,
+        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False,
         middleware=[
             *([] if observer.tracing is None else [Middleware(Traced, tracing=observer.tracing)]),
             *entrance(observer, metrics, runtime),

@@ -178,10 +178,6 @@ def _question(value: Mapping[str, Any], request_id: str | None, where: str, asks
         raise Problem(
             403, f"{where}subject.id is {subject['id'][:100]!r}; this token may ask as {asks_as!r} only"
         )  # fmt: skip
-    if asks_as is not None and subject["id"] != asks_as:
-        raise Problem(
-            403, f"{where}subject.id is {subject['id'][:100]!r}; this token may ask as {asks_as!r} only"
-        )  # fmt: skip
     resource = _entity(value, "resource", where, ("type", "id"))
     context = value.get("context")
     if context is not None and not isinstance(context, dict):

@@ -33,6 +33,7 @@ _TOGETHER: Final = 2
 _MAX_LISTED: Final = 100
 _READ_SECONDS: Final = 30.0
 _GZIP_MEMBER: Final = 16 + zlib.MAX_WBITS
+_GZIP_MEMBERS: Final = 100
 
 
 _Key = Annotated[
@@ -206,8 +207,12 @@ async def _body(request: Request) -> bytes:
 
 def _unpacked(packed: bytes) -> bytes:
     body = bytearray()
+    members = 0
     while packed:
         member = zlib.decompressobj(_GZIP_MEMBER)
+        members += 1
+        if members > _GZIP_MEMBERS:  # each of them costs a copy of all that follow
+            raise Problem(400, f"the gzip body has more than {_GZIP_MEMBERS} members; send one")
         try:
             body += member.decompress(packed, MAX_BODY_BYTES + 1 - len(body))
         except zlib.error as error:

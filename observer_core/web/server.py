@@ -16,7 +16,8 @@ from observer_core.web.guard import is_loopback
 
 _START_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 5.0
-_CONNECTIONS: Final = 200
+_WAITING: Final = 200
+"""Connections that the kernel holds until they are taken."""
 _log = structlog.get_logger("observer.web")
 
 
@@ -51,13 +52,16 @@ class WebServer:
         """Answers from when this returns; gives the port. `ConfigError` when it cannot be had."""
         import uvicorn
 
+        from observer_core.web.connections import BoundedConnection
+
         listener = self._listen()
         self._app.state.stopping = False
         config = uvicorn.Config(
             self._app, log_config=None, access_log=False, server_header=False, ws="none",
             # What a client says of its own address and scheme is not believed, wherever it is.
             proxy_headers=False,
-            limit_concurrency=_CONNECTIONS, timeout_graceful_shutdown=2,
+            # How many there may be says it, and how many requests under way `web.crowd`.
+            http=BoundedConnection, timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
@@ -88,7 +92,7 @@ class WebServer:
         host = self._host.removeprefix("[").removesuffix("]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            listener = socket.create_server((host, self._port), family=family, backlog=_CONNECTIONS)
+            listener = socket.create_server((host, self._port), family=family, backlog=_WAITING)
             # Connections inherit it; without it each answer waits 40 ms for the other side's delayed ACK.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return listener

@@ -1,4 +1,4 @@
-"""docs/api.md: its endpoints, scopes, errors, limits and records are those that there are; its examples run."""
+"""docs/api.md: endpoints, scopes, errors, limits and records are those that there are; its examples run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from fastapi.routing import iter_route_contexts
 
 from observer_core.automation.dead_letters import DeadLetters
 from observer_core.backup.place import FolderPlace
+from observer_core.maintenance.compaction import CompactionConfig
+from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.retention import holds
 from observer_core.runtime.audit.ledger import Ledger
 from observer_core.runtime.backups import Backups
@@ -54,6 +56,7 @@ DESCRIBED = json.loads((ROOT / "docs" / "openapi.json").read_text())
 SOURCES = [{"name": "desk", "kind": "push", "max_age": "60s"}]
 NOW = parse_time("2026-03-02T00:00:00Z")
 MIB = 1024 * 1024
+EAGER = MaintenanceConfig(compaction=CompactionConfig(hour_bytes=1))
 
 
 def blocks(kind: str) -> list[str]:
@@ -145,7 +148,8 @@ def test_the_states_of_an_outcome_are_those_of_the_code() -> None:
 def test_every_key_of_an_act_is_told_and_no_other() -> None:
     told = {name for row in rows(section("## Acts and their outcome"), "key") for name in code(row[0])}
     kinds = (
-        models.CommandAct, models.SilenceAct, models.FeedbackAct, models.SubscriptionAct, models.QuarantineAct,
+        models.CommandAct, models.SilenceAct, models.FeedbackAct, models.SubscriptionAct,
+        models.QuarantineAct,
     )  # fmt: skip
     assert told == {field.alias or name for kind in kinds for name, field in kind.model_fields.items()}
 
@@ -286,7 +290,7 @@ def test_the_notes_that_were_written_stand_where_it_is_told_and_hold_what_is_tol
     try:
         Lifecycle(observer.journals, observer.clock, settings.heartbeat).started()
         holds.add(observer.journals, ["*"], author="kim", reason="an exercise", now_ns=desk.END_NS)
-        Maintenance(observer.journals, observer.clock, settings.maintenance).round()
+        Maintenance(observer.journals, observer.clock, EAGER).round()
         backups = Backups(observer.storage, settings, observer.clock, BUILD)
         backups.create(FolderPlace(tmp_path / "elsewhere", settings.paths.data))
         letters = DeadLetters(observer.journals, observer.storage.queues, observer.clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from observer_core.backup.creating import Made, Order, create
@@ -26,6 +27,22 @@ class MemoryPlace(MemoryBlobs):
 
     def close(self) -> None:
         pass
+
+
+class BusyPlace(MemoryPlace):
+    """At each `put`, or at those whose number is named, lets somebody else act first."""
+
+    def __init__(self, acts: Mapping[int, Callable[[], object]] | Callable[[int], object]) -> None:
+        super().__init__()
+        self._acts, self.puts = acts, 0
+
+    def put(self, name: str, data: bytes) -> None:
+        self.puts += 1
+        if callable(self._acts):
+            self._acts(self.puts)
+        elif self.puts in self._acts:
+            self._acts[self.puts]()
+        super().put(name, data)
 
 
 class FaultyPlace:

@@ -9,7 +9,7 @@ again, and never stops anything else.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -187,11 +187,12 @@ class Anchoring:
             self._not_before_ns = self._clock.now_ns() + AGAIN_NS
             _log.error("anchor failed; tried again in a minute", place=repr(self._place), error=str(error))
 
-    def start(self) -> None:
-        """Looks by itself, in a thread of its own: a slow place holds up nothing.
+    def start(self, held: Callable[[], object] = lambda: None) -> None:
+        """Looks by itself, unless `held`, in a thread of its own: a slow place holds up nothing.
 
         `ConfigError` when the place cannot be used as it is configured.
         """
+        self._held = held
         if self.is_on:
             self._open()
             self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
@@ -213,7 +214,8 @@ class Anchoring:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.look()
+                if not self._held():
+                    self.look()
             except Exception:  # a defect; nobody would miss the thread
                 _log.exception("anchor failed")
             self._stop.wait(_LOOK_SECONDS)

@@ -53,18 +53,19 @@ class Verified:
 
 
 def verified(journals: Journals, step: Step) -> Verified:
-    """Reads the commits that hold the chain's records again, and checks each against the one before it."""
+    """Reads the commits that hold the chain's records again, and checks each against its neighbours."""
     places = {(one.stored.journal, one.stored.position): one for one in step.steps()}
     faults: list[str] = []
     sound: dict[str, list[tuple[int, int]]] = {}
     for (name, position), one in sorted(places.items()):
         if any(first <= position <= last for first, last in sound.get(name, ())):
             continue
-        if (kept := journals.open(name).excerpt(position)) is not None:
-            if not kept.is_sound or kept.line != one.stored.raw:
-                faults.append(f"{one.stored.ref}: its line does not give the hash that was kept with it")
-            continue
         try:
+            journals.open(name).check_archives(position)
+            if (kept := journals.open(name).excerpt(position)) is not None:
+                if not kept.is_sound or kept.line != one.stored.raw:
+                    faults.append(f"{one.stored.ref}: its line does not give the hash that was kept with it")
+                continue
             row, lines = _commit(journals.open(name), position)
         except ChainBroken as error:
             faults.append(f"{one.stored.ref}: {error}")
@@ -85,7 +86,7 @@ def _commit(journal: Journal, position: int) -> tuple[CommitRow, list[bytes]]:
 
 
 def _faults(journal: Journal, row: CommitRow, lines: list[bytes]) -> Iterator[str]:
-    """What is wrong with a commit: its bytes, or that it does not follow the one before it."""
+    """What is wrong with a commit: its bytes, or that it does not link to the one before, or the next."""
     found = chain(row.previous, lines)
     if found != row.hash:
         yield (
@@ -97,6 +98,11 @@ def _faults(journal: Journal, row: CommitRow, lines: list[bytes]) -> Iterator[st
         yield f"the commit before position {row.first} is missing"
     elif before != row.previous:
         yield f"the commit follows {row.previous.hex()[:16]}, the one before it ends in {before.hex()[:16]}"
+    after = _hash_after(journal, row)
+    if after is None:
+        yield f"what comes after position {row.last} is missing"
+    elif after != row.hash:
+        yield f"the commit ends in {row.hash.hex()[:16]}, what comes after it follows {after.hex()[:16]}"
 
 
 def _hash_before(journal: Journal, row: CommitRow) -> bytes | None:
@@ -108,6 +114,17 @@ def _hash_before(journal: Journal, row: CommitRow) -> bytes | None:
         break
     base = journal.base()
     return base.hash if base.seq == row.seq - 1 else None
+
+
+def _hash_after(journal: Journal, row: CommitRow) -> bytes | None:
+    """What the next commit follows, or where the head stands."""
+    for _ in range(2):  # it may have been the newest until now
+        head = journal.head()
+        if head.seq == row.seq:
+            return head.hash
+        for later in journal.rows(after_seq=row.seq, from_position=row.last, page=100):
+            return later.previous if later.seq == row.seq + 1 else None
+    return None
 
 
 def _step(step: Step) -> Json:

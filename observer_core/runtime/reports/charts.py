@@ -1,7 +1,7 @@
 """Charts as SVG that stands alone, and as text: bars, columns with a limit, and lanes of spans over time.
 
-Colours are of Okabe and Ito; nothing is told by colour alone: spans are hatched by kind, and every chart has a
-title, a description, its numbers in words, and a text form. Equal input gives equal bytes.
+Colours are of Okabe and Ito; nothing is told by colour alone: spans are hatched by kind, and every chart
+has a title, a description, its numbers in words, and a text form. Equal input gives equal bytes.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ class Span(NamedTuple):
 
 
 class Lane(NamedTuple):
-    """`spans` over a ground of `ground` (None: nothing) from `from_ns` on; `shown` stands behind it."""
+    """`spans` over a ground (None: nothing) from `from_ns` up to `to_ns`; `shown` stands behind it."""
 
     label: str
     spans: Sequence[Span]
     shown: str
     ground: Kind | None = "there"
     from_ns: int = 0
+    to_ns: int = 2**63
 
 
 class Tick(NamedTuple):
@@ -83,17 +84,20 @@ def columns(
         x, height = 38 + step * place, high * value / most
         over = limit is not None and place >= limit[0]
         if value:
+            tall, fill = max(height, 1.5), f"url(#{name}-failed)" if over else _INFO
             parts.append(
-                f'<rect x="{_number(x)}" y="{_number(base - max(height, 1.5))}" width="{_number(max(step - 2, 1))}" '
-                f'height="{_number(max(height, 1.5))}" fill="{"url(#" + name + "-failed)" if over else _INFO}">'
-                f"<title>{escape(label)}: {value:g}</title></rect>"
+                f'<rect x="{_number(x)}" y="{_number(base - tall)}" width="{_number(max(step - 2, 1))}" '
+                f'height="{_number(tall)}" fill="{fill}"><title>{escape(label)}: {value:g}</title></rect>'
             )
         if label:
             parts.append(_text(x + step / 2 - 1, base + 14, label, anchor="middle", fill=_MUTED))
     if limit is not None:
         x = 37 + step * limit[0]
-        parts += [f'<line x1="{_number(x)}" y1="6" x2="{_number(x)}" y2="{base}" stroke="{_BAD}" '
-                  'stroke-dasharray="4 3"/>', _text(x + 4, 14, limit[1], fill=_BAD)]  # fmt: skip
+        at = _number(x)
+        parts += [
+            f'<line x1="{at}" y1="6" x2="{at}" y2="{base}" stroke="{_BAD}" stroke-dasharray="4 3"/>',
+            _text(x + 4, 14, limit[1], fill=_BAD),
+        ]
     spark = "".join(_SHARES[max(1, round(8 * value / most)) if value else 0] for value in values)
     ticks = [f"{label}: {value:g}" for label, value in zip(labels, values) if label and value]
     return Chart(title, desc, _svg(name, title, desc, base + 20, parts), [f"|{spark}|", *ticks])
@@ -117,10 +121,10 @@ def lanes(
                   _text(x(tick.at_ns), height + 14, tick.label, anchor="middle", fill=_MUTED)]  # fmt: skip
     lines = []
     for row, lane in enumerate(items):
-        y, start_ns = 20 * row + 3, max(from_ns, lane.from_ns)
+        y, start_ns, end_ns = 20 * row + 3, max(from_ns, lane.from_ns), min(to_ns, lane.to_ns)
         parts.append(_text(_LABEL - 8, y + 11, _short(lane.label, 28), anchor="end", full=lane.label))
-        if lane.ground is not None and start_ns < to_ns:
-            parts.append(_rect(x(start_ns), y, x(to_ns) - x(start_ns), _FILL[lane.ground]))
+        if lane.ground is not None and start_ns < end_ns:
+            parts.append(_rect(x(start_ns), y, x(end_ns) - x(start_ns), _FILL[lane.ground]))
         for span in lane.spans:
             width = max(x(span.to_ns) - x(span.from_ns), 1.5)
             parts.append(_rect(x(span.from_ns), y, width, f"url(#{name}-{span.kind})"))
@@ -139,7 +143,8 @@ def _cells(lane: Lane, from_ns: int, to_ns: int, count: int) -> str:
     found = []
     for cell in range(count):
         low, high = (from_ns + (to_ns - from_ns) * edge // count for edge in (cell, cell + 1))
-        sign = " " if lane.ground is None or high <= lane.from_ns else _SIGN[lane.ground]
+        bare = lane.ground is None or high <= lane.from_ns or low >= lane.to_ns
+        sign = " " if bare else _SIGN[lane.ground or "there"]
         for span in lane.spans:
             if span.from_ns < high and low < span.to_ns:
                 sign = _SIGN[span.kind]
@@ -156,7 +161,7 @@ def _svg(name: str, title: str, desc: str, height: int, parts: Sequence[str]) ->
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
         f'aria-labelledby="{name}-title {name}-desc" font-size="11" fill="{_INK}" '
-        f'font-family="system-ui, \'Noto Sans KR\', \'Noto Sans CJK KR\', \'Malgun Gothic\', sans-serif">'
+        f"font-family=\"system-ui, 'Noto Sans KR', 'Noto Sans CJK KR', 'Malgun Gothic', sans-serif\">"
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(desc)}</desc>'
         f"<defs>{patterns}</defs>{''.join(parts)}</svg>"
     )
@@ -174,18 +179,15 @@ _TURN: Final = {
 
 
 def _rect(x: float, y: float, width: float, fill: str) -> str:
-    return (
-        f'<rect x="{_number(x)}" y="{y}" width="{_number(max(width, 0.0))}" height="14" fill="{fill}"/>'
-    )
+    return f'<rect x="{_number(x)}" y="{y}" width="{_number(max(width, 0.0))}" height="14" fill="{fill}"/>'
 
 
 def _text(
     x: float, y: float, text: str, *, anchor: str = "start", fill: str = _INK, full: str | None = None
 ) -> str:
     more = "" if full is None or full == text else f"<title>{escape(full)}</title>"
-    return (
-        f'<text x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}" fill="{fill}">{escape(text)}{more}</text>'
-    )
+    place = f'x="{_number(x)}" y="{_number(y)}" text-anchor="{anchor}"'
+    return f'<text {place} fill="{fill}">{escape(text)}{more}</text>'
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Pre-trade controls: what is in force, when each last acted and how often, its tests, and the evidence for it.
+"""Pre-trade controls: what is in force, when each last acted and how often, its tests, and the evidence.
 
 A control acts by decisions of its policy or code, or by answers of the gate with its code.
 """
@@ -127,7 +127,11 @@ def control(ground: Ground, domain: str, period: Period) -> ControlFacts:
     ground.tell("deliveries")
     deliveries = told(stretches, domain, live=live)
     ground.tell("tests")
-    outcomes = [run(config, case) for file in settings.reports.cases for case in load_cases(settings.paths.root / file)]
+    outcomes = [
+        run(config, case)
+        for file in settings.reports.cases
+        for case in load_cases(settings.paths.root / file)
+    ]
     return ControlFacts(
         domain=domain, live=live, period=period,
         controls=list(_controls(settings, config, domain, by_policy, by_code, answers)),
@@ -230,7 +234,9 @@ def _controls(
         if key in CHECKS:
             yield Control(key, None, "on" if limits[key] else "off", "; ".join(limits[key]), acted)
         elif key == "session":
-            open_at = [item.name for item in settings.source if item.domain == domain and item.normalise.session]
+            open_at = [
+                item.name for item in settings.source if item.domain == domain and item.normalise.session
+            ]
             yield Control(key, None, "on" if open_at else "off", ", ".join(open_at), acted)
         elif key == "fresh":
             yield Control(key, None, "on", _ages(settings, domain), acted)

@@ -26,8 +26,11 @@ _OF_PEOPLE: Final = frozenset((OPERATOR, KILL, _OVERRIDE))
 
 @dataclass(slots=True)
 class Blocked:
-    """One block. `to_ns` None: it stood when the period ended. `whole_ns`: from its begin up to its end, or the
-    period's. `ended`: the code of its release, `replaced`, or None."""
+    """One block. `to_ns` None: it stood when the period ended.
+
+    `whole_ns`: from its begin up to its end, or the period's. `ended`: the code of its release, `replaced`,
+    or None.
+    """
 
     scope: str
     policy: str
@@ -45,7 +48,7 @@ class Blocked:
 
 @dataclass(slots=True)
 class Sum:
-    """Of several blocks: how many began in the period, how many stood before, and how long they lasted in it."""
+    """Of several blocks: how many began in the period, how many stood before, how long they lasted in it."""
 
     begun: int = 0
     stood: int = 0

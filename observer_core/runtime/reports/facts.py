@@ -95,7 +95,7 @@ class Ground:
 
 @dataclass(slots=True)
 class Facts:
-    """`commits`: transactions to all journals; `money`: what they cost at least on an account, by `prices`."""
+    """`commits`: those to all journals; `money`: what they cost on an account at least, by `prices`."""
 
     domain: str
     live: bool
@@ -175,8 +175,10 @@ def plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, dict):
-        keyed = {key if isinstance(key, str) else " ".join(map(str, key)): plain(item) for key, item in value.items()}
-        return keyed
+        return {
+            key if isinstance(key, str) else " ".join(map(str, key)): plain(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value

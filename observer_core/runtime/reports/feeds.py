@@ -1,7 +1,7 @@
 """Whether each source was there: collections that came, spans without data, subjects, and how late it was.
 
-A source is out from its first failed collection on, or from when its newest data became older than the gate
-takes, until the next collection that gave data. What was recorded of it says all of that; values are not read.
+A source is out from its first failed collection on, or from when its newest data became older than the
+gate takes, until the next collection that gave data. The values themselves are not read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from observer_core.runtime.reports.stretch import Stretches
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.source_kinds import DerivedSourceConfig, RecordingSourceConfig
 from observer_core.shared.canonical import decode
-from observer_core.shared.records import ALL
+from observer_core.shared.clock import SECOND
 from observer_core.snapshot_engine.sessions import Sessions, sessions_of
 
 SHOWN: Final = 200
 _WORST: Final = 10
 _BACK: Final = 50
 _NAMED_AT_ONCE: Final = 5_000
+_STEP_NS: Final = 900 * SECOND
 _SUBJECTS: Final = b'"subjects":['
 _EVENT_NS: Final = re.compile(rb'"event_ns":(\d+),"fields":')
 _STATUS: Final = re.compile(rb'"status":"(ok|partial|unavailable)",$')
@@ -96,7 +97,7 @@ class Feed:
 
 
 def feeds(stretches: Stretches, settings: Settings, gate: Gate, domain: str) -> Iterator[Feed]:
-    """Every source with records in the period, by name, and all that are configured, with records or without."""
+    """Every source with records in the period, by name, and all that are configured."""
     recorded = [name.partition(".")[2] for name in stretches.journals.names("snapshots", domain)]
     configured = [
         name for item in settings.source if item.domain == domain for name in settings.parts_of(item.name)
@@ -146,8 +147,10 @@ class _Reading:
         self._until(period.until_ns)
         if self._out is not None:
             self._end(period.until_ns)
+        spans = open_spans(self._sessions, found.watched_from_ns, period.until_ns)
+        found.watched_ns = sum(end_ns - start_ns for start_ns, end_ns in spans)
         if found.interval_ns and self._sessions is None:
-            found.expected = found.watched_ns // found.interval_ns
+            found.expected = -(-found.watched_ns // found.interval_ns)
         self._finish(flags)
         found.refs = volume.refs
         return found
@@ -179,7 +182,7 @@ class _Reading:
             flags[flag] += 1
         if status == "unavailable":
             found.failed += 1
-            if self._out is None and "closed_session" not in quality.get(ALL, ()):
+            if self._out is None:
                 self._out = line.time_ns, "failed", _error(raw), line.ref
             return
         found.came += 1
@@ -196,11 +199,8 @@ class _Reading:
         if self._out is not None or self._good_ns is None:
             return
         late_ns = self._good_ns + self._feed.limit_ns
-        if time_ns > late_ns and self._was_open(self._good_ns, time_ns):
+        if time_ns > late_ns:
             self._out = late_ns, "silent", "", ""
-
-    def _was_open(self, from_ns: int, to_ns: int) -> bool:
-        return self._sessions is None or self._sessions.opened_ns(from_ns + 1, to_ns) is not None
 
     def _end(self, time_ns: int) -> None:
         assert self._out is not None
@@ -208,12 +208,11 @@ class _Reading:
         self._out = None
         found, period = self._feed, self._stretches.period
         from_ns, to_ns = max(from_ns, found.watched_from_ns), min(time_ns, period.until_ns)
-        if to_ns <= from_ns:
-            return
-        found.count += 1
-        found.out_ns += to_ns - from_ns
-        found.longest_ns = max(found.longest_ns, to_ns - from_ns)
-        found.outages.append(Outage(from_ns, to_ns, why, error, record))
+        for start_ns, end_ns in open_spans(self._sessions, from_ns, to_ns):
+            found.count += 1
+            found.out_ns += end_ns - start_ns
+            found.longest_ns = max(found.longest_ns, end_ns - start_ns)
+            found.outages.append(Outage(start_ns, end_ns, why, error, record))
         if len(found.outages) > 4 * SHOWN:
             found.outages = _longest(found.outages)
 
@@ -244,6 +243,36 @@ class _Reading:
         if self._late:
             late = sorted(self._late)
             found.late_ns = late[len(late) // 2], late[(len(late) * 95 - 1) // 100]
+
+
+def open_spans(sessions: Sessions | None, from_ns: int, to_ns: int) -> list[tuple[int, int]]:
+    """When a market is open within a span, to the second; sessions, and breaks, under a quarter of an hour
+    may be overlooked. The whole span where there are no sessions.
+    """
+    if to_ns <= from_ns:
+        return []
+    if sessions is None:
+        return [(from_ns, to_ns)]
+    found: list[tuple[int, int]] = []
+    at_ns, is_open = from_ns, sessions.opened_ns(from_ns) is not None
+    since_ns = from_ns
+    while at_ns < to_ns:
+        next_ns = min(at_ns + _STEP_NS, to_ns)
+        if (sessions.opened_ns(next_ns) is not None) != is_open:
+            low, high = at_ns, next_ns
+            while high - low > SECOND:
+                middle = low + (high - low) // 2
+                same = (sessions.opened_ns(middle) is not None) == is_open
+                low, high = (middle, high) if same else (low, middle)
+            whole = high // SECOND * SECOND  # sessions begin and end with a second
+            edge = whole if whole > low else high
+            if is_open:
+                found.append((since_ns, edge))
+            since_ns, is_open = edge, not is_open
+        at_ns = next_ns
+    if is_open and since_ns < to_ns:
+        found.append((since_ns, to_ns))
+    return found
 
 
 def _longest(outages: list[Outage]) -> list[Outage]:

@@ -13,6 +13,7 @@ from observer_core.runtime.reading.incidents import OWN
 from observer_core.runtime.reading.lines import Line
 from observer_core.runtime.reports.stretch import Stretches
 from observer_core.shared.canonical import decode
+from observer_core.shared.records import Severity
 
 SHOWN: Final = 25
 _OPENED: Final = b'"type":"io.qts.observer.incident.opened"'
@@ -23,12 +24,12 @@ _CAUSE: Final = re.compile(rb'^\{"causationid":"(patterns\.[^"\\]+)","correlatio
 class Happened:
     """One incident, as its newest event of the period (or before it) left it.
 
-    `first`: the series that was at the bar first, and when. `right`, `wrong`: patterns of it that somebody has
-    judged so. `record`: that event.
+    `first`: the series that was at the bar first, and when. `right`, `wrong`: patterns of it that somebody
+    has judged so. `record`: that event.
     """
 
     id: str
-    severity: str
+    severity: Severity
     opened_ns: int
     resolved_ns: int | None
     lasted_ns: int

@@ -55,10 +55,12 @@ def report(ground: Ground, kind: Kind, *, domain: str | None = None, date: str |
 
 
 def control_report(ground: Ground, *, domain: str | None = None, since_ns: int | None = None) -> Report:
-    """From `since_ns` (default: 30 days before the domain's present, or its first record) up to the present."""
+    """From `since_ns` (default: 30 days before the domain's present, or its first record) up to that."""
     name = ground.domain(domain)
     now_ns = ground.now_ns(name)
     began_ns = ground.began_ns(name)
     start_ns = max(began_ns, now_ns - WINDOW_NS) if since_ns is None else since_ns
-    found = stretch(ground.settings.reports.zone, min(start_ns, now_ns - 1) if since_ns is None else start_ns, now_ns)
+    found = stretch(
+        ground.settings.reports.zone, min(start_ns, now_ns - 1) if since_ns is None else start_ns, now_ns
+    )
     return Report("control", name, found, controls.control(ground, name, found))

@@ -34,7 +34,7 @@ def _block(block: Block, labels: dict[str, str]) -> list[str]:
     match block:
         case Figures():
             return [
-                f"- {_text(item.label)}: **{_text(item.value)}**{_note(item.note, labels.get(item.state, ''))}"
+                f"- {_text(item.label)}: **{_text(item.value)}**{_note(item.note, labels.get(item.state))}"
                 for item in block.items
             ]
         case Table():
@@ -50,7 +50,7 @@ def _block(block: Block, labels: dict[str, str]) -> list[str]:
     return _basis(block, labels)
 
 
-def _note(note: str, word: str) -> str:
+def _note(note: str, word: str | None) -> str:
     parts = [_text(part) for part in (note, word) if part]
     return f" ({' · '.join(parts)})" if parts else ""
 

@@ -74,7 +74,7 @@ class Stretches:
             yield line
 
     def earlier(self, name: str, maybe: Maybe) -> Iterator[Line]:
-        """What may matter of the records before the period, in order; what stood when others were removed too."""
+        """What may matter of the records before the period, in order; of removed ones what still stood."""
         journal, first = self.journals.open(name), self.volume(name).first
         base = journal.base()
         for entry in journal.standing() if base.position else ():

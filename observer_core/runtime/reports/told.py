@@ -79,8 +79,10 @@ class Subscriber:
 
 @dataclass(slots=True)
 class Told:
-    """`whole`, `before`, `blocks`, `critical`: alert latencies to the delivery, to the attempt's begin, of blocks
-    alone and of critical records alone. `grouped`: delivered with others, after a wait that is configured."""
+    """Alert latencies: `whole`, to the end of a delivery, `before`, to its begin; of `blocks`, of `critical`.
+
+    `grouped`: delivered with others, after a wait that is configured.
+    """
 
     subscribers: list[Subscriber] = field(default_factory=list)
     whole: Spread = field(default_factory=Spread)
@@ -141,9 +143,7 @@ def _newest(places: dict[int, tuple[int, int]]) -> int:
     return len(gone)
 
 
-def _measure(
-    stretches: Stretches, journal: str, places: dict[int, tuple[int, int]], found: Told
-) -> None:
+def _measure(stretches: Stretches, journal: str, places: dict[int, tuple[int, int]], found: Told) -> None:
     """Holds the time of each record that was told of against when it was."""
     source = stretches.journals.open(journal)
     least = source.base().position + 1

@@ -16,7 +16,7 @@ from observer_core.storage.recovery import OPERATIONS
 
 SHOWN = 200
 """So many spans are named, the longest; all are counted."""
-How = Literal["clean", "unclean", "stalled", "full", "unknown"]
+How = Literal["first", "clean", "unclean", "stalled", "full", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import tomllib
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from observer_core.runtime.reports.config import Lang
-from observer_core.runtime.reports.texts.english import ENGLISH
-from observer_core.runtime.reports.texts.korean import KOREAN
 from observer_core.shared.clock import SECOND, zone_of
 
-TEXTS: Final[dict[Lang, dict[str, str]]] = {"en": ENGLISH, "ko": KOREAN}
+_TEXTS: Final = Path(__file__).parent / "texts"
 _UNITS: Final = (("d", 86_400 * SECOND), ("h", 3600 * SECOND), ("min", 60 * SECOND), ("s", SECOND))
 NOTHING: Final = "–"
+
+
+@cache
+def texts(lang: Lang) -> dict[str, str]:
+    """All of a language, by key."""
+    return tomllib.loads((_TEXTS / f"{lang}.toml").read_text("utf-8"))
 
 
 class Words:
@@ -20,7 +27,7 @@ class Words:
 
     def __init__(self, lang: Lang, zone: str) -> None:
         self.lang, self.zone = lang, zone
-        self._texts, self._zone = TEXTS[lang], zone_of(zone)
+        self._texts, self._zone = texts(lang), zone_of(zone)
 
     def __call__(self, key: str, **values: object) -> str:
         return self._texts[key].format(**values)
@@ -62,7 +69,11 @@ class Words:
         """As exact as it matters."""
         if ns < SECOND:
             return f"{ns / 1e6:.1f} ms"
-        return f"{ns / 1e9:.2f} s" if ns < 60 * SECOND else self.span(ns)
+        return self("unit.s", n=f"{ns / 1e9:.2f}") if ns < 60 * SECOND else self.span(ns)
+
+    def bound(self, ms: int) -> str:
+        """The end of a bin of latencies."""
+        return f"{ms} ms" if ms < 1000 else self("unit.s", n=ms // 1000)
 
     def time(self, ns: int | None) -> str:
         if ns is None:

@@ -19,7 +19,7 @@ from observer_core.storage.recovery import OPERATIONS
 from observer_core.storage.rows import Head
 
 _DELAYS: Final = 50
-_UPKEEP: Final = frozenset(("maintenance", "backup", "restore", "retention"))
+_UPKEEP: Final = frozenset(("maintenance", "backup", "restore"))
 _NOTES: Final = 5_000
 """So many of the newest records of the operations journal are looked through at first."""
 Values = dict[Labels, float]

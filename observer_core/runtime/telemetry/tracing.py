@@ -64,6 +64,8 @@ _SHORT: Final = 128
 _TOLD: Final = ("snapshots", "commands", "results")
 _LATE_NS: Final = 3600 * SECOND
 """A snapshot that is known for so long was not collected just now."""
+_TAKEN: Final = TraceFlags(TraceFlags.SAMPLED)
+_NOT_TAKEN: Final = TraceFlags(TraceFlags.DEFAULT)
 _current: ContextVar[SpanContext | None] = ContextVar("observer_trace", default=None)
 _log = structlog.get_logger("observer.tracing")
 
@@ -152,7 +154,7 @@ class Tracing:
     def worked(self, worker: Worker[Any], seconds: float, result: int | Exception) -> None:
         """A stage had a turn of so many seconds, and made so many records, or failed."""
         here = _current.get()
-        if result == 0 and (here is None or not here.trace_flags.sampled):
+        if result == 0 and (here is None or not _is_taken(here)):
             return
         stage = worker.spec.stage.name
         try:
@@ -210,8 +212,8 @@ class Tracing:
     def _root(self, begun_by: str) -> SpanContext:
         """The first span of the trace of a snapshot, or of another record that began one."""
         trace, span = (int(part, 16) for part in trace_of(begun_by))
-        flags = TraceFlags.SAMPLED if self._takes(trace) else TraceFlags.DEFAULT
-        return SpanContext(trace, span, is_remote=True, trace_flags=TraceFlags(flags))
+        flags = _TAKEN if self._takes(trace) else _NOT_TAKEN
+        return SpanContext(trace, span, is_remote=True, trace_flags=flags)
 
     def _tell(self, begun_by: str) -> None:
         """Something has come of a snapshot: now it is told of, if it was not."""
@@ -226,7 +228,7 @@ class Tracing:
         root = self._root(entry.ref)
         here = _current.get()
         _current.set(root)
-        if not root.trace_flags.sampled:
+        if not _is_taken(root):
             return
         now_ns, asked_ns = time.time_ns(), snapshot.ingest_ns
         # When a live source was asked; a recording was read now.
@@ -288,7 +290,7 @@ class Tracing:
     ) -> SpanContext:  # fmt: skip
         """`begins`: a trace of its own, under the ids of `root`, where they are given."""
         above = root if begins else parent
-        if above is not None and not above.trace_flags.sampled:
+        if above is not None and not _is_taken(above):
             return above
         options: dict[str, Any] = {
             "start_time": started_ns, "attributes": dict(attributes), "links": links, "kind": kind,
@@ -314,6 +316,10 @@ def fail(span: Span, error: Exception | str) -> None:
     span.set_attribute("error.type", kind)
     span.add_event("exception", {"exception.type": kind, "exception.message": text})
     span.set_status(Status(StatusCode.ERROR, text))
+
+
+def _is_taken(span: SpanContext) -> bool:
+    return int(span.trace_flags) & 1 == 1  # `sampled` takes ten times as long
 
 
 def _of(worker: Worker[Any]) -> dict[str, Any]:

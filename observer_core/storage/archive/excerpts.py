@@ -93,6 +93,13 @@ class Excerpts:
             return self.records(excerpt).get(position) if excerpt.first <= position else None
         return None
 
+    def check(self, position: int) -> None:
+        """`ChainBroken` unless the file with what is kept of a position, if there is one, is as written."""
+        for row in self._storage.tables.query(self._journal, f"x.{position:020d}", "x.~", 1):
+            excerpt = Excerpt.of(row)
+            if excerpt.first <= position:
+                self._load(excerpt)
+
     def between(self, first: int, last: int) -> Iterator[Kept]:
         """What is kept of first..last, in order."""
         for excerpt in self.all(first):

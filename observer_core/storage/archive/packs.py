@@ -144,10 +144,20 @@ class Packs:
 
     def rows(self, from_position: int = 1, after_seq: int = 0) -> Iterator[CommitRow]:
         """The commits of all stretches, from the one that holds `from_position` on."""
-        for pack in self.all(from_position, after_seq):
-            for row in self.rows_of(pack):
-                if row.seq > after_seq and (from_position <= 1 or row.last >= from_position):
-                    yield row
+        low = f"p.{from_position:020d}." if from_position > 1 else "p."
+        page = 1  # whoever wants one record looks at one stretch
+        while found := self._storage.tables.query(self._journal, low, "p.~", page):
+            for pack in map(Pack.of, found):
+                if pack.seq <= after_seq:
+                    continue
+                for row in self.rows_of(pack):
+                    # Stretches may have been merged since the page before.
+                    if row.seq > after_seq and (from_position <= 1 or row.last >= from_position):
+                        yield row
+                        after_seq = row.seq
+            if len(found) < page:
+                return
+            low, page = found[-1].key + " ", min(1000, 8 * page)
 
     def holding(self, position: int) -> Pack | None:
         """The stretch that holds the record at `position`."""
@@ -174,6 +184,11 @@ class Packs:
             detail = f"{pack.segment} hashes to {rows[-1].hash.hex()[:16]}, packed was {pack.hash.hex()[:16]}"
             raise ChainBroken(self._journal, pack.first, "hash", detail)
         return Unpacked(b"".join(line + b"\n" for line in lines), rows)
+
+    def check(self, pack: Pack) -> None:
+        """`ChainBroken` unless its files are those that were packed."""
+        for file in pack.files.values():
+            self._file(pack, file)
 
     def _file(self, pack: Pack, file: PackedFile) -> bytes:
         try:

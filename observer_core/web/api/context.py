@@ -20,6 +20,8 @@ from observer_core.storage.journals import Journals
 
 T = TypeVar("T")
 READERS: Final = 4
+SEARCHERS: Final = 3
+"""Threads beside them, for what may have to look at much: how things stand never waits behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Context:
     metrics: Metrics
     runtime: Literal["standalone", "functions"]
     readers: ThreadPoolExecutor
+    searchers: ThreadPoolExecutor
     asked: Callable[[str], None] = lambda journal: None
     """Told the journal of a stage that an operator has just asked something of; may wait for a queue."""
 
@@ -43,6 +46,10 @@ class Context:
     async def read(self, work: Callable[[], T]) -> T:
         """The result of blocking work; the event loop goes on meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self.readers, work)
+
+    async def search(self, work: Callable[[], T]) -> T:
+        """The same for what may take long, however bounded it is."""
+        return await asyncio.get_running_loop().run_in_executor(self.searchers, work)
 
 
 def answer(

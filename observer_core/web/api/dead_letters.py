@@ -55,7 +55,7 @@ def router(context: Context) -> APIRouter:
 
         Newest first, of a bounded number of records.
         """
-        return answer(await context.read(partial(_letters, letters, state, limit, cursor)))
+        return answer(await context.search(partial(_letters, letters, state, limit, cursor)))
 
     @routes.post(
         "/v1/dead-letters/{identity}/redrive", status_code=202, response_model=models.Asked,
@@ -99,7 +99,7 @@ def router(context: Context) -> APIRouter:
 
         By journal. What they concern is closed until they are redriven.
         """
-        return answer(await context.read(partial(_quarantined, journals, limit, cursor)))
+        return answer(await context.search(partial(_quarantined, journals, limit, cursor)))
 
     @routes.post(
         "/v1/quarantine/redrive", status_code=202, response_model=models.Asked, responses=ACCEPTED,

@@ -66,7 +66,7 @@ def router(context: Context) -> APIRouter:
             raise Problem(400, f"the subject {problem}")
         if at is not None:
             then = partial(context.gate.check, subject, domain=domain, at_ns=at, on_unknown=on_unknown)
-            return answer((await _found(context.read(then))).to_json(), headers=NOT_KEPT)
+            return answer((await _found(context.search(then))).to_json(), headers=NOT_KEPT)
         question = Question(
             caller=_ANYBODY, caller_type=_ANYBODY, action="check", resource=subject, intent=False,
             resource_type="subject", domain=domain, on_unknown=on_unknown,

@@ -65,13 +65,13 @@ def router(context: Context, finder: Finder) -> APIRouter:
         """
         wanted = Filter(domain=domain, source=source, subject=subject, what=kind, severity=severity)
         work = partial(read_page, wanted, open, since, until, limit, cursor)
-        return answer(await named(context.read(work)))
+        return answer(await named(context.search(work)))
 
     @routes.get("/v1/incidents/{id}", response_model=models.Incident)
     async def one(
         id: Annotated[str, Path(max_length=256, description="its id, or 8 digits or more of it")],  # noqa: A002
     ) -> Response:
         """One incident, with all that became of it: oldest first, the newest 500 entries."""
-        return answer(await named(context.read(lambda: detail(context.journals, incidents.find(id)))))
+        return answer(await named(context.search(lambda: detail(context.journals, incidents.find(id)))))
 
     return routes

@@ -38,7 +38,7 @@ def router(context: Context, finder: Finder) -> APIRouter:
         journal's chain of hashes: `verified`.
         """
         try:
-            return answer(await named(context.read(partial(lineage, context.journals, finder, id))))
+            return answer(await named(context.search(partial(lineage, context.journals, finder, id))))
         except ChainBroken as error:
             raise Problem(500, f"its chain cannot be read: {error}; run `observer verify`") from None
 

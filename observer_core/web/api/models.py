@@ -306,7 +306,8 @@ class DomainStatus(Model):
 class Status(Model):
     """Where everything stands: what a page asks for all the time.
 
-    `version`: of the Observer. `refresh_ms`: how often asking is worth while here.
+    `version`: of the Observer. `refresh_ms`: how often asking is worth while here. `safe_mode`: it acts on
+    nothing, and the gate denies everything.
     """
 
     version: str
@@ -315,6 +316,7 @@ class Status(Model):
     runtime: Literal["standalone", "functions"]
     refresh_ms: int
     health: Literal["pass", "warn", "fail"]
+    safe_mode: bool
     domains: list[DomainStatus]
 
 

@@ -71,10 +71,10 @@ def router(context: Context) -> APIRouter:
         name: str, wanted: Filter, since: str | None, until: str | None, limit: int, cursor: str | None
     ) -> Response:
         work = partial(read_page, name, wanted, since, until, limit, cursor)
-        return answer((await named(context.read(work))).to_json())
+        return answer((await named(context.search(work))).to_json())
 
     async def one(kind: str, text: str) -> Response:
-        return answer((await named(context.read(partial(finder.find, kind, text)))).item())
+        return answer((await named(context.search(partial(finder.find, kind, text)))).item())
 
     async def await_events(wanted: Filter, after: str, limit: int, wait: float) -> Response:
         await named(context.read(partial(check, ground, wanted)))

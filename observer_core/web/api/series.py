@@ -84,14 +84,14 @@ def router(context: Context) -> APIRouter:
             query = Asked(recorded, subject, field, since_ns, until_ns, points, form)
             return query, series.points(query)
 
-        query, found = await context.read(first)
+        query, found = await context.search(first)
         if not found["complete"]:
             built = await context.read(partial(series.build, query))
             if built is not None:
                 waiting = asyncio.wrap_future(built)
                 await asyncio.wait([waiting], timeout=PATIENCE_S)
                 waiting.cancel()
-                found = await context.read(partial(series.points, query))
+                found = await context.search(partial(series.points, query))
         return answer(found)
 
     @routes.get("/v1/series/markers", response_model=models.Markers)
@@ -109,6 +109,6 @@ def router(context: Context) -> APIRouter:
                 limit=limit,
             )  # fmt: skip
 
-        return answer(await context.read(found))
+        return answer(await context.search(found))
 
     return routes

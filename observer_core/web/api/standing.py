@@ -76,7 +76,7 @@ def router(context: Context) -> APIRouter:
         is too long to be gone through (null: nothing is).
         """
         work = partial(read_blocks, domain, standing, scope, subject, since, until, limit, cursor)
-        return answer(await named(context.read(work)))
+        return answer(await named((context.read if standing else context.search)(work)))
 
     def read_one(domain: str | None, pick: Callable[[DomainState], Iterable[Json]]) -> Json:
         return {"items": list(pick(states.of(domain))), "next": None}

@@ -40,6 +40,7 @@ def router(context: Context) -> APIRouter:
         return {
             "version": observer_core.__version__, "time": format_time(now_ns), "now_ns": now_ns,
             "runtime": context.runtime, "refresh_ms": REFRESH_MS[context.runtime], "domains": domains,
+            "safe_mode": context.observer.guards.safe_mode,
         }  # fmt: skip
 
     @routes.get("/v1/status", response_model=models.Status)

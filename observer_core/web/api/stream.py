@@ -24,7 +24,7 @@ from observer_core.runtime.acts.ground import Ground
 from observer_core.runtime.reading.feed import After, Fed, Feed
 from observer_core.runtime.reading.filters import Filter
 from observer_core.runtime.reading.listing import check
-from observer_core.web.access import needs
+from observer_core.web.access import caller_of, needs
 from observer_core.web.api import models
 from observer_core.web.api.acting import named
 from observer_core.web.api.context import Context
@@ -86,16 +86,20 @@ def router(context: Context) -> APIRouter:
         await named(context.read(partial(check, ground, wanted)))
         feed = Feed(context.journals, wanted)
         start = await context.read(partial(feed.start, last_event_id or after))
-        return _Stream(_Events(context, feed, waiting, request.app.state).chunks(start), waiting)
+        events = _Events(context, feed, waiting, request.app.state, caller_of(request).until_ns)
+        return _Stream(events.chunks(start), waiting)
 
     return routes
 
 
 class _Events:
-    """What one client is sent. Ends when the server stops."""
+    """What one client is sent. Ends when the server stops, and when his token does."""
 
-    def __init__(self, context: Context, feed: Feed, waiting: Waiting, state: Any) -> None:
+    def __init__(
+        self, context: Context, feed: Feed, waiting: Waiting, state: Any, until_ns: int | None
+    ) -> None:
         self._context, self._feed, self._waiting, self._state = context, feed, waiting, state
+        self._until_ns = until_ns
 
     async def chunks(self, after: After) -> AsyncIterator[bytes]:
         yield b"retry: %d\n%s" % (_RETRY_MS, _beat(after))
@@ -103,6 +107,8 @@ class _Events:
             beat = time.monotonic()
             found = await self._next(after, HEARTBEAT_S)
             after = found.after
+            if self._stopping:
+                return
             if found.lines:
                 yield b"".join(
                     b"id: %s\ndata: %s\n\n" % (behind.text().encode(), orjson.dumps(line.item()))
@@ -122,6 +128,8 @@ class _Events:
 
     @property
     def _stopping(self) -> bool:
+        if self._until_ns is not None and self._context.observer.clock.now_ns() >= self._until_ns:
+            return True
         return bool(getattr(self._state, "stopping", False))
 
 

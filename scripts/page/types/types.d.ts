@@ -482,6 +482,7 @@ export interface Status {
   runtime: "standalone" | "functions";
   refresh_ms: number;
   health: "pass" | "warn" | "fail";
+  safe_mode: boolean;
   domains: DomainStatus[];
 }
 export interface Step {

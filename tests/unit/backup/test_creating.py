@@ -23,7 +23,7 @@ from observer_core.storage.ports import Op, Storage
 from observer_core.storage.rows import InputRange
 from tests.support.faults import Between
 from tests.support.toys import FIRST, SECOND_STAGE, SOURCE, Chain, feed, heads, note
-from tests.support.vaults import MemoryPlace, back_up, bring_back, everything
+from tests.support.vaults import BusyPlace, MemoryPlace, back_up, bring_back, everything
 
 HOURLY = CompactionConfig(after=0, hour_bytes=1)
 
@@ -110,23 +110,8 @@ def test_packing_at_any_step_of_it_does_not_break_it(tmp_path: Path) -> None:
         chain = Chain(storage, total=300)
         for _ in range(70):
             chain.step()
-        place = MemoryPlace()
-        steps = 0
-
-        def act(storage: Storage = storage, at: int = at) -> None:
-            nonlocal steps
-            steps += 1
-            if steps == at:
-                pack(storage)
-
-        class Watched(MemoryPlace):
-            def put(self, name: str, data: bytes) -> None:
-                act()
-                super().put(name, data)
-
-        watched = Watched()
-        watched.data = place.data
-        back_up(storage, watched)
+        place = BusyPlace({at: lambda storage=storage: pack(storage)})
+        back_up(storage, place)
         again, restored = bring_back(place)
         assert restored.cut == {}
         assert heads(Journals(again, worker="r")) == heads(Journals(storage, worker="r"))
@@ -140,24 +125,12 @@ def test_a_writer_that_goes_on_meanwhile_leaves_a_state_as_after_a_crash(tmp_pat
         chain = Chain(storage, total=400, grouped=True)
         for _ in range(40):
             chain.step()
-        calls = 0
-
-        class Busy(MemoryPlace):
-            def put(self, name: str, data: bytes) -> None:
-                nonlocal calls
-                calls += 1
-                if calls % every == 0:
-                    chain.step()
-                super().put(name, data)
-
-        place = Busy()
+        place = BusyPlace(lambda put, chain=chain, every=every: put % every or chain.step())
         for _ in range(3):
             back_up(storage, place)
-        assert calls > 9
-        quiet = MemoryPlace()
-        quiet.data = place.data
+        assert place.puts > 9
         for number in (1, 2, 3):
-            again, restored = bring_back(quiet, number=number)
+            again, restored = bring_back(place, number=number)
             assert restored.cut == {}
             assert Chain(again, total=400).run() == undisturbed
         storage.close()
@@ -276,22 +249,14 @@ def test_the_ledger_names_no_more_than_the_backup_has() -> None:
     journals = Journals(inner, worker="ledger")
     ledger = Ledger(journals, ManualClock(1), None)
 
-    def act(step: int) -> None:
+    def act(_: int) -> None:
         chain.step()
         ledger.anchor()
 
     act(0)
-
-    class Busy(MemoryPlace):
-        def put(self, name: str, data: bytes) -> None:
-            act(0)
-            super().put(name, data)
-
-    place = Busy()
+    place = BusyPlace(act)
     back_up(inner, place)
-    quiet = MemoryPlace()
-    quiet.data = place.data
-    again, _ = bring_back(quiet)
+    again, _ = bring_back(place)
     restored = Journals(again, worker="r")
     lines = [line for _, found in restored.open(LEDGER).raw() for line in found]
     assert lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -141,5 +140,3 @@ def test_many_are_thinned_out_one_after_another(place: MemoryPlace) -> None:
     verifier = Verifier(vault)
     assert not [f for n in vault.catalogue.names() for f in verifier.check(vault.catalogue.read(n)).findings]
     assert len(vault.catalogue.pruned()) < 4
-
-

@@ -80,7 +80,8 @@ def test_nothing_of_the_store_can_be_read_in_the_files_or_their_names(
     other = MemoryPlace()
     sealed(other, IndexKey.new(key.recipients), storage)
     assert not {n for n in place.data if n.startswith("objects/")} & set(other.data)
-    assert not [data for data in place.data.values() if key.secret in data or key.secret.hex().encode() in data]
+    secrets = (key.secret, key.secret.hex().encode())
+    assert not [data for data in place.data.values() if any(secret in data for secret in secrets)]
 
 
 def test_the_next_backup_is_small_without_the_identity(storage: MemoryStorage, key: IndexKey) -> None:
@@ -153,7 +154,9 @@ def test_one_in_a_tar_file_needs_nothing_besides_the_identity(
     read.close()
 
 
-def test_no_secret_is_shown(identity: tuple[Path, Identity], key: IndexKey, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_shown(
+    identity: tuple[Path, Identity], key: IndexKey, caplog: pytest.LogCaptureFixture
+) -> None:
     path, found = identity
     secret = path.read_text().splitlines()[-1]
     assert secret.startswith("AGE-SECRET-KEY-1")

@@ -89,6 +89,7 @@ def test_everything_passes_when_data_is_fresh(setup: Callable[..., Setup]) -> No
     assert report["version"]
     assert set(report["checks"]) == {
         "loop:heartbeat", "source:age", "stage:lag", "storage:writable", "disk:free", "chain:verified",
+        "disk:reserve", "memory:used",
     }  # fmt: skip
     (age,) = report["checks"]["source:age"]
     assert age == {

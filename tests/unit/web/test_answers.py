@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from observer_core.web import bodies, crowd, etags
+from observer_core.web.access import Caller
 from observer_core.web.bodies import BoundedBodies
 from observer_core.web.crowd import Crowd
 from observer_core.web.etags import Etags
@@ -251,3 +252,45 @@ def test_a_crowd_is_told_to_come_back_and_probes_are_answered() -> None:
     assert json.loads(refused[1])["detail"] == "1 requests are under way already"
     assert [probe, first, after] == [(200, b"done")] * 3
     assert crowd.MOST > 100
+
+
+def test_who_may_operate_commands_the_gate_in_any_crowd() -> None:
+    leave = asyncio.Event()
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "GET":
+            await leave.wait()
+        await Response("done")(scope, receive, send)
+
+    async def main() -> list[int]:
+        app, found = Crowd(slow, most=1), []
+
+        async def one(method: str, path: str, *scopes: str) -> None:
+            async def send(message: Message) -> None:
+                found.append(message.get("status", 0))
+
+            async def receive() -> Message:
+                return {"type": "http.request", "body": b"", "more_body": False}
+
+            caller = Caller("anna", "token:anna", frozenset(scopes), "token")  # type: ignore[arg-type]
+            scope = {
+                "type": "http",
+                "method": method,
+                "path": path,
+                "headers": [],
+                "state": {"caller": caller},
+            }
+            await app(scope, receive, send)
+
+        waiting = asyncio.create_task(one("GET", "/v1/events", "read"))
+        await asyncio.sleep(0)
+        for asked in (
+            ("POST", "/v1/commands", "read", "operate"), ("POST", "/v1/commands", "read"),
+            ("POST", "/v1/evaluation", "read", "operate"),
+        ):  # fmt: skip
+            await one(*asked)
+        leave.set()
+        await waiting
+        return [status for status in found if status]
+
+    assert asyncio.run(main()) == [200, 503, 503, 200]

@@ -337,8 +337,12 @@ def test_gzip_is_unpacked(site: Site) -> None:
 
 @pytest.mark.parametrize(
     ("packed", "detail"),
-    [(b"plain", "not gzip as its Content-Encoding says"), (gzip.compress(b"{}" * 99)[:-9], "ends too early")],
-    ids=["not gzip", "cut off"],
+    [
+        (b"plain", "not gzip as its Content-Encoding says"),
+        (gzip.compress(b"{}" * 99)[:-9], "ends too early"),
+        (gzip.compress(b"") * 101, "more than 100 members"),
+    ],
+    ids=["not gzip", "cut off", "many members"],
 )
 def test_broken_gzip_is_400(site: Site, packed: bytes, detail: str) -> None:
     assert_problem(site.push(packed, content_encoding="gzip"), 400, detail)

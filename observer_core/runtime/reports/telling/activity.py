@@ -30,47 +30,81 @@ _SEVERITIES = ("critical", "warning", "info")
 def incidents(facts: Facts, words: Words) -> Section:
     found = facts.incidents
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.opened"), words.number(found.opened.total()), _severities(found.opened, words)),
-            Figure(words("figure.resolved"), words.number(found.resolved.total()), _severities(found.resolved, words)),
-            Figure(words("figure.open"), words.number(found.open.total()), _severities(found.open, words),
-                   "bad" if found.open["critical"] else "warn" if found.open else "ok"),
-            Figure(words("figure.lasted"), words.span(found.longest_ns) if found.count else NOTHING),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(
+                    words("figure.opened"),
+                    words.number(found.opened.total()),
+                    _severities(found.opened, words),
+                ),
+                Figure(
+                    words("figure.resolved"),
+                    words.number(found.resolved.total()),
+                    _severities(found.resolved, words),
+                ),
+                Figure(
+                    words("figure.open"),
+                    words.number(found.open.total()),
+                    _severities(found.open, words),
+                    "bad" if found.open["critical"] else "warn" if found.open else "ok",
+                ),
+                Figure(words("figure.lasted"), words.span(found.longest_ns) if found.count else NOTHING),
+            ]
+        )
+    ]
     blocks += unsure(words, found.sure)
     if found.started:
         stretches = bins(facts.period)
         blocks.append(
             columns(
-                "incidents-chart", words("chart.incidents"), words("chart.incidents.desc"),
-                counted(found.started, stretches), labels(words, facts.period, stretches),
+                "incidents-chart",
+                words("chart.incidents"),
+                words("chart.incidents.desc"),
+                counted(found.started, stretches),
+                labels(words, facts.period, stretches),
             )
-        )  # fmt: skip
+        )
     rows = [
         [
-            words(f"severity.{one.severity}"), words.short(one.opened_ns),
+            words(f"severity.{one.severity}"),
+            words.short(one.opened_ns),
             words("still") if one.resolved_ns is None else words.short(one.resolved_ns),
-            words.span(one.lasted_ns), one.venue, f"{one.first[1]} {one.first[2]}",
-            few([f"{name} ×{count}" for name, count in one.patterns.items()], words), words.number(one.series),
+            words.span(one.lasted_ns),
+            one.venue,
+            f"{one.first[1]} {one.first[2]}",
+            few([f"{name} ×{count}" for name, count in one.patterns.items()], words),
+            words.number(one.series),
             words("feedback.counts", right=one.right, wrong=one.wrong) if one.right or one.wrong else NOTHING,
             one.record,
         ]
         for one in found.shown
-    ]  # fmt: skip
+    ]
     names = (
-        "severity", "opened", "resolved", "length", "venue", "lead", "patterns", "series", "feedback", "record",
-    )  # fmt: skip
+        "severity",
+        "opened",
+        "resolved",
+        "length",
+        "venue",
+        "lead",
+        "patterns",
+        "series",
+        "feedback",
+        "record",
+    )
     head = [words(f"column.{name}") for name in names]
     table = Table(words("table.incidents"), head, rows, frozenset((3, 7)), frozenset((4, 9)))
     blocks += listed(words, table, _ROWS, found.count) or [Remark(words("remark.no_incidents"))]
     blocks.append(
         basis(
-            words, ["incident", "lead", "lasted", "feedback"], [found.refs],
-            [listing("incidents", facts.domain, facts.period),
-             listing("events", facts.domain, facts.period, "--type 'incident.*'")],
+            words,
+            ["incident", "lead", "lasted", "feedback"],
+            [found.refs],
+            [
+                listing("incidents", facts.domain, facts.period),
+                listing("events", facts.domain, facts.period, "--type 'incident.*'"),
+            ],
         )
-    )  # fmt: skip
+    )
     return Section("incidents", words("section.incidents"), blocks)
 
 
@@ -78,18 +112,30 @@ def decisions(facts: Facts, words: Words) -> Section:
     found, period = facts.decided, facts.period
     length_ns = max(1, period.length_ns)
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.blocks"), words.number(sum(one.begun for one in found.by_policy.values())),
-                   words("figure.blocks.note", count=found.standing), "warn" if found.standing else "none"),
-            Figure(words("figure.blocked"), words.span(found.blocked_ns),
-                   words("figure.blocked.note", share=words.share(found.blocked_ns / length_ns, 1))),
-            Figure(words("figure.whole"), words.span(found.domain_ns) if found.domain_ns else NOTHING,
-                   state="bad" if found.domain_ns else "none"),
-            Figure(words("figure.judgments"), words.number(found.judgments.total())),
-            Figure(words("figure.released"), words.number(found.released.total())),
-            Figure(words("figure.acts"), words.number(found.act_count)),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(
+                    words("figure.blocks"),
+                    words.number(sum(one.begun for one in found.by_policy.values())),
+                    words("figure.blocks.note", count=found.standing),
+                    "warn" if found.standing else "none",
+                ),
+                Figure(
+                    words("figure.blocked"),
+                    words.span(found.blocked_ns),
+                    words("figure.blocked.note", share=words.share(found.blocked_ns / length_ns, 1)),
+                ),
+                Figure(
+                    words("figure.whole"),
+                    words.span(found.domain_ns) if found.domain_ns else NOTHING,
+                    state="bad" if found.domain_ns else "none",
+                ),
+                Figure(words("figure.judgments"), words.number(found.judgments.total())),
+                Figure(words("figure.released"), words.number(found.released.total())),
+                Figure(words("figure.acts"), words.number(found.act_count)),
+            ]
+        )
+    ]
     blocks += unsure(words, found.sure)
     if found.quarantined:
         blocks.append(Remark(words("remark.quarantined", count=found.quarantined), warn=True))
@@ -97,27 +143,42 @@ def decisions(facts: Facts, words: Words) -> Section:
         stretches = bins(period)
         blocks.append(
             columns(
-                "decisions-chart", words("chart.decisions"), words("chart.decisions.desc"),
-                counted(found.times, stretches), labels(words, period, stretches),
+                "decisions-chart",
+                words("chart.decisions"),
+                words("chart.decisions.desc"),
+                counted(found.times, stretches),
+                labels(words, period, stretches),
             )
-        )  # fmt: skip
+        )
     if found.spans:
         lane = Lane(
-            words("lane.blocked"), [Span(start, end, "blocked") for start, end in found.spans[:2_000]],
-            words.share(found.blocked_ns / length_ns, 1), None,
-        )  # fmt: skip
+            words("lane.blocked"),
+            [Span(start, end, "blocked") for start, end in found.spans[:2_000]],
+            words.share(found.blocked_ns / length_ns, 1),
+            None,
+        )
         blocks += [
             lanes(
-                "blocked", words("chart.blocked"), words("chart.blocked.desc"), [lane], period.start_ns,
-                period.until_ns, [tick for tick in ticks(words, period) if tick.at_ns <= period.until_ns],
-                [("blocked", words("lane.blocked"))], cells(period),
+                "blocked",
+                words("chart.blocked"),
+                words("chart.blocked.desc"),
+                [lane],
+                period.start_ns,
+                period.end_ns,
+                ticks(words, period),
+                [("blocked", words("lane.blocked"))],
+                cells(period),
             ),
             bars(
-                "policies-chart", words("chart.policies"), words("chart.policies.desc"),
-                [Bar(_policy(name, words), one.total_ns, words.span(one.total_ns))
-                 for name, one in _ordered(found.by_policy)][:15],
+                "policies-chart",
+                words("chart.policies"),
+                words("chart.policies.desc"),
+                [
+                    Bar(_policy(name, words), one.total_ns, words.span(one.total_ns))
+                    for name, one in _ordered(found.by_policy)
+                ][:15],
             ),
-        ]  # fmt: skip
+        ]
     blocks += _sums(words("table.policies"), words("column.policy"), found.by_policy, words, policy=True)
     blocks += _sums(words("table.reasons"), words("column.reason"), found.by_reason, words)
     blocks += _longest(facts, words)
@@ -129,10 +190,12 @@ def decisions(facts: Facts, words: Words) -> Section:
         blocks.append(Remark(words("remark.no_decisions")))
     blocks.append(
         basis(
-            words, ["block", "blocked", "longest", "released", "act", "risk"], [found.refs],
+            words,
+            ["block", "blocked", "longest", "released", "act", "risk"],
+            [found.refs],
             [listing("decisions", facts.domain, period), "observer explain DECISION"],
         )
-    )  # fmt: skip
+    )
     return Section("decisions", words("section.decisions"), blocks)
 
 
@@ -140,12 +203,14 @@ def withheld(facts: Facts, words: Words) -> Section:
     found, asked = facts.decided, facts.asked
     total = found.withheld.total()
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.matched"), words.number(asked.matched)),
-            Figure(words("figure.acted"), words.of(asked.acted, asked.matched)),
-            Figure(words("figure.withheld"), words.number(total)),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(words("figure.matched"), words.number(asked.matched)),
+                Figure(words("figure.acted"), words.of(asked.acted, asked.matched)),
+                Figure(words("figure.withheld"), words.number(total)),
+            ]
+        )
+    ]
     rows = [
         [_policy(policy, words), words.named("code", code), code, words.of(count, total)]
         for (policy, code), count in found.withheld.most_common()
@@ -155,10 +220,12 @@ def withheld(facts: Facts, words: Words) -> Section:
     blocks += listed(words, table, 30) or [Remark(words("remark.no_withheld"))]
     blocks.append(
         basis(
-            words, ["matched", "withheld"], [found.refs],
+            words,
+            ["matched", "withheld"],
+            [found.refs],
             [listing("decisions", facts.domain, facts.period, "--verdict non_execution")],
         )
-    )  # fmt: skip
+    )
     return Section("non-execution", words("section.withheld"), blocks)
 
 
@@ -168,23 +235,33 @@ def gate(facts: Facts, words: Words) -> Section:
         remark = Remark(words("remark.nobody_asked"))
         return Section("gate", words("section.gate"), [remark, basis(words, ["asked"])])
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.asked"), words.number(asked.evaluated)),
-            Figure(words("figure.allowed"), words.of(asked.allowed, asked.evaluated)),
-            Figure(words("figure.denied"), words.of(asked.denied, asked.evaluated)),
-            Figure(words("figure.not_observed"), words.of(asked.not_observed, asked.evaluated)),
-            Figure(words("figure.not_recorded"), words.number(asked.not_recorded),
-                   state="bad" if asked.not_recorded else "ok"),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(words("figure.asked"), words.number(asked.evaluated)),
+                Figure(words("figure.allowed"), words.of(asked.allowed, asked.evaluated)),
+                Figure(words("figure.denied"), words.of(asked.denied, asked.evaluated)),
+                Figure(words("figure.not_observed"), words.of(asked.not_observed, asked.evaluated)),
+                Figure(
+                    words("figure.not_recorded"),
+                    words.number(asked.not_recorded),
+                    state="bad" if asked.not_recorded else "ok",
+                ),
+            ]
+        )
+    ]
     reasons = asked.denials.most_common()
     if reasons:
         blocks.append(
             bars(
-                "denials-chart", words("chart.denials"), words("chart.denials.desc"),
-                [Bar(words.named("code", code), count, words.of(count, asked.denied)) for code, count in reasons[:12]],
+                "denials-chart",
+                words("chart.denials"),
+                words("chart.denials.desc"),
+                [
+                    Bar(words.named("code", code), count, words.of(count, asked.denied))
+                    for code, count in reasons[:12]
+                ],
             )
-        )  # fmt: skip
+        )
     rows = [[words.named("code", code), code, words.of(count, asked.denied)] for code, count in reasons]
     head = [words(f"column.{name}") for name in ("reason", "code", "count")]
     blocks += listed(words, Table(words("table.denials"), head, rows, frozenset((2,)), frozenset((1,))), 30)
@@ -193,7 +270,9 @@ def gate(facts: Facts, words: Words) -> Section:
         for name, counts in sorted(asked.callers.items(), key=lambda item: (-sum(item[1]), item[0]))
     ]
     head = [words(f"column.{name}") for name in ("caller", "asked", "allowed", "denied")]
-    blocks += listed(words, Table(words("table.callers"), head, rows, frozenset((1, 2, 3)), frozenset((0,))), 30)
+    blocks += listed(
+        words, Table(words("table.callers"), head, rows, frozenset((1, 2, 3)), frozenset((0,))), 30
+    )
     records = [volume.refs for volume in facts.volumes if volume.journal == f"gate.{facts.domain}"]
     commands = [asking("evaluations", facts.period, facts.domain), "observer explain ANSWER"]
     blocks.append(basis(words, ["asked", "not_observed", "not_recorded"], records, commands))
@@ -211,18 +290,27 @@ def detectors(facts: Facts, words: Words) -> Section:
         for name, counts in ordered
     ]
     head = [
-        words("column.pattern"), words("column.count"), *(words(f"severity.{one}") for one in _SEVERITIES)
-    ]  # fmt: skip
+        words("column.pattern"),
+        words("column.count"),
+        *(words(f"severity.{one}") for one in _SEVERITIES),
+    ]
     table = Table(words("table.patterns"), head, rows, frozenset((1, 2, 3, 4)), frozenset((0,)))
     blocks = listed(words, table, 40) or [Remark(words("remark.no_patterns"))]
     rows = []
     for one in facts.precision:
         low, high = one.interval
-        rows.append([
-            one.detector, one.pattern, words.number(one.found), words.number(one.judged),
-            words.number(one.right), words.number(one.wrong), words.share(one.right / one.judged, 0),
-            f"{words.share(low, 0)} – {words.share(high, 0)}",
-        ])  # fmt: skip
+        rows.append(
+            [
+                one.detector,
+                one.pattern,
+                words.number(one.found),
+                words.number(one.judged),
+                words.number(one.right),
+                words.number(one.wrong),
+                words.share(one.right / one.judged, 0),
+                f"{words.share(low, 0)} – {words.share(high, 0)}",
+            ]
+        )
     names = ("detector", "pattern", "found", "judged", "right", "wrong", "precision", "interval")
     head = [words(f"column.{name}") for name in names]
     table = Table(words("table.precision"), head, rows, frozenset(range(2, 8)), frozenset((0, 1)))
@@ -232,10 +320,15 @@ def detectors(facts: Facts, words: Words) -> Section:
     ]
     blocks.append(
         basis(
-            words, ["pattern", "precision", "interval"], records[:12],
-            [listing("patterns", facts.domain, facts.period), f"observer report detectors --domain {facts.domain}"],
+            words,
+            ["pattern", "precision", "interval"],
+            records[:12],
+            [
+                listing("patterns", facts.domain, facts.period),
+                f"observer report detectors --domain {facts.domain}",
+            ],
         )
-    )  # fmt: skip
+    )
     return Section("detectors", words("section.detectors"), blocks)
 
 
@@ -260,11 +353,15 @@ def _ordered(sums: dict[str, Sum]) -> list[tuple[str, Sum]]:
 def _sums(title: str, name: str, sums: dict[str, Sum], words: Words, *, policy: bool = False) -> list[Block]:
     rows = [
         [
-            _policy(key, words) if policy else words.named("code", key), words.number(one.begun),
-            words.number(one.stood), words.span(one.total_ns), words.span(one.longest_ns), one.newest,
+            _policy(key, words) if policy else words.named("code", key),
+            words.number(one.begun),
+            words.number(one.stood),
+            words.span(one.total_ns),
+            words.span(one.longest_ns),
+            one.newest,
         ]
         for key, one in _ordered(sums)
-    ]  # fmt: skip
+    ]
     head = [name, *(words(f"column.{one}") for one in ("begun", "stood", "total", "longest", "newest"))]
     return listed(words, Table(title, head, rows, frozenset((1, 2, 3, 4)), frozenset((5,))), 40)
 
@@ -272,12 +369,18 @@ def _sums(title: str, name: str, sums: dict[str, Sum], words: Words, *, policy: 
 def _longest(facts: Facts, words: Words) -> list[Block]:
     rows = [
         [
-            one.scope, _policy(one.policy, words), words(f"severity.{one.severity}"), words.short(one.from_ns),
-            words("still") if one.to_ns is None else words.short(one.to_ns), words.span(one.whole_ns),
-            NOTHING if one.ended is None else words.named("code", one.ended), one.text, one.record,
+            one.scope,
+            _policy(one.policy, words),
+            words(f"severity.{one.severity}"),
+            words.short(one.from_ns),
+            words("still") if one.to_ns is None else words.short(one.to_ns),
+            words.span(one.whole_ns),
+            NOTHING if one.ended is None else words.named("code", one.ended),
+            one.text,
+            one.record,
         ]
         for one in facts.decided.shown
-    ]  # fmt: skip
+    ]
     names = ("scope", "policy", "severity", "from", "to", "length", "ended", "recorded", "record")
     head = [words(f"column.{name}") for name in names]
     table = Table(words("table.blocks"), head, rows, frozenset((5,)), frozenset((0, 8)))
@@ -333,23 +436,28 @@ def headline(facts: Facts, words: Words) -> Iterator[Figure]:
     """What the summary has of it."""
     happened, found, asked = facts.incidents, facts.decided, facts.asked
     yield Figure(
-        words("figure.opened"), words.number(happened.opened.total()),
+        words("figure.opened"),
+        words.number(happened.opened.total()),
         words("figure.opened.note", count=happened.open.total()),
         "bad" if happened.open["critical"] else "warn" if happened.open else "ok",
-    )  # fmt: skip
+    )
     begun = sum(one.begun for one in found.by_policy.values())
     yield Figure(
-        words("figure.blocks"), words.number(begun),
+        words("figure.blocks"),
+        words.number(begun),
         words("figure.blocks.short", span=words.span(found.blocked_ns), count=found.standing),
         "warn" if found.standing else "none",
-    )  # fmt: skip
+    )
     killed = [act for act in found.acts if act.what == "kill"]
     yield Figure(
-        words("figure.acts"), words.number(found.act_count),
-        words("figure.acts.note", count=len(killed)) if killed else "", "bad" if killed else "none",
-    )  # fmt: skip
+        words("figure.acts"),
+        words.number(found.act_count),
+        words("figure.acts.note", count=len(killed)) if killed else "",
+        "bad" if killed else "none",
+    )
     if asked.evaluated:
         yield Figure(
-            words("figure.denied"), words.of(asked.denied, asked.evaluated),
+            words("figure.denied"),
+            words.of(asked.denied, asked.evaluated),
             words("figure.denied.note", count=f"{asked.evaluated:,}"),
-        )  # fmt: skip
+        )

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from observer_core.runtime.reports.charts import Lane, Span, lanes
-from observer_core.runtime.reports.document import Block, Chart, Figure, Figures, Remark, Section, State, Table
+from observer_core.runtime.reports.charts import Kind, Lane, Span, lanes
+from observer_core.runtime.reports.document import (
+    Block,
+    Chart,
+    Figure,
+    Figures,
+    Remark,
+    Section,
+    State,
+    Table,
+)
 from observer_core.runtime.reports.facts import Facts
 from observer_core.runtime.reports.feeds import Feed
 from observer_core.runtime.reports.silences import Silence
@@ -63,7 +72,11 @@ def headline(facts: Facts, words: Words) -> Iterator[Figure]:
     """What the summary has of it."""
     up, least = facts.uptime, worst(facts.feeds)
     if up is not None and up.share is not None:
-        note = words("figure.down", count=up.count, span=words.span(up.down_ns)) if up.count else words("figure.no_down")
+        note = (
+            words("figure.down", count=up.count, span=words.span(up.down_ns))
+            if up.count
+            else words("figure.no_down")
+        )
         yield Figure(words("figure.uptime"), words.share(up.share), note, judged(up.share))
     if least is not None:
         key = "figure.least.note" if least.count else "figure.least.none"
@@ -99,21 +112,22 @@ def _figures(facts: Facts, words: Words) -> Iterator[Figure]:
 
 
 def _chart(facts: Facts, words: Words) -> Chart:
-    period = facts.period
+    period, until = facts.period, facts.period.until_ns
     found: list[Lane] = []
     if facts.uptime is not None:
         spans = [Span(down.from_ns, down.to_ns, "failed") for down in facts.uptime.down]
-        began = facts.uptime.watched_from_ns if facts.uptime.watched_ns else period.end_ns
-        found.append(Lane(words("lane.observer"), spans, words.share(facts.uptime.share), "there", began))
+        began = facts.uptime.watched_from_ns if facts.uptime.watched_ns else until
+        share = words.share(facts.uptime.share)
+        found.append(Lane(words("lane.observer"), spans, share, "there", began, until))
     for feed in facts.feeds[:_LANES]:
         spans = [Span(one.from_ns, one.to_ns, one.why) for one in feed.outages]
-        began = feed.watched_from_ns if feed.watched_ns else period.end_ns
-        found.append(Lane(feed.source, spans, words.share(feed.available), "there", began))
-    legend = [("there", words("lane.there")), ("failed", words("lane.failed")), ("silent", words("lane.silent"))]
+        began = feed.watched_from_ns if feed.watched_ns else until
+        found.append(Lane(feed.source, spans, words.share(feed.available), "there", began, until))
+    kinds: tuple[Kind, ...] = ("there", "failed", "silent")
+    legend = [(kind, words(f"lane.{kind}")) for kind in kinds]
     return lanes(
         "there", words("chart.availability"), words("chart.availability.desc"), found, period.start_ns,
-        period.until_ns, [tick for tick in ticks(words, period) if tick.at_ns <= period.until_ns],
-        legend, cells(period),  # type: ignore[arg-type]
+        period.end_ns, ticks(words, period), legend, cells(period),
     )  # fmt: skip
 
 

@@ -18,19 +18,25 @@ from observer_core.runtime.reports.telling.parts import asking, basis, listing
 from observer_core.runtime.reports.words import NOTHING, Words
 from observer_core.shared.clock import format_duration
 
-
 _DECIDED_AS: Mapping[str, str] = {
-    "kill": KILL, "operator": OPERATOR, "two_person": OPERATOR, "override": "override", "quarantine": QUARANTINE.name,
-}  # fmt: skip
+    "kill": KILL,
+    "operator": OPERATOR,
+    "two_person": OPERATOR,
+    "override": "override",
+    "quarantine": QUARANTINE.name,
+}
 """Under which policy the decisions of a control stand that is none."""
 
 
 def document(facts: ControlFacts, words: Words, made_ns: int | None = None) -> Document:
     title = words("title.report", kind=words("title.control"), domain=facts.domain, days=days(facts.period))
     sections = [
-        _controls(facts, words), _policies(facts, words), _tests(facts, words), _latency(facts, words),
+        _controls(facts, words),
+        _policies(facts, words),
+        _tests(facts, words),
+        _latency(facts, words),
         _retention(facts, words),
-    ]  # fmt: skip
+    ]
     about = frame(facts.domain, facts.period, words, made_ns, live=facts.live)
     return Document(words.lang, title, about, sections, labels(words))
 
@@ -41,50 +47,86 @@ def _controls(facts: ControlFacts, words: Words) -> Section:
     passing = sum(1 for one in facts.policies if _passes(facts, one))
     beyond = facts.told.whole.beyond() if facts.live else 0
     figures = [
-        Figure(words("figure.controls"), words.number(state["on"]),
-               words("figure.controls.note", off=state["off"]) if state["off"] else ""),
-        Figure(words("figure.fired"), words.number(len(fired)),
-               words("figure.fired.note", count=f"{sum(one.acted.count for one in fired):,}")),
-        Figure(words("figure.tested"), words.number(passing),
-               words("figure.tested.note", count=len(facts.policies)),
-               "ok" if passing == len(facts.policies) else "warn"),
-    ]  # fmt: skip
+        Figure(
+            words("figure.controls"),
+            words.number(state["on"]),
+            words("figure.controls.note", off=state["off"]) if state["off"] else "",
+        ),
+        Figure(
+            words("figure.fired"),
+            words.number(len(fired)),
+            words("figure.fired.note", count=f"{sum(one.acted.count for one in fired):,}"),
+        ),
+        Figure(
+            words("figure.tested"),
+            words.number(passing),
+            words("figure.tested.note", count=len(facts.policies)),
+            "ok" if passing == len(facts.policies) else "warn",
+        ),
+    ]
     if len(facts.told.whole):
         figures.append(
-            Figure(words("figure.beyond"), words.of(beyond, len(facts.told.whole)), state="bad" if beyond else "ok")
+            Figure(
+                words("figure.beyond"),
+                words.of(beyond, len(facts.told.whole)),
+                state="bad" if beyond else "ok",
+            )
         )
     rows = [
         [
-            _name(one, words), _does(one, words),
-            words(f"state.{one.state}") + (f": {one.setting}" if one.setting else ""), _tests_of(facts, one, words),
+            _name(one, words),
+            _does(one, words),
+            words(f"state.{one.state}") + (f": {one.setting}" if one.setting else ""),
+            _tests_of(facts, one, words),
             words.number(one.acted.count),
-            words("never") if one.acted.last_ns is None else words.time(one.acted.last_ns), one.acted.record,
+            words("never") if one.acted.last_ns is None else words.time(one.acted.last_ns),
+            one.acted.record,
         ]
         for one in facts.controls
-    ]  # fmt: skip
+    ]
     names = ("control", "does", "state", "tests", "count_period", "last", "record")
     head = [words(f"column.{name}") for name in names]
-    return Section("controls", words("section.controls"), [
-        Remark(words("remark.control")), Figures(figures),
-        Table(words("table.controls"), head, rows, frozenset((4,)), frozenset((6,))),
-        basis(
-            words, ["control", "last"], (),
-            [listing("decisions", facts.domain, facts.period), asking("evaluations", facts.period, facts.domain),
-             "observer explain RECORD"],
-        ),
-    ])  # fmt: skip
+    return Section(
+        "controls",
+        words("section.controls"),
+        [
+            Remark(words("remark.control")),
+            Figures(figures),
+            Table(words("table.controls"), head, rows, frozenset((4,)), frozenset((6,))),
+            basis(
+                words,
+                ["control", "last"],
+                (),
+                [
+                    listing("decisions", facts.domain, facts.period),
+                    asking("evaluations", facts.period, facts.domain),
+                    "observer explain RECORD",
+                ],
+            ),
+        ],
+    )
 
 
 def _policies(facts: ControlFacts, words: Words) -> Section:
     rows = [
-        [f"{one.name} v{one.version}", one.owner, one.description, _text(one), _tested(facts, one.name, words)]
+        [
+            f"{one.name} v{one.version}",
+            one.owner,
+            one.description,
+            _text(one),
+            _tested(facts, one.name, words),
+        ]
         for one in facts.policies
     ]
     head = [words(f"column.{name}") for name in ("policy", "owner", "does", "text", "tests")]
-    return Section("policies", words("section.policies"), [
-        Table(words("table.in_force"), head, rows, frozenset(), frozenset((0,))),
-        basis(words, ["text"], (), ["observer config show", "observer policy lint FILE"]),
-    ])  # fmt: skip
+    return Section(
+        "policies",
+        words("section.policies"),
+        [
+            Table(words("table.in_force"), head, rows, frozenset(), frozenset((0,))),
+            basis(words, ["text"], (), ["observer config show", "observer policy lint FILE"]),
+        ],
+    )
 
 
 def _tests(facts: ControlFacts, words: Words) -> Section:
@@ -109,7 +151,9 @@ def _tests(facts: ControlFacts, words: Words) -> Section:
 def _latency(facts: ControlFacts, words: Words) -> Section:
     blocks = latencies(facts.told, words, live=facts.live)
     records = [one.refs for one in facts.told.subscribers][:12]
-    blocks.append(basis(words, ["latency", "sink"], records, [asking("deliveries", facts.period, facts.domain)]))
+    blocks.append(
+        basis(words, ["latency", "sink"], records, [asking("deliveries", facts.period, facts.domain)])
+    )
     return Section("latency", words("section.latency"), blocks)
 
 
@@ -120,7 +164,12 @@ def _retention(facts: ControlFacts, words: Words) -> Section:
         blocks.append(Remark(words("remark.keep_forever")))
     newest = words.time(facts.anchors.newest_ns)
     if settings.ledger.every is not None:
-        text = words("remark.anchored", every=format_duration(settings.ledger.every), where=_outside(facts, words), time=newest)
+        text = words(
+            "remark.anchored",
+            every=format_duration(settings.ledger.every),
+            where=_outside(facts, words),
+            time=newest,
+        )
         blocks.append(Remark(text))
     else:
         known = facts.anchors.newest_ns is not None
@@ -128,25 +177,38 @@ def _retention(facts: ControlFacts, words: Words) -> Section:
         blocks.append(Remark(text, warn=not known))
     backup, done = settings.backup, facts.backups
     if backup.every is not None and backup.to is not None:
-        where = getattr(backup.to, "container", None) or without_paths(getattr(backup.to, "path", backup.to.kind))
+        where = getattr(backup.to, "container", None) or without_paths(
+            getattr(backup.to, "path", backup.to.kind)
+        )
         text = words(
-            "remark.backup_on", every=format_duration(backup.every), where=where, count=done.count,
+            "remark.backup_on",
+            every=format_duration(backup.every),
+            where=where,
+            count=done.count,
             time=words.time(done.last_ns),
-        )  # fmt: skip
+        )
         blocks.append(Remark(text))
     else:
         blocks.append(Remark(words("remark.backup_hand", count=done.count), warn=True))
     rows = [
         [
-            words.named("journal", one.kind), words.number(one.journals),
-            words("keep.forever") if one.keep_ns is None else words.span(one.keep_ns), one.rule,
-            words.time(one.oldest_ns), words.time(one.removed_ns),
+            words.named("journal", one.kind),
+            words.number(one.journals),
+            words("keep.forever") if one.keep_ns is None else words.span(one.keep_ns),
+            one.rule,
+            words.time(one.oldest_ns),
+            words.time(one.removed_ns),
         ]
         for one in facts.kept
-    ]  # fmt: skip
+    ]
     head = [words(f"column.{name}") for name in ("journals", "count", "keep", "setting", "oldest", "removed")]
     blocks.append(Table(words("table.kept"), head, rows, frozenset((1,))))
-    commands = ["observer replay --verify", "observer verify", "observer ledger verify", "observer explain DECISION"]
+    commands = [
+        "observer replay --verify",
+        "observer verify",
+        "observer ledger verify",
+        "observer explain DECISION",
+    ]
     blocks.append(basis(words, ["kept", "anchor"], (), commands))
     return Section("retention", words("section.retention"), blocks)
 
@@ -155,7 +217,11 @@ def _retention(facts: ControlFacts, words: Words) -> Section:
 
 
 def _name(one: Control, words: Words) -> str:
-    return words(f"control.{one.key}") if one.policy is None else words("control.policy", name=f"{one.key} v{one.policy.version}")
+    return (
+        words(f"control.{one.key}")
+        if one.policy is None
+        else words("control.policy", name=f"{one.key} v{one.policy.version}")
+    )
 
 
 def _does(one: Control, words: Words) -> str:
@@ -181,9 +247,10 @@ def _tested(facts: ControlFacts, policy: str, words: Words) -> str:
 
 
 def _text(policy: Policy) -> str:
-    """What it says beside name, version, owner and description: the keys that are given, as they are spelled."""
+    """What it says beside name, version, owner and description: the keys that are given."""
     given: dict[str, Any] = policy.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    left = {key: value for key, value in given.items() if key not in ("name", "version", "owner", "description")}
+    told = ("name", "version", "owner", "description")
+    left = {key: value for key, value in given.items() if key not in told}
     return ", ".join(f"{key} = {_spelled(value)}" for key, value in left.items())
 
 

@@ -13,25 +13,53 @@ _LABELS = ("contents", "footer", "basis", "records", "commands", "warn", "bad")
 
 def document(facts: Facts, words: Words, made_ns: int | None = None) -> Document:
     """`made_ns`: when it was made, if it is to say so."""
-    title = words("title.report", kind=words(f"title.{facts.period.kind}"), domain=facts.domain, days=days(facts.period))
-    summary = Section("summary", words("section.summary"), [
-        Figures([*available.headline(facts, words), *activity.headline(facts, words), *kept.headline(facts, words)]),
-        Remark(words("remark.how")),
-    ])  # fmt: skip
+    title = words(
+        "title.report", kind=words(f"title.{facts.period.kind}"), domain=facts.domain, days=days(facts.period)
+    )
+    summary = Section(
+        "summary",
+        words("section.summary"),
+        [
+            Figures(
+                [
+                    *available.headline(facts, words),
+                    *activity.headline(facts, words),
+                    *kept.headline(facts, words),
+                ]
+            ),
+            Remark(words("remark.how")),
+        ],
+    )
     sections = [
-        summary, available.availability(facts, words), activity.incidents(facts, words),
-        activity.decisions(facts, words), activity.withheld(facts, words), activity.gate(facts, words),
-        activity.detectors(facts, words), kept.deliveries(facts, words), kept.growth(facts, words),
-        kept.upkeep(facts, words), kept.changes(facts, words),
-    ]  # fmt: skip
-    return Document(words.lang, title, frame(facts.domain, facts.period, words, made_ns, live=facts.live), sections, labels(words))
+        summary,
+        available.availability(facts, words),
+        activity.incidents(facts, words),
+        activity.decisions(facts, words),
+        activity.withheld(facts, words),
+        activity.gate(facts, words),
+        activity.detectors(facts, words),
+        kept.deliveries(facts, words),
+        kept.growth(facts, words),
+        kept.upkeep(facts, words),
+        kept.changes(facts, words),
+    ]
+    return Document(
+        words.lang,
+        title,
+        frame(facts.domain, facts.period, words, made_ns, live=facts.live),
+        sections,
+        labels(words),
+    )
 
 
 def frame(
     domain: str, period: Period, words: Words, made_ns: int | None, *, live: bool
 ) -> list[tuple[str, str]]:
     found = [
-        (words("frame.domain"), words("frame.domain.live" if live else "frame.domain.recorded", domain=domain)),
+        (
+            words("frame.domain"),
+            words("frame.domain.live" if live else "frame.domain.recorded", domain=domain),
+        ),
         (words("frame.period"), f"{words.time(period.start_ns)} – {words.time(period.end_ns)}"),
         (words("frame.zone"), period.zone),
     ]

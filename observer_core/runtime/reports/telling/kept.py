@@ -21,14 +21,23 @@ def deliveries(facts: Facts, words: Words) -> Section:
     dropped = sum(one.outcomes["dropped"] for one in found.subscribers)
     failed = sum(one.outcomes["failed"] for one in found.subscribers)
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.delivered"), words.number(sum(one.outcomes["delivered"] for one in found.subscribers))),
-            Figure(words("figure.failed"), words.number(failed), state="warn" if failed else "ok"),
-            Figure(words("figure.dropped"), words.number(dropped), state="bad" if dropped else "ok"),
-            Figure(words("figure.letters"), words.number(found.buried),
-                   words("figure.letters.note", count=found.letters["buried"]), "warn" if found.buried else "ok"),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(
+                    words("figure.delivered"),
+                    words.number(sum(one.outcomes["delivered"] for one in found.subscribers)),
+                ),
+                Figure(words("figure.failed"), words.number(failed), state="warn" if failed else "ok"),
+                Figure(words("figure.dropped"), words.number(dropped), state="bad" if dropped else "ok"),
+                Figure(
+                    words("figure.letters"),
+                    words.number(found.buried),
+                    words("figure.letters.note", count=found.letters["buried"]),
+                    "warn" if found.buried else "ok",
+                ),
+            ]
+        )
+    ]
     if not found.subscribers:
         blocks.append(Remark(words("remark.no_subscribers")))
     blocks += latencies(found, words, live=facts.live)
@@ -38,18 +47,27 @@ def deliveries(facts: Facts, words: Words) -> Section:
         outcomes = ", ".join(
             f"{words(f'outcome.{name}')} {one.outcomes[name]:,}" for name in _OUTCOMES if one.outcomes[name]
         )
-        rows.append([
-            one.name, words.number(one.attempts), outcomes or NOTHING,
-            " / ".join(map(words.latency, (p50, p95, most))) if len(one.sink) else NOTHING, one.refs,
-        ])  # fmt: skip
+        rows.append(
+            [
+                one.name,
+                words.number(one.attempts),
+                outcomes or NOTHING,
+                " / ".join(map(words.latency, (p50, p95, most))) if len(one.sink) else NOTHING,
+                one.refs,
+            ]
+        )
     head = [words(f"column.{name}") for name in ("subscription", "attempts", "outcomes", "sink", "records")]
-    blocks += listed(words, Table(words("table.subscribers"), head, rows, frozenset((1, 3)), frozenset((0, 4))), 50)
+    blocks += listed(
+        words, Table(words("table.subscribers"), head, rows, frozenset((1, 3)), frozenset((0, 4))), 50
+    )
     blocks.append(
         basis(
-            words, ["latency", "sink", "failed", "letter"], [one.refs for one in found.subscribers][:12],
+            words,
+            ["latency", "sink", "failed", "letter"],
+            [one.refs for one in found.subscribers][:12],
             [asking("deliveries", facts.period, facts.domain), "observer dlq ls --all"],
         )
-    )  # fmt: skip
+    )
     return Section("deliveries", words("section.deliveries"), blocks)
 
 
@@ -59,22 +77,26 @@ def latencies(found: Told, words: Words, *, live: bool) -> list[Block]:
         return [Remark(words("remark.latency_recorded"))]
     if not len(found.whole):
         return [Remark(words("remark.no_latency"))]
-    names = [words("bin.upto", bound=_bound(bound)) for bound in BOUNDS_MS]
-    names.append(words("bin.beyond", bound=_bound(BOUNDS_MS[-1])))
+    names = [words("bin.upto", bound=words.bound(bound)) for bound in BOUNDS_MS]
+    names.append(words("bin.beyond", bound=words.bound(BOUNDS_MS[-1])))
     place = BOUNDS_MS.index(LIMIT_NS // 1_000_000) + 1
     beyond = found.whole.beyond()
     desc = words(
-        "chart.latency.desc", count=f"{len(found.whole):,}", beyond=f"{beyond:,}",
+        "chart.latency.desc",
+        count=f"{len(found.whole):,}",
+        beyond=f"{beyond:,}",
         share=words.share(beyond / len(found.whole)),
-    )  # fmt: skip
+    )
     rows = [
         _spread(words(f"latency.{name}"), spread, words)
         for name, spread in (
-            ("whole", found.whole), ("before", found.before), ("blocks", found.blocks),
+            ("whole", found.whole),
+            ("before", found.before),
+            ("blocks", found.blocks),
             ("critical", found.critical),
         )
         if len(spread)
-    ]  # fmt: skip
+    ]
     head = [words(f"column.{name}") for name in ("of", "n", "p50", "p95", "p99", "max", "beyond", "slowest")]
     parts = []
     if found.grouped:
@@ -83,23 +105,26 @@ def latencies(found: Told, words: Words, *, live: bool) -> list[Block]:
         parts.append(words("remark.left_out", count=f"{found.left_out:,}"))
     return [
         columns(
-            "latency", words("chart.latency"), desc, [float(count) for count in found.whole.bins()], names,
+            "latency",
+            words("chart.latency"),
+            desc,
+            [float(count) for count in found.whole.bins()],
+            names,
             limit=(place, words("limit.five")),
         ),
         Table(words("table.latency"), head, rows, frozenset(range(1, 7)), frozenset((7,)), " ".join(parts)),
-    ]  # fmt: skip
+    ]
 
 
 def _spread(name: str, spread: Spread, words: Words) -> list[str]:
     beyond = spread.beyond()
     return [
-        name, words.number(len(spread)), *map(words.latency, spread.quantiles()),
-        f"{beyond:,} ({words.share(beyond / len(spread))})", spread.slowest,
-    ]  # fmt: skip
-
-
-def _bound(bound_ms: int) -> str:
-    return f"{bound_ms} ms" if bound_ms < 1000 else f"{bound_ms // 1000} s"
+        name,
+        words.number(len(spread)),
+        *map(words.latency, spread.quantiles()),
+        f"{beyond:,} ({words.share(beyond / len(spread))})",
+        spread.slowest,
+    ]
 
 
 def growth(facts: Facts, words: Words) -> Section:
@@ -116,35 +141,53 @@ def growth(facts: Facts, words: Words) -> Section:
     size, records = sum(row[2] for _, row in ordered), sum(row[1] for _, row in ordered)
     a_day = size / days
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.written"), words.size(size), words("figure.written.note", count=f"{records:,}")),
-            Figure(words("figure.a_day"), words.size(a_day)),
-            Figure(words("figure.a_year"), words.size(a_day * _YEAR_DAYS), words("figure.a_year.note")),
-            Figure(words("figure.commits"), words.number(facts.commits)),
-            Figure(
-                words("figure.cost"),
-                f"{facts.money:.4f} {facts.prices.currency}" if facts.on_account else NOTHING,
-                words("figure.cost.note", region=facts.prices.region, dated=facts.prices.dated)
-                if facts.on_account else words("figure.cost.none"),
-            ),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(
+                    words("figure.written"),
+                    words.size(size),
+                    words("figure.written.note", count=f"{records:,}"),
+                ),
+                Figure(words("figure.a_day"), words.size(a_day)),
+                Figure(words("figure.a_year"), words.size(a_day * _YEAR_DAYS), words("figure.a_year.note")),
+                Figure(words("figure.commits"), words.number(facts.commits)),
+                Figure(
+                    words("figure.cost"),
+                    f"{facts.money:.4f} {facts.prices.currency}" if facts.on_account else NOTHING,
+                    words("figure.cost.note", region=facts.prices.region, dated=facts.prices.dated)
+                    if facts.on_account
+                    else words("figure.cost.none"),
+                ),
+            ]
+        )
+    ]
     shown = [(name, row) for name, row in ordered if row[2]]
     if shown:
         blocks.append(
             bars(
-                "growth-chart", words("chart.growth"), words("chart.growth.desc"),
+                "growth-chart",
+                words("chart.growth"),
+                words("chart.growth.desc"),
                 [Bar(words.named("journal", name), row[2], words.size(row[2])) for name, row in shown],
             )
-        )  # fmt: skip
+        )
     rows = [
-        [words.named("journal", name), name, words.number(row[0]), words.number(row[1]), words.size(row[2]),
-         words.size(row[2] / row[1]) if row[1] else NOTHING, words.number(row[3])]
+        [
+            words.named("journal", name),
+            name,
+            words.number(row[0]),
+            words.number(row[1]),
+            words.size(row[2]),
+            words.size(row[2] / row[1]) if row[1] else NOTHING,
+            words.number(row[3]),
+        ]
         for name, row in ordered
-    ]  # fmt: skip
+    ]
     names = ("journals", "name", "count", "records", "size", "mean", "total_records")
     head = [words(f"column.{name}") for name in names]
-    blocks += listed(words, Table(words("table.growth"), head, rows, frozenset(range(2, 7)), frozenset((1,))), 40)
+    blocks += listed(
+        words, Table(words("table.growth"), head, rows, frozenset(range(2, 7)), frozenset((1,))), 40
+    )
     commands = ["observer digest", "observer report cost"]
     blocks.append(basis(words, ["written", "commits", "cost"], (), commands))
     return Section("growth", words("section.growth"), blocks)
@@ -153,29 +196,48 @@ def growth(facts: Facts, words: Words) -> Section:
 def upkeep(facts: Facts, words: Words) -> Section:
     found, kept = facts.anchors, facts.upkeep
     blocks: list[Block] = [
-        Figures([
-            Figure(words("figure.anchors"), words.number(found.count),
-                   words("figure.anchors.note", time=words.time(found.newest_ns)) if found.newest_ns else ""),
-            Figure(words("figure.anchor_gap"), words.span(found.gap_ns) if found.newest_ns else NOTHING),
-            Figure(words("figure.packed"), words.number(kept.packed),
-                   words("figure.packed.note", before=words.size(kept.packed_from), after=words.size(kept.packed_to))
-                   if kept.packed else ""),
-            Figure(words("figure.cuts"), words.number(kept.cuts), state="bad" if kept.cuts else "ok"),
-        ])
-    ]  # fmt: skip
+        Figures(
+            [
+                Figure(
+                    words("figure.anchors"),
+                    words.number(found.count),
+                    words("figure.anchors.note", time=words.time(found.newest_ns)) if found.newest_ns else "",
+                ),
+                Figure(words("figure.anchor_gap"), words.span(found.gap_ns) if found.newest_ns else NOTHING),
+                Figure(
+                    words("figure.packed"),
+                    words.number(kept.packed),
+                    words(
+                        "figure.packed.note",
+                        before=words.size(kept.packed_from),
+                        after=words.size(kept.packed_to),
+                    )
+                    if kept.packed
+                    else "",
+                ),
+                Figure(words("figure.cuts"), words.number(kept.cuts), state="bad" if kept.cuts else "ok"),
+            ]
+        )
+    ]
     if found.newest_ns is None:
         blocks.append(Remark(words("remark.no_anchors"), warn=True))
-    missing = [words(f"note.{kind}") for kind in ("maintenance", "backup", "retention") if not kept.counts[kind]]
+    missing = [
+        words(f"note.{kind}") for kind in ("maintenance", "backup", "retention") if not kept.counts[kind]
+    ]
     if missing:
         blocks.append(Remark(words("remark.no_notes", kinds=", ".join(missing))))
     rows = [[words.named("note", kind), words.number(count)] for kind, count in sorted(kept.counts.items())]
     head = [words("column.kind"), words("column.count")]
     blocks += listed(words, Table(words("table.notes"), head, rows, frozenset((1,))), 20)
     rows = [
-        [words.short(one.time_ns), words.named("note", one.kind),
-         ", ".join(f"{name}={value}" for name, value in one.plain.items()), one.record]
+        [
+            words.short(one.time_ns),
+            words.named("note", one.kind),
+            ", ".join(f"{name}={value}" for name, value in one.plain.items()),
+            one.record,
+        ]
         for one in reversed(kept.notes)
-    ]  # fmt: skip
+    ]
     head = [words(f"column.{name}") for name in ("time", "kind", "recorded", "record")]
     blocks += listed(
         words, Table(words("table.upkeep"), head, rows, frozenset(), frozenset((3,))), 40, kept.counts.total()
@@ -191,11 +253,16 @@ def upkeep(facts: Facts, words: Words) -> Section:
 def changes(facts: Facts, words: Words) -> Section:
     rows = [
         [
-            words.short(one.time_ns), one.journal, str(one.epoch), one.stage, f"{one.version} / {one.code}",
-            words("change.first") if one.keys is None else ", ".join(one.keys) or words("change.code"), one.record,
+            words.short(one.time_ns),
+            one.journal,
+            str(one.epoch),
+            one.stage,
+            f"{one.version} / {one.code}",
+            words("change.first") if one.keys is None else ", ".join(one.keys) or words("change.code"),
+            one.record,
         ]
         for one in facts.changes
-    ]  # fmt: skip
+    ]
     names = ("time", "journal", "epoch", "stage", "version", "changed", "record")
     head = [words(f"column.{name}") for name in names]
     table = Table(words("table.changes"), head, rows, frozenset((2,)), frozenset((1, 6)))
@@ -211,10 +278,11 @@ def headline(facts: Facts, words: Words) -> Iterator[Figure]:
         _, p95, _, most = found.whole.quantiles()
         beyond = found.whole.beyond()
         yield Figure(
-            words("figure.latency"), words.latency(p95),
+            words("figure.latency"),
+            words.latency(p95),
             words("figure.latency.note", most=words.latency(most), count=f"{beyond:,}"),
             "bad" if beyond else "ok",
-        )  # fmt: skip
+        )
     dropped = sum(one.outcomes["dropped"] for one in found.subscribers)
     if found.subscribers:
         yield Figure(words("figure.dropped"), words.number(dropped), state="bad" if dropped else "ok")

@@ -18,20 +18,21 @@ def listing(what: str, domain: str, period: Period, more: str = "") -> str:
     """The command that lists the records of a kind in the period."""
     until = format_time(period.until_ns - 1)
     return (
-        f"observer {what} ls --domain {domain} --since {format_time(period.start_ns)} --until {until} --limit 0"
-        f"{f' {more}' if more else ''}"
+        f"observer {what} ls --domain {domain} --since {format_time(period.start_ns)} --until {until}"
+        f" --limit 0{f' {more}' if more else ''}"
     )
 
 
 def asking(table: str, period: Period, domain: str) -> str:
-    """The question in SQL that gives the records of a kind in the period."""
-    return (
-        f"observer sql \"SELECT * FROM {table} WHERE domain = '{domain}' AND "
-        f"time >= '{format_time(period.start_ns)}' AND time < '{format_time(period.until_ns)}'\""
-    )
+    """The question in SQL that gives the records of a kind in the period: for a person to ask."""
+    since, until = format_time(period.start_ns), format_time(period.until_ns)
+    where = f"domain = '{domain}' AND time >= '{since}' AND time < '{until}'"
+    return f'observer sql "SELECT * FROM {table} WHERE {where}"'  # noqa: S608
 
 
-def basis(words: Words, terms: Sequence[str], records: Iterable[str] = (), commands: Sequence[str] = ()) -> Basis:
+def basis(
+    words: Words, terms: Sequence[str], records: Iterable[str] = (), commands: Sequence[str] = ()
+) -> Basis:
     """`terms`: the keys of definitions, `term.<key>` and `means.<key>`."""
     return Basis(
         [(words(f"term.{key}"), words(f"means.{key}")) for key in terms],
@@ -44,7 +45,11 @@ def listed(words: Words, table: Table, most: int, count: int | None = None) -> l
     if not table.rows:
         return []
     count = len(table.rows) if count is None else count
-    note = words("table.more", shown=min(most, len(table.rows)), count=f"{count:,}") if count > most else table.note
+    note = (
+        words("table.more", shown=min(most, len(table.rows)), count=f"{count:,}")
+        if count > most
+        else table.note
+    )
     return [Table(table.title, table.head, table.rows[:most], table.numbers, table.codes, note)]
 
 

@@ -50,10 +50,11 @@ export default function System({ params }) {
   const { status } = useCell(live);
   const domain = useDomain();
   const name = domain?.domain ?? null;
-  const who = useResource("v1/whoami", { every: 30_000, and: String(hasToken()) });
-  const health = useResource("v1/health?shown=true", { every: 10_000, and: status?.health });
-  const storage = useResource("v1/storage", { every: 60_000, timeout: 30_000 });
-  const ledger = useResource("v1/ledger", { every: 30_000, timeout: 30_000 });
+  const asked = (/** @type {string} */ path) => (status ? path : null);
+  const who = useResource(asked("v1/whoami"), { every: 30_000, and: String(hasToken()) });
+  const health = useResource(asked("v1/health?shown=true"), { every: 10_000, and: status?.health });
+  const storage = useResource(asked("v1/storage"), { every: 60_000, timeout: 30_000 });
+  const ledger = useResource(asked("v1/ledger"), { every: 30_000, timeout: 30_000 });
   const policies = useResource(name && withQuery("v1/policies", { domain: name }), { every: 60_000 });
   const at = PARTS.find((part) => part === params.at) ?? null;
   useEffect(() => show(at), [at]);

@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
+from observer_core.maintenance.config import MaintenanceConfig
+from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.reading import lineage as module
 from observer_core.runtime.reading.finding import Finder
 from observer_core.runtime.reading.lineage import lineage
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import ChainBroken
+from observer_core.storage.ports import Op
 from observer_core.storage.rows import CommitRow
+from observer_core.storage.rows import chain as hash_of
 from tests.support.web import Site
 
 
@@ -96,6 +100,46 @@ def test_a_commit_that_does_not_follow_the_one_before_is_a_fault(site: Site) -> 
     rows[before.key] = rows[before.key]._replace(value=changed.value())
     faults = read(site, ref)["verified"]["faults"]
     assert any("the one before it ends in 0000000000000000" in fault for fault in faults)
+
+
+def test_a_byte_that_was_changed_with_its_own_commit_is_a_fault_all_the_same(site: Site) -> None:
+    found = read(site, block(site))
+    snapshot = found["step"]["causes"][0]["causes"][0]["causes"][0]
+    name, _, position = snapshot["ref"].partition("@")
+    row = next(site.observer.journals.open(name).rows(from_position=int(position)))
+    data = site.storage.segments.data[row.segment]  # type: ignore[attr-defined]
+    place = data.index(b'"close":[', snapshot["offset"]) + 10
+    data[place] = data[place] ^ 1
+    lines = bytes(data[row.offset : row.offset + row.length]).split(b"\n")[:-1]
+    changed = row._replace(hash=hash_of(row.previous, lines))
+    site.storage.tables.commit(name, [Op("upsert", changed.key, changed.value())])
+    (fault,) = read(site, found["step"]["ref"])["verified"]["faults"]
+    assert fault.startswith(f"{snapshot['ref']}: the commit ends in ")
+
+
+def test_a_head_that_says_something_else_is_a_fault_of_the_newest_decision(site: Site) -> None:
+    newest = site.get("/v1/decisions?domain=desk&limit=1").json()["items"][0]["ref"]
+    name = newest.partition("@")[0]
+    head = site.observer.journals.open(name).head()
+    site.storage.tables.commit(name, [Op("upsert", "head", head._replace(hash=bytes(32)).value())])
+    faults = read(site, newest)["verified"]["faults"]
+    assert f"{newest}: " in faults[-1]
+    assert "what comes after it follows 0000000000000000" in faults[-1]
+
+
+def test_a_packed_file_that_was_changed_after_it_was_read_is_a_fault(site: Site) -> None:
+    config = MaintenanceConfig.model_validate({"compaction": {"after": 0, "hour_bytes": 1, "day_bytes": 1}})
+    ref = block(site)
+    Maintenance(site.observer.journals, site.clock, config).round()
+    found = read(site, ref)
+    snapshot = found["step"]["causes"][0]["causes"][0]["causes"][0]
+    assert snapshot["segment"].endswith(".parquet")
+    assert found["verified"] == {"sound": True, "checked": 4, "faults": []}
+    kept = site.storage.archives.data  # type: ignore[attr-defined]
+    kept[snapshot["segment"]] = kept[snapshot["segment"]][:-1] + b"?"
+    (fault,) = read(site, ref)["verified"]["faults"]
+    assert fault.startswith(f"{snapshot['ref']}: ")
+    assert "is not the file of" in fault
 
 
 def test_bytes_that_are_gone_are_no_chain_at_all(site: Site) -> None:

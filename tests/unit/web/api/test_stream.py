@@ -16,6 +16,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from observer_core.runtime import operate
+from observer_core.safety.tokens import digest_of, new_token
+from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.records import Note
 from observer_core.web.access import KEY_SHOWN
 from observer_core.web.api import models, stream
@@ -155,6 +157,28 @@ def test_a_stopping_server_ends_its_streams_at_once(site: Site, server: WebServe
             client.block()
         stopping.join(10)
         assert not stopping.is_alive()
+
+
+def test_a_stream_ends_with_the_token_that_opened_it(tmp_path: Path) -> None:
+    token = new_token()
+    config = {
+        "name": "page", "sha256": digest_of(token).hex(), "scopes": ["read"],
+        "until": format_time(NOW + 60 * SECOND),
+    }  # fmt: skip
+    site = Site(tmp_path, web={"token": [config]}).filled()
+    server = WebServer(site.app, port=0, tokens=True)
+    connection = http.client.HTTPConnection("127.0.0.1", server.start(), timeout=20)
+    try:
+        connection.request("GET", "/v1/events/stream", headers={"Authorization": f"Bearer {token}"})
+        response = connection.getresponse()
+        assert response.readline() == b"retry: 2000\n"
+        site.clock.advance(61 * SECOND)
+        commit(site, 1)
+        assert b"data" not in response.read()
+    finally:
+        connection.close()
+        server.stop()
+        site.close()
 
 
 @pytest.mark.usefixtures("server")

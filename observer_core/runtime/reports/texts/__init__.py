@@ -1,1 +1,0 @@
-"""All texts of reports, a module a language."""
