@@ -34,7 +34,7 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not isinstance(error, Exception):
+        if error is not None and not isinstance(error, Exception | KeyboardInterrupt):
             return  # the process is going: it does nothing more
         row = self._tables.get(PARTITION, _KEY)
         if row is not None and row.etag == self._etag:
@@ -47,7 +47,9 @@ class Lease:
     def _take(self) -> None:
         now_ns = self._clock.now_ns()
         row = self._tables.get(PARTITION, _KEY)
-        if row is not None and row.etag != self._etag:
+        if self._etag and (row is None or row.etag != self._etag):
+            raise Busy("this process was silent for so long that somebody else took its turn; begin again")
+        if row is not None and not self._etag:
             held = decode(row.value)
             if held["until_ns"] > now_ns:
                 raise Busy(

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Annotated, Final
 
 from pydantic import Field, PositiveInt
@@ -27,11 +27,13 @@ from observer_core.storage.archive.packs import MARK, Pack, PackedFile, Packs, m
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Row, Storage
-from observer_core.storage.rows import CommitRow
+from observer_core.storage.rows import CommitRow, segment_name
 
 _HOUR_NS: Final = 3600 * SECOND
 _DAY_NS: Final = 24 * _HOUR_NS
 _ROWS_AT_ONCE: Final = 1000
+_ROW_BYTES: Final = 400
+"""About what a commit takes besides its lines: a journal that only consumes has nothing else."""
 
 
 class CompactionConfig(Config):
@@ -88,36 +90,40 @@ def pack_closed(
 def sweep(journals: Journals, name: str) -> Swept:
     """Removes the rows and segments that packed stretches supersede, and files that no `p` row names.
 
-    What supersedes them must be durable: call `Journals.sync` in between.
+    The rows that say so may be another process's, from this very moment: they are made durable first.
     """
     storage, journal = journals.storage, journals.open(name)
-    packs = Packs(storage, name).all()
+    lost = _lost_archives(storage, name)
+    newest = Packs(storage, name).newest()
     segments, rows = 0, 0
-    if packs:
-        newest = packs[-1]
-        for stale, keep in _superseded(storage, journal, newest):
-            for segment in sorted({row.segment for row in stale if row.records} - keep):
-                storage.segments.delete(segment)
-                segments += 1
-            # Oldest first: what is left follows on the stretches without a hole.
-            ops = [Op("delete", row.key) for row in stale]
-            for start in range(0, len(ops), ROWS_PER_TRANSACTION):
-                storage.tables.commit(name, ops[start : start + ROWS_PER_TRANSACTION])
-            rows += len(ops)
-    return Swept(name, segments, rows, _sweep_archives(storage, name))
-
-
-def _sweep_archives(storage: Storage, name: str) -> int:
-    """Removes files that no stretch names; those of a packing under way, which then cannot commit, too."""
-    files = list(storage.archives.list(_folder(name) + "/"))
-    if not files or not _unnamed(storage, name, files):
-        return 0
-    mark = storage.tables.get(name, MARK)
-    storage.tables.commit(name, [marked(mark)])
-    lost = _unnamed(storage, name, files)
+    pages = _superseded(storage, journal, newest) if newest is not None else iter(())
+    page = next(pages, None)
+    if page is not None or lost:
+        storage.checkpoint()
+    while page is not None:
+        stale, keep = page
+        for segment in sorted({row.segment for row in stale if row.records} - keep):
+            storage.segments.delete(segment)
+            segments += 1
+        # Oldest first: what is left follows on the stretches without a hole.
+        ops = [Op("delete", row.key) for row in stale]
+        for start in range(0, len(ops), ROWS_PER_TRANSACTION):
+            storage.tables.commit(name, ops[start : start + ROWS_PER_TRANSACTION])
+        rows += len(ops)
+        page = next(pages, None)
     for file in lost:
         storage.archives.delete(file)
-    return len(lost)
+    return Swept(name, segments, rows, len(lost))
+
+
+def _lost_archives(storage: Storage, name: str) -> list[str]:
+    """Files that no stretch names; those of a packing under way, which then cannot commit, too."""
+    files = list(storage.archives.list(_folder(name) + "/"))
+    if not files or not _unnamed(storage, name, files):
+        return []
+    mark = storage.tables.get(name, MARK)
+    storage.tables.commit(name, [marked(mark)])
+    return _unnamed(storage, name, files)
 
 
 def _unnamed(storage: Storage, name: str, files: Sequence[str]) -> list[str]:
@@ -128,6 +134,7 @@ def _unnamed(storage: Storage, name: str, files: Sequence[str]) -> list[str]:
 
 class _Compactor:
     def __init__(self, journals: Journals, name: str, config: CompactionConfig) -> None:
+        self._journals, self._is_durable = journals, not journals.storage.volatile
         self._storage, self._name, self._config = journals.storage, name, config
         self._journal = journals.open(name)
         self._packs = Packs(self._storage, name)
@@ -215,6 +222,10 @@ class _Compactor:
         )  # fmt: skip
         if dry_run:
             return told
+        if not self._is_durable:
+            # A power failure must never leave a stretch packed whose commits are to be cut.
+            self._journals.sync()
+            self._is_durable = True
         mark = self._storage.tables.get(self._name, MARK)
         lines = [line for part in _parts(self._journal, rows) for line in part]
         files = pack(self._name, rows, lines)
@@ -260,7 +271,7 @@ class _Compactor:
         before = [one for one in now if one.seq < found.first_seq]
         inside = [one for one in now if found.first_seq <= one.seq and one.first_seq <= found.seq]
         follows = not before or before[-1].seq == found.first_seq - 1
-        if [one.key for one in inside] != [one.key for one in merged] or not follows:
+        if inside != list(merged) or not follows:
             raise Conflict(
                 self._name, found.key, "another packing" if standing is None else "a packed stretch"
             )
@@ -269,18 +280,23 @@ class _Compactor:
 def _superseded(
     storage: Storage, journal: Journal, newest: Pack
 ) -> Iterator[tuple[list[CommitRow], set[str]]]:
-    """Rows that packed stretches speak for, page by page, and the segments that others still point into."""
+    """Rows that packed stretches speak for, page by page, and the segments that others still point into.
+
+    Not those of the newest record's hour, nor what follows: somebody may be appending there, by a
+    descriptor that would outlive the file. Before it nobody can, because times never decrease.
+    """
+    current = segment_name(journal.name, journal.head().time_ns // _HOUR_NS)
     high = f"r.{newest.last:020d}.{newest.seq + 1:012d}"
     following = next(journal.rows(after_seq=newest.seq, from_position=max(1, newest.last)), None)
     keep = {following.segment} if following is not None else set()
     while True:
         page = [CommitRow.of(row) for row in storage.tables.query(journal.name, "r.", high, _ROWS_AT_ONCE)]
-        stale = [row for row in page if row.seq <= newest.seq]
+        stale = list(takewhile(lambda row: row.seq <= newest.seq and row.segment < current, page))
         if not stale:
             return
         more = storage.tables.query(journal.name, stale[-1].key + " ", high, 1)
         yield stale, keep | {CommitRow.of(row).segment for row in more}
-        if not more:
+        if not more or len(stale) < len(page):
             return
 
 

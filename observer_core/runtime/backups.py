@@ -115,7 +115,10 @@ def _keys(storage: Storage) -> dict[str, IndexKey]:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the store remembers of its backups at one place. Times in ns, 0: never."""
+    """What the store remembers of its backups at one place. Times in ns, 0: never.
+
+    `verified_ns`: when the newest was read back whole; at first, when the first was made.
+    """
 
     number: int = 0
     time_ns: int = 0
@@ -253,8 +256,9 @@ class Backups:
             else:
                 error = "; ".join(made.faults.values()) or None
                 known.but(
-                    number=manifest.number, time_ns=manifest.time_ns, written=manifest.written, error=error
-                ).save(self._storage, place)
+                    number=manifest.number, time_ns=manifest.time_ns, written=manifest.written, error=error,
+                    verified_ns=known.verified_ns or manifest.time_ns,
+                ).save(self._storage, place)  # fmt: skip
         self._note(
             act="made", author=author, number=manifest.number, digest=made.digest, store=manifest.store,
             journals=made.journals, records=manifest.records, written=manifest.written,
@@ -375,8 +379,9 @@ class Backups:
         verify_ns = self._config.verify
         if verify_ns and seconds is None:
             # Again after what was wrong may have been mended.
-            since_ns = known.verified_ns or known.time_ns
-            if (due and known.findings) or (known.number and self._clock.now_ns() - since_ns >= verify_ns):
+            known = Standing.of(self._storage, place)
+            late = known.number and self._clock.now_ns() - known.verified_ns >= verify_ns
+            if late or (due and known.findings):
                 for finding in _all_findings(*self.verify(place)):
                     _log.error("backup is damaged", backup=finding.backup, detail=finding.detail)
 

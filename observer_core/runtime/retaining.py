@@ -249,7 +249,11 @@ class Retention:
 def _causes_first(terms: Mapping[str, Term]) -> list[tuple[str, Term]]:
     """What others follow from before them: where it is cut decides from which states they go on."""
     places = {kind: place for place, kind in enumerate(_KINDS)}
-    return sorted(terms.items(), key=lambda item: (places.get(item[0].partition(".")[0], len(_KINDS)), item[0]))
+
+    def place(name: str) -> tuple[int, str]:
+        return places.get(name.partition(".")[0], len(_KINDS)), name
+
+    return sorted(terms.items(), key=lambda item: place(item[0]))
 
 
 def kept_of(planned: Plan) -> Iterator[Kept]:

@@ -30,6 +30,8 @@ class Journals:
         self.on_commit: Callable[[str, int, Commit, int], None] | None = None
         """Told of records that this process commits: their journal, first position and bytes."""
         self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        self._foreign = False
 
     def open(self, name: str, domain: str | None = None) -> Journal:
         """The journal; registered under `domain` when that is given (writers give it, readers need not)."""
@@ -66,17 +68,22 @@ class Journals:
     def sync(self) -> None:
         """Makes all that this process has committed durable, and moves the rows out of the write-ahead log.
 
-        Not for the hot path; safe from another thread. Bytes first: what the index says
-        was durable at position p was synced before the index said so.
+        Not for the hot path, nor inside a group; safe from another thread. Bytes first: what the index
+        says was durable at position p was synced before the index said so.
         """
+        with self._syncing:  # who comes second must not vouch for what the first is still syncing
+            self._sync()
+
+    def _sync(self) -> None:
         if self.storage.volatile:
             with self._lock:
                 journals = list(self._open.values())
             # As stored: what another thread's group has not committed yet may never be.
             heads = {journal.name: journal.head().position for journal in journals}
             # What these heads build on may be another process's, perhaps one that has died.
-            foreign = [journal.name for journal in journals if journal.others_wrote()]
-            self.storage.segments.sync(self._not_durable() if foreign else ())
+            self._foreign |= any([journal.others_wrote() for journal in journals])
+            self.storage.segments.sync(self._not_durable() if self._foreign else ())
+            self._foreign = False
             ops = [
                 Op("upsert", name, encode({"position": position}))
                 for name, position in heads.items()

@@ -7,15 +7,21 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+import observer_core
+from observer_core.runtime import operate
+from observer_core.runtime.audit.replay import replay
 from observer_core.shared.errors import StorageFull
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.verify import verify
+from tests.support.alone import Alone, lifecycle, settings_of, stored
+from tests.support.market import eventually
 from tests.support.toys import Chain, heads
 
 UNDISTURBED = Chain(MemoryStorage(), total=400).run()
@@ -62,19 +68,31 @@ def test_a_full_disk_is_an_error_and_it_goes_on_once_there_is_space(
     storage.close()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
+@contextmanager
+def disk_of(folder: Path, size: str) -> Iterator[Path]:
     folder.mkdir()
     mount = shutil.which("mount")
     done = mount and subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=False, capture_output=True
+        [mount, "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], check=False, capture_output=True
     )
     if not done or done.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    with disk_of(tmp_path / "disk", "1m") as folder:
+        yield folder
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system that an Observer can live on."""
+    with disk_of(tmp_path / "disk", "32m") as folder:
+        yield folder
 
 
 def test_a_really_full_disk_loses_nothing(small_disk: Path) -> None:
@@ -98,3 +116,66 @@ def test_a_really_full_disk_loses_nothing(small_disk: Path) -> None:
             chain.journals.sync()
     assert found == UNDISTURBED
     storage.close()
+
+
+def fill(disk: Path, left: int) -> None:
+    """A file that leaves so many bytes, while others write too."""
+    with (disk / "filler").open("ab", buffering=0) as filler, suppress(OSError):
+        while (free := os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize) > left:
+            filler.write(bytes(min(free - left, 1 << 20)))
+
+
+def test_an_observer_on_a_disk_that_fills_stops_in_time_and_goes_on_by_itself(disk: Path) -> None:
+    settings = settings_of(disk, safety={"least_free": "8MiB"}, log_dir=disk.parent / "logs", max_lag="1s")
+    with Alone(settings) as running:
+        it = running.it
+        eventually(lambda: running.position("snapshots.host") > 5)
+        for _ in range(2):
+            before = running.position("snapshots.host")
+            fill(disk, 7 << 20)
+            eventually(lambda: it._full)
+            held, clock = running.position("snapshots.host"), running.position("clock.live")
+            assert held >= before
+            # The reserve is for operators.
+            journals = Journals(it.observer.storage, worker="operator")
+            decided = running.position("decisions.live")
+            for command in ("kill", "unkill"):
+                operate.command(
+                    journals,
+                    it.observer.clock,
+                    "live",
+                    command=command,
+                    scope="*",
+                    author="kim",
+                    reason="full",
+                )
+                eventually(lambda seen=decided: running.position("decisions.live") > seen)
+                decided = running.position("decisions.live")
+            assert (running.position("snapshots.host"), running.position("clock.live")) == (held, clock)
+            (disk / "filler").unlink()
+            eventually(lambda: not it._full)
+            eventually(lambda seen=held: running.position("snapshots.host") > seen + 5)
+    journals = stored(disk)
+    assert [gap["ended"] for gap in lifecycle(journals, "gap")] == ["full", "full"]
+    _is_its_own_computation(journals)
+
+
+def test_an_observer_whose_reserve_is_taken_too_loses_nothing_of_what_is_stored(disk: Path) -> None:
+    """The second line: somebody else has taken all there was before the next look."""
+    settings = settings_of(disk, safety={"least_free": 0}, log_dir=disk.parent / "logs")
+    with Alone(settings) as running:
+        eventually(lambda: running.position("snapshots.host") > 5)
+        fill(disk, 0)
+        eventually(lambda: running.it._storage_failed)
+        before = running.position("snapshots.host")
+        (disk / "filler").unlink()
+        eventually(lambda: not running.it._storage_failed)
+        eventually(lambda: running.position("snapshots.host") > before + 5)
+    _is_its_own_computation(stored(disk))
+
+
+def _is_its_own_computation(journals: Journals) -> None:
+    for name in journals.names():
+        if name.partition(".")[0] in ("patterns", "events", "decisions"):
+            result = replay(journals, name, observer_core.__version__)
+            assert result.equal, result.problem

@@ -1,4 +1,4 @@
-"""docs/runbook.md: every command is run, in its order, beside an Observer; its tables are those of the code."""
+"""docs/runbook.md: its commands are run, in their order, beside an Observer; its tables are the code's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,16 +17,20 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import pytest
 from typer.testing import CliRunner
 
 from observer_core.cli.app import app
+from observer_core.cli.invocation import START_ANEW
+from observer_core.cli.opened import running
+from observer_core.decision_pipeline.control import ControlConfig
 from observer_core.runtime import health, settings
+from observer_core.runtime.engine import EngineOptions
 from observer_core.runtime.observer import this_build
-from observer_core.shared.clock import SECOND
+from observer_core.safety.config import SafetyConfig
+from observer_core.shared.clock import SECOND, format_duration
 from tests.browser import recorder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -133,6 +138,10 @@ class Running:
         )  # fmt: skip
         self.wait()
 
+    @property
+    def data(self) -> Path:
+        return self.folder / "data" / "observer"
+
     def wait(self) -> None:
         """Until it answers, and its first collections are recorded."""
         for path in ("readyz", "v1/gate/web-1?on_unknown=deny"):
@@ -146,16 +155,21 @@ class Running:
                 raise AssertionError((self.folder / "run.out").read_text())
 
     def stopped(self) -> None:
-        """It was told to stop: it takes its time, and ends well."""
-        assert self.process.wait(timeout=60) == 0, (self.folder / "run.out").read_text()
+        """The one that runs was told to stop: it takes its time."""
+        if self.process.poll() is None:
+            assert self.process.wait(timeout=60) == 0, (self.folder / "run.out").read_text()
+        for _ in range(600):
+            if running(self.data) is None:
+                return
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "run.out").read_text())
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
         # What the page itself has started in the background since.
-        lock = self.folder / "data" / "observer" / ".lock"
-        if lock.is_file() and (pid := lock.read_text().strip()) and pid != str(self.process.pid):
-            subprocess.run(["kill", "-KILL", pid], check=False, capture_output=True)
+        if pid := running(self.data):
+            os.kill(int(pid), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -164,9 +178,9 @@ def desk(master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     shutil.copytree(master, folder)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("OBSERVER_DURABILITY", "normal")
-    running = Running(folder)
-    yield running
-    running.close()
+    made = Running(folder)
+    yield made
+    made.close()
 
 
 def environment() -> dict[str, str]:
@@ -212,12 +226,18 @@ def filled(line: str) -> str:
     """With what stands for capitals on this desk."""
     for name, (words, key) in PLACES.items():
         if re.search(rf"\b{name}\b", line):
-            found = CliRunner().invoke(app, [*words.split(), "--json"])
-            value: Any = [json.loads(row) for row in found.stdout.splitlines()][-1]
-            for part in key.split("."):
-                value = value[part]
-            line = re.sub(rf"\b{name}\b", str(value)[:20], line)
+            line = re.sub(rf"\b{name}\b", newest(words.split(), key)[:20], line)
     return line
+
+
+def newest(words: list[str], key: str) -> str:
+    """What the last line of a list says; the Observer may need a moment for what was just asked of it."""
+    for _ in range(100):
+        found = CliRunner().invoke(app, [*words, "--json"]).stdout.splitlines()
+        if found:
+            return str(json.loads(found[-1])[key])
+        time.sleep(0.2)
+    raise AssertionError(f"`observer {' '.join(words)}` lists nothing")
 
 
 PLACES = {
@@ -274,6 +294,15 @@ def test_its_configuration_loads(tmp_path: Path) -> None:
     loaded = settings.load(path)
     assert loaded.backup.to is not None
     assert loaded.ledger.to is not None
+
+
+def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+    assert f"`[safety] least_free` ({SafetyConfig().least_free >> 20} MiB)" in PAGE
+    assert f"`confirm_within` ({format_duration(ControlConfig().confirm_within)})" in PAGE
+    assert f"exit code {START_ANEW}" in PAGE
+    logs = settings.LogConfig()
+    assert f"at most {4 * logs.files * logs.max_bytes // 10**6} MB in all" in PAGE
+    assert EngineOptions().max_attempts == 3
 
 
 def test_every_check_of_the_health_has_a_row_and_no_other() -> None:

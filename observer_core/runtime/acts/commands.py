@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from observer_core.decision_pipeline.commands import check_request, parse_command
+from observer_core.decision_pipeline.scopes import DOMAIN
 from observer_core.runtime.acts.ground import LATEST_NS, Asked, By, Ground, Unknown
 from observer_core.shared.clock import format_time, parse_duration
 from observer_core.shared.errors import InputError
 from observer_core.shared.ids import parse_ref
 from observer_core.shared.records import Note
+from observer_core.snapshot_engine.names import fault
 from observer_core.storage.once import Once
+
+_OF_WHAT_IS_TO_COME: Final = frozenset(("block", "kill", "override"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,27 @@ def command(ground: Ground, wanted: Wanted, by: By, once: Once | None = None) ->
     parse_command(body, "", now_ns)
     until = "" if until_ns is None else f" until {format_time(until_ns)}"
     text = f"{wanted.command} {wanted.request or wanted.scope} in domain {domain}{until}"
+    if wanted.command in _OF_WHAT_IS_TO_COME:
+        text += _unobserved(ground, wanted.scope, domain)
     waits = wanted.command in ground.settings.control.two_person
     return ground.ask(domain, "command", body, now_ns, text, once, needs_confirmation=waits)
+
+
+def _unobserved(ground: Ground, scope: str, domain: str) -> str:
+    """That nobody observes what the scope names, which may be a slip; `InputError` where nobody ever can."""
+    level, _, name = scope.partition(":")
+    if level == "subject":
+        known = ground.gate.subjects(domain)
+    else:
+        known = [item.partition(".")[2] for item in ground.journals.names("snapshots", domain)]
+        known += [part for item in ground.settings.source for part in ground.settings.parts_of(item.name)]
+    if scope == DOMAIN or name in known:
+        return ""
+    if (problem := fault(name)) is not None:
+        raise InputError(f"scope: {scope!r} closes nothing: the name {problem}; * alone is the whole domain")
+    if name != name.strip():
+        raise InputError(f"scope: {scope!r} has a blank that no name there has; take it out")
+    return f"; nobody observes {name} there now"
 
 
 def _domain_of_request(ground: Ground, wanted: Wanted) -> str:

@@ -145,6 +145,8 @@ def gather(ground: Ground, domain: str, period: Period) -> Facts:
     tell("the rest")
     found_anchors, looked_after = anchors(stretches), upkeep(stretches)
     names = sorted({*journals.names(domain=domain), *(name for name in _SHARED if journals.domain_of(name))})
+    # What got its first record later is not a part of this.
+    names = [name for name in names if stretches.volume(name).last]
     volumes, count = growth(stretches, names), commits(stretches, names)
     prices = Prices.load()
     appended = sum(volume.records > 0 for volume in volumes)

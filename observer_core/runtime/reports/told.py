@@ -99,6 +99,8 @@ def told(stretches: Stretches, domain: str, *, live: bool) -> Told:
     """`live`: the domain keeps the clock's time; only then is a latency what it is called."""
     found = Told()
     for name in stretches.journals.names("results", domain):
+        if not stretches.volume(name).last:
+            continue
         found.subscribers.append(_subscriber(stretches, name, domain, found if live else None))
     _letters(stretches, found)
     return found

@@ -74,7 +74,7 @@ def uptime(stretches: Stretches, domain: str, gap_ns: int) -> Uptime | None:
             pauses.append((last_ns, line.time_ns))
         last_ns = line.time_ns
         found.ticks += 1
-    if period.until_ns - last_ns > gap_ns:
+    if period.until_ns - 1 - last_ns > gap_ns:
         pauses.append((last_ns, period.until_ns))
     _tell(found, stretches, pauses)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from observer_core.shared.errors import StorageCorrupt, StorageError, StorageFull, StorageUnavailable
-from observer_core.storage.local.files import Durability
+from observer_core.storage.local.files import Durability, os_errors
 
 
 class Database:
@@ -73,6 +74,20 @@ class Database:
     def checkpoint(self) -> None:
         with self.errors("checkpoint"):
             self.connection().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        # It syncs nothing where a reader, or another checkpoint, is in its way.
+        self._sync_log()
+
+    def _sync_log(self) -> None:
+        # SQLite has no locks on this file, which closing it would take away.
+        with os_errors("sync the write-ahead log"):
+            try:
+                descriptor = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return  # a file system on which SQLite cannot keep one
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         with self._lock:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from test_publisher import MINUTE, T0, Run, pattern, short
-
 from observer_core.shared.records import Event
+from tests.unit.event_bus.test_publisher import MINUTE, T0, Run, pattern, short
 
 VENUES = {**{f"binance-{n}": "binance" for n in range(3)}, "ticks": "kraken", "trades": "kraken"}
 

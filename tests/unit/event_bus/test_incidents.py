@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from test_publisher import MINUTE, T0, Run, pattern, short
 
 from observer_core.event_bus.incidents import HOLDING
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import RECOVERIES, Note, PatternRecord
+from tests.unit.event_bus.test_publisher import MINUTE, T0, Run, pattern, short
 
 
 def test_a_grave_pattern_opens_an_incident_right_after_its_event() -> None:

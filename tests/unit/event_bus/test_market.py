@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from test_publisher import MINUTE, T0, Run, pattern, short
-
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import Event, PatternRecord
+from tests.unit.event_bus.test_publisher import MINUTE, T0, Run, pattern, short
 
 DAY = 86_400 * SECOND
 

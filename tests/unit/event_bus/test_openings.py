@@ -3,9 +3,8 @@
 import random
 from typing import Any
 
-from test_publisher import MINUTE, T0, Run, pattern, short
-
 from observer_core.shared.records import Event, PatternRecord
+from tests.unit.event_bus.test_publisher import MINUTE, T0, Run, pattern, short
 
 HOUR = 60 * MINUTE
 

@@ -76,7 +76,7 @@ def test_one_that_comes_while_a_run_is_under_way_is_in_time(aged: Aged) -> None:
         def act(step: int, turn: int = turn, market: Market = market, left: list[int] = left) -> None:
             if step == turn:
                 add(market, "snapshots.*")
-                left.extend(market.journals.open(f"snapshots.{name}").base().position for name in ("one", "two"))
+                left.extend(market.bases()[f"snapshots.{name}"] for name in ("one", "two"))
 
         between = Market(market.settings.paths.root, Between(market.storage, act), market.hour)
         between.retention().run()

@@ -42,9 +42,8 @@ def _decision(number: int, kind: str, scope: str, policy: str, which: int) -> De
             return decision(number, "judgment", scope, "override", code=kind)
         case "asked":
             more = {"command": "kill", "author": "a", "principal": "p", "expires_ns": 9}
-            return decision(
-                number, "non_execution", scope, "operator", code="needs_confirmation", request=number, **more
-            )  # fmt: skip
+            more["code"] = "needs_confirmation"
+            return decision(number, "non_execution", scope, "operator", request=number, **more)
     return decision(number, "judgment", scope, "operator", code="confirmed", request=number - 1 - which)
 
 
@@ -142,7 +141,8 @@ def snapshot(**values: float) -> bytes:
 def test_of_snapshots_the_newest_that_has_a_value_of_each_series(cuts: list[int]) -> None:
     nan = float("nan")
     lines = [
-        snapshot(a=1, gone=2), snapshot(a=1, b=2), snapshot(a=nan, b=2), snapshot(a=nan, b=nan), snapshot(b=3),
+        snapshot(a=1, gone=2), snapshot(a=1, b=2), snapshot(a=nan, b=2), snapshot(a=nan, b=nan),
+        snapshot(b=3),
     ]  # fmt: skip
     assert cut("snapshots.x", lines, cuts) == [1, 2, 4, 5]
     assert all(isinstance(decode_record(line), Snapshot) for line in lines)

@@ -219,7 +219,7 @@ def test_nothing_is_sent_by_hand_either(tmp_path: Path, made: list[Desk]) -> Non
     letter = next(iter(known.letters()))
     with pytest.raises(InputError, match="safe mode"):
         letters.redrive(known, letter, By("kim", "again"), lambda body: letters.resend(safe.observer, body))
-    assert known.letter(letter.id).state == "open"
+    assert known.letter(letter.id).state == "buried"
     assert safe.delivered() == []
 
 
@@ -316,7 +316,8 @@ def test_functions_put_deliveries_off_and_lose_none(tmp_path: Path) -> None:
     clock = ManualClock(START_NS)
     storage = MemoryStorage(clock)
     subscription: dict[str, Any] = {
-        "name": "desk", "stream": "decisions", "start": "beginning", "sink": {"kind": "queue", "queue": "desk"},
+        "name": "desk", "stream": "decisions", "start": "beginning",
+        "sink": {"kind": "queue", "queue": "desk"},
     }  # fmt: skip
 
     def instances(*, safe: bool) -> Instances:
@@ -343,7 +344,8 @@ def test_functions_put_deliveries_off_and_lose_none(tmp_path: Path) -> None:
     assert safe.receive("deliver") is None, "one that comes all the same is put off"
     clock.advance(300 * SECOND)
     again = safe.receive("deliver")
-    assert again is not None and again.body == hint
+    assert again is not None
+    assert again.body == hint
     assert storage.queues.receive("desk") == []
     after = instances(safe=False)
     after.handlers[0].clock()

@@ -47,16 +47,19 @@ def test_forward_and_back_are_told_with_the_moment() -> None:
     assert str(jump) == "the clock was set forward by 1m30s at 2026-11-28T13:01:30.5Z"
     assert it.passes(SECOND) is None, "once"
     back = it.sets(-90 * SECOND)
-    assert back is not None and not back.forward
+    assert back is not None
+    assert not back.forward
     assert str(back) == "the clock was set back by 1m30s at 2026-11-28T13:00:02Z"
 
 
 def test_sleep_is_told_apart_where_the_system_knows() -> None:
     jump = Machine().sleeps(HOUR)
-    assert jump is not None and jump.asleep
+    assert jump is not None
+    assert jump.asleep
     assert str(jump) == "the machine slept for 1h up to 2026-11-28T13:00:00.5Z"
     jump = Machine(counts_sleep=False).sleeps(HOUR)
-    assert jump is not None and not jump.asleep
+    assert jump is not None
+    assert not jump.asleep
     assert jump.by_ns == HOUR
 
 

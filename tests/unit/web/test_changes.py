@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_app import Site, assert_problem
 
 from observer_core.runtime import operate
 from observer_core.runtime.gate.changes import Changes
@@ -18,6 +17,7 @@ from observer_core.shared.records import Note
 from observer_core.storage.journal import Commit
 from observer_core.web import changes as door
 from observer_core.web import waiting
+from tests.unit.web.test_app import Site, assert_problem
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_app import JSON, NOW, Site, assert_problem
 
 from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.errors import StorageUnavailable
 from observer_core.shared.records import Evaluation
 from observer_core.web import evaluation as door
+from tests.unit.web.test_app import JSON, NOW, Site, assert_problem
 
 ALPHA = {"type": "strategy", "id": "alpha"}
 ORDER = {"name": "order"}

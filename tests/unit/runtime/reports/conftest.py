@@ -1,4 +1,4 @@
-"""A small desk over two days, written by the real stages; and journals by hand for what needs exact figures."""
+"""A small desk over two days, written by the real stages."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from tests.browser.recorder import MINUTE, Recorder, settings_of
 
 START_NS = parse_time("2026-03-02T15:00:00Z")  # midnight of the 3rd in Seoul
 DAY_NS = 86_400 * SECOND
-MINUTES = 36 * 60
+STEP, MINUTES = 5, 36 * 60
 SETTINGS = """
+[heartbeat]
+gap = "10m"
+
 [control]
 two_person = ["unkill"]
 
@@ -33,14 +36,14 @@ cases = ["config/cases.toml"]
 [[source]]
 name = "desk"
 kind = "push"
-interval = "60s"
-max_age = "3m"
+interval = "5m"
+max_age = "15m"
 
 [[source]]
 name = "rates"
 kind = "push"
-interval = "60s"
-max_age = "3m"
+interval = "5m"
+max_age = "15m"
 
 [[intent]]
 name = "everybody"
@@ -50,6 +53,7 @@ price_collar = 5.0
 name = "pager"
 stream = "decisions"
 domains = ["live"]
+start = "beginning"
 sink = { kind = "file", path = "data/decisions.ndjson" }
 """
 POLICIES = """
@@ -83,18 +87,18 @@ source = "desk"
 expect = [{ verdict = "block", policy = "source-unavailable" }]
 """
 DOWN, GONE, SHOCK = range(300, 330), range(1500, 1560), 900
-"""Minutes in which `rates` fails, in which the Observer does not run, and at which A falls by a tenth."""
+"""Minutes in which `rates` fails, in which the Observer does not run, and from which A is a tenth lower."""
 HOSTILE = "<script>alert(1)</script> | `x` \u202e"
 
 
 def write(folder: Path) -> None:
     recorder = Recorder(folder, START_NS, SETTINGS, POLICIES)
     (folder / "config/cases.toml").write_text(CASES)
-    for minute in range(MINUTES):
+    for minute in range(0, MINUTES, STEP):
         if minute in GONE:
             continue
         with recorder.at(START_NS + minute * MINUTE):
-            price = 100.0 + 0.05 * ((minute * 7) % 11 - 5)
+            price = 100.0 + 0.05 * ((minute // STEP * 7) % 11 - 5)
             fall = 0.9 if minute >= SHOCK else 1.0
             recorder.collect("desk", {"price": {"A": round(price * fall, 3), "B": round(price + 50, 3)}})
             if minute in DOWN:
@@ -105,7 +109,7 @@ def write(folder: Path) -> None:
                 recorder.command("kill", "subject:B", "mira", f"a test of the switch {HOSTILE}")
             if minute == 610:
                 recorder.command("unkill", "subject:B", "mira", "the test is over")
-        if minute == 611:
+        if minute == 615:
             told = deliverer(recorder.observer, "pager", "live")
             told.pump()
             told.close()

@@ -42,7 +42,9 @@ def journals_with(snapshots: Sequence[Snapshot]) -> Journals:
     return journals
 
 
-def snapshot(second: float, status: str = "ok", subjects: Sequence[str] = ("A",), late: float = 0.0) -> Snapshot:
+def snapshot(
+    second: float, status: str = "ok", subjects: Sequence[str] = ("A",), late: float = 0.0
+) -> Snapshot:
     names = () if status == "unavailable" else tuple(subjects)
     return Snapshot(
         source="desk", event_ns=at(second - late), ingest_ns=at(second), subjects=names,
@@ -213,8 +215,8 @@ def test_a_silence_lasts_from_the_record_of_its_begin_to_that_of_its_end() -> No
     journals = Journals(MemoryStorage(), worker="w")
     patterns = journals.open("patterns.desk", "live")
     for one in (
-        pattern(10, "feed_stale", "bid", "ask"), pattern(40, "feed_resumed", "bid"), pattern(60, "spike", "bid"),
-        pattern(70, "feed_resumed", "ask"), pattern(80, "feed_stale", "last"),
+        pattern(10, "feed_stale", "bid", "ask"), pattern(40, "feed_resumed", "bid"),
+        pattern(60, "spike", "bid"), pattern(70, "feed_resumed", "ask"), pattern(80, "feed_stale", "last"),
     ):  # fmt: skip
         patterns.commit(patterns.head(), Commit(records=[one]))
     found = silences(Stretches(journals, told(30, 100)), "live")

@@ -150,6 +150,8 @@ def test_a_recorded_domain_keeps_its_own_time_and_waits_for_its_recording(site: 
         ({"scope": "source:nix"}, ("there is no source 'nix'; known are desk, feed, host",)),
         ({"scope": "source:desk", "domain": "live"}, ("source 'desk' is of domain desk, not of live",)),
         ({"scope": "subject:nix"}, ("no domain observes 'nix'; say domain, one of live, desk",)),
+        ({"scope": "subject:*", "domain": "live"}, ("'subject:*' closes nothing",)),
+        ({"scope": "subject:BTC/USDT ", "domain": "live"}, ("has a blank",)),
         ({"scope": "*"}, ("* may be in any domain; say domain, one of live, desk",)),
         ({"scope": "*", "domain": "nix"}, ("there is no domain 'nix'; known are live, desk",)),
         ({"for": "soon"}, ("'soon' is not a duration",)),
@@ -177,6 +179,23 @@ def test_what_cannot_be_meant_is_refused_and_nothing_is_recorded(
     assert_problem(post(site, "/v1/commands", body), 400, *parts)
     assert heads(site) == before
     assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    ("scope", "told"),
+    [
+        ("subject:BTC/USDTT", "; nobody observes BTC/USDTT there now"),
+        ("source:fed", "; nobody observes fed there now"),
+        ("subject:BTC/USDT", ""),
+        ("source:feed", ""),
+        ("*", ""),
+    ],
+)
+def test_a_scope_that_may_be_a_slip_is_recorded_and_told(site: Site, scope: str, told: str) -> None:
+    found = asked(post(site, "/v1/commands", {"command": "kill", "scope": scope, "domain": "live", **BY}))
+    assert found["text"] == f"kill {scope} in domain live{told}"
+    again = {"command": "unkill", "scope": scope, "domain": "live", **BY}
+    assert asked(post(site, "/v1/commands", again))["text"] == f"unkill {scope} in domain live"
 
 
 def test_words_are_kept_as_they_came(site: Site) -> None:
