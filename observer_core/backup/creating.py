@@ -101,7 +101,7 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
     catalogue = Catalogue(objects.place)
     objects.damaged = catalogue.damaged()
     damaged = set(objects.damaged)
-    parent = _newest(catalogue)
+    parent = catalogue.newest_sound()
     making = _Making(journals, objects, order, parent)
     # What waits is copied first: what is taken up meanwhile is in the journals then, or here, or in both.
     waiting = tuple(making.waiting())
@@ -127,16 +127,6 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
         catalogue.say_damaged(objects.damaged)
     Unfinished(objects).remove()
     return Made(manifest, body.digest, len(body.journals), faults)
-
-
-def _newest(catalogue: Catalogue) -> Manifest | None:
-    """The newest backup that can be read at all."""
-    for number in sorted(catalogue.names(), reverse=True):
-        try:
-            return catalogue.read(number)
-        except Damaged:
-            continue
-    return None
 
 
 @dataclass(slots=True)

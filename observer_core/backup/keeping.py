@@ -6,7 +6,7 @@ killed at any step, no backup that is left lacks anything, and the next run fini
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -50,18 +50,22 @@ def kept(times: Mapping[int, int], keep: KeepConfig) -> set[int]:
 
 def prune(
     vault: Vault, keep: KeepConfig, now_ns: int, grace_ns: int, *,
-    unfinished: str | None = None, dry_run: bool = False, step: Callable[[], None] = lambda: None,
+    drop: Collection[int] = (), unfinished: str | None = None, dry_run: bool = False,
+    step: Callable[[], None] = lambda: None,
 ) -> Pruned:  # fmt: skip
     """Removes backups that `keep` does not name, and what nothing has needed for `grace_ns`.
 
-    The newest backup that was found whole stays in any case. `unfinished`: the seal under which one was
-    perhaps broken off, which is still to be gone on with. `step` is called before each removal.
+    The newest backup that was found whole stays in any case. `drop` goes, also where it cannot be read:
+    without that nobody can say what such a one needs, and nothing is removed (`Damaged`). `unfinished`: the
+    seal under which one was perhaps broken off, which is still to be gone on with. `step` is called before
+    each removal.
     """
     place, catalogue = vault.place, vault.catalogue
-    manifests = {number: catalogue.read(number) for number in catalogue.names()}
+    numbers = list(catalogue.names())
+    manifests = {number: catalogue.read(number) for number in numbers if number not in drop}
     staying = kept({number: item.time_ns for number, item in manifests.items()}, keep)
     staying.update(sorted(catalogue.verified().keys() & manifests)[-1:])
-    going = tuple(number for number in manifests if number not in staying)
+    going = tuple(number for number in numbers if number not in staying)
     if not dry_run and going:
         step()
         catalogue.say_pruned(going)

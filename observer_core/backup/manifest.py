@@ -236,6 +236,15 @@ class Catalogue:
         names = self.names()
         return self._read(names[max(names)]) if names else None
 
+    def newest_sound(self) -> Manifest | None:
+        """The newest that can be read at all."""
+        for number in sorted(self.names(), reverse=True):
+            try:
+                return self.read(number)
+            except Damaged:
+                continue
+        return None
+
     def _read(self, name: str) -> Manifest:
         try:
             data = self._place.get(name)

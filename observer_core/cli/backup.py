@@ -83,9 +83,7 @@ def create(
         for fault in made.faults.values():
             say(f"✗ {fault}", "bold red")
     if made.faults:
-        hint(
-            "it was copied as far as it is sound; `observer verify` and `observer fsck` say more"
-        )
+        hint("it was copied as far as it is sound; `observer verify` and `observer fsck` say more")
         raise typer.Exit(FINDING)
 
 
@@ -257,6 +255,10 @@ def prune(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
     ] = False,
+    drop: Annotated[
+        list[int] | None,
+        typer.Option(metavar="NUMBER", help="Also this one, even where it is damaged. May be repeated."),
+    ] = None,
     place: From = None,
     identity: Key = None,
     as_json: Json = False,
@@ -270,7 +272,9 @@ def prune(
     with _vault(ctx, place, identity) as (vault, backups):
         if backups is None:
             raise InputError("there is no store here whose backups these are; prune where the Observer runs")
-        done = backups.prune(vault.place, author=os_user(), dry_run=dry_run, identity=identity)
+        done = backups.prune(
+            vault.place, author=os_user(), dry_run=dry_run, identity=identity, drop=drop or ()
+        )
     if as_json:
         json_line({"backups": list(done.backups), "contents": done.contents, "waiting": done.waiting,
                    "dry_run": dry_run})  # fmt: skip
@@ -283,9 +287,7 @@ def prune(
 
 @app.command()
 def key(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Where it is written; not there yet.")
-    ],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where it is written; not there yet.")],
 ) -> None:
     """Make an age identity: who has this file can restore encrypted backups.
 

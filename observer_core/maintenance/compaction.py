@@ -39,8 +39,9 @@ _ROW_BYTES: Final = 400
 class CompactionConfig(Config):
     """`enabled`: left out, it is where pyarrow is installed. `after`: so long a closed hour stays as written.
 
-    An hour with fewer than `hour_bytes` waits for its day to close, and days together until they have
-    `day_bytes`. A packed file holds at most `most_bytes` of lines: reading a record never unpacks more.
+    An hour that takes less than `hour_bytes`, rows included, waits for its day to close, and days together
+    until they take `day_bytes`. A packed file holds at most `most_bytes` of lines, and `most_records` or
+    commits: reading a record never unpacks more.
     """
 
     enabled: bool | None = None
@@ -79,10 +80,14 @@ class Swept:
 
 
 def pack_closed(
-    journals: Journals, name: str, config: CompactionConfig, *, dry_run: bool = False
-) -> Iterator[Packing]:
-    """Packs what has closed in a journal, oldest first; each is committed when it is given."""
-    compactor = _Compactor(journals, name, config)
+    journals: Journals, name: str, config: CompactionConfig, *, dry_run: bool = False,
+    span_ns: int | None = None,
+) -> Iterator[Packing]:  # fmt: skip
+    """Packs what has closed in a journal, oldest first; each is committed when it is given.
+
+    `span_ns`: days are not put together beyond it, however little they take: files go as a whole.
+    """
+    compactor = _Compactor(journals, name, config, span_ns)
     yield from compactor.packed(dry_run)
     yield from compactor.merged(dry_run)
 
@@ -133,7 +138,10 @@ def _unnamed(storage: Storage, name: str, files: Sequence[str]) -> list[str]:
 
 
 class _Compactor:
-    def __init__(self, journals: Journals, name: str, config: CompactionConfig) -> None:
+    def __init__(
+        self, journals: Journals, name: str, config: CompactionConfig, span_ns: int | None = None
+    ) -> None:
+        self._span_ns = span_ns
         self._journals, self._is_durable = journals, not journals.storage.volatile
         self._storage, self._name, self._config = journals.storage, name, config
         self._journal = journals.open(name)
@@ -158,7 +166,7 @@ class _Compactor:
         for day, of_day in groupby(rows, key=_day):
             if (day + 1) * _DAY_NS <= self._closed_ns:
                 waiting += of_day
-                if _length(waiting) >= self._config.day_bytes:
+                if _taken(waiting) >= self._config.day_bytes or self._is_long(waiting):
                     yield from self._cut(waiting)
                     waiting = []
                 continue
@@ -166,7 +174,7 @@ class _Compactor:
                 if (hour + 1) * _HOUR_NS > self._closed_ns:
                     return
                 waiting += of_hour
-                if _length(waiting) >= self._config.hour_bytes:
+                if _taken(waiting) >= self._config.hour_bytes:
                     yield from self._cut(waiting)
                     waiting = []
             return
@@ -177,7 +185,7 @@ class _Compactor:
         for row in rows:
             full = (
                 size + row.length > self._config.most_bytes
-                or records + row.records > self._config.most_records
+                or max(records + row.records, len(stretch) + 1) > self._config.most_records
             )
             if stretch and full:
                 yield stretch
@@ -205,12 +213,18 @@ class _Compactor:
         if not packs:
             return True
         every = [*packs, more]
-        length, records = _length(every), sum(one.records for one in every)
+        length, records = _length(every), max(sum(one.records for one in every), _commits(every))
         if (_day(more) + 1) * _DAY_NS > self._closed_ns:
             return False
         if length > self._config.most_bytes or records > self._config.most_records:
             return False
-        return _day(packs[0]) == _day(more) or _length(packs) < self._config.day_bytes
+        if _day(packs[0]) == _day(more):
+            return True
+        return _taken(packs) < self._config.day_bytes and not self._is_long(every)
+
+    def _is_long(self, parts: Sequence[CommitRow | Pack]) -> bool:
+        newest_ns = max(parts[-1].last_ns, parts[-1].through_ns)
+        return self._span_ns is not None and newest_ns - parts[0].first_ns >= self._span_ns
 
     # ------------------------------------------------------------------ one stretch
 
@@ -318,6 +332,15 @@ def _folder(journal: str) -> str:
 def _length(parts: Iterable[CommitRow | Pack]) -> int:
     """Bytes of lines."""
     return sum(part.length for part in parts)
+
+
+def _commits(parts: Iterable[CommitRow | Pack]) -> int:
+    return sum(part.seq - part.first_seq + 1 if isinstance(part, Pack) else 1 for part in parts)
+
+
+def _taken(parts: Sequence[CommitRow | Pack]) -> int:
+    """Bytes that they take where they are not packed."""
+    return _length(parts) + _ROW_BYTES * _commits(parts)
 
 
 def _day(row: CommitRow | Pack) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -280,20 +280,22 @@ class Backups:
         return found
 
     def prune(
-        self, place: Place, *, author: str = _AUTHOR, dry_run: bool = False, identity: Path | None = None
-    ) -> Pruned:
-        """Removes what `[backup] keep` does not name; `ConfigError` without one."""
+        self, place: Place, *, author: str = _AUTHOR, dry_run: bool = False, identity: Path | None = None,
+        drop: Collection[int] = (),
+    ) -> Pruned:  # fmt: skip
+        """Removes what `[backup] keep` does not name, and `drop`; `ConfigError` without a policy."""
         if self._config.keep is None:
             raise ConfigError("[backup] has no keep, so nothing is ever removed; say what is to be kept")
         with Lease(self._storage, self._clock, self._worker) as lease:
             vault = vault_at(place, self._storage, identity)
             pruned = prune_backups(
                 vault, self._config.keep, self._clock.now_ns(), self._config.grace,
-                unfinished=self._current(vault), dry_run=dry_run, step=lease.keep,
+                drop=drop, unfinished=self._current(vault), dry_run=dry_run, step=lease.keep,
             )  # fmt: skip
         if not dry_run and (pruned.backups or pruned.contents):
             self._note(
                 act="pruned", author=author, numbers=list(pruned.backups), contents=pruned.contents,
+                dropped=sorted(set(drop)),
                 policy=self._config.keep.canonical(), to=without_paths(repr(place)),
             )  # fmt: skip
         return pruned
@@ -302,7 +304,7 @@ class Backups:
         """The name of this store among others; what lies at the place must be its own."""
         row = self._storage.tables.get(PARTITION, "store")
         mine: str = token_hex(8) if row is None else decode(row.value)["id"]
-        newest = vault.catalogue.newest()
+        newest = vault.catalogue.newest_sound()
         if newest is not None and newest.store != mine:
             if not adopt:
                 raise InputError(

@@ -133,7 +133,9 @@ class Maintenance:
         if self._full():
             done.complete = False
             return
-        for packing in pack_closed(self._journals, name, self._config.compaction, dry_run=done.dry_run):
+        span_ns = None if self._retention is None else self._retention.span_ns(name)
+        config = self._config.compaction
+        for packing in pack_closed(self._journals, name, config, dry_run=done.dry_run, span_ns=span_ns):
             done.packed.append(packing)
             tell(packing)
             if self._over or self._full():

@@ -1,9 +1,9 @@
 """Application metrics: what happens is counted, what can be read is read when somebody asks.
 
 The instruments are those of `telemetry.instruments`; here are their values, once, for Prometheus' text
-format and for whoever else reads them (`telemetry.export`). A count costs less than a microsecond and
-asks the storage nothing; counts are of what this process has committed, so that those of several processes
-may be added. No globals: each `Metrics` has a registry of its own.
+format and for whoever else reads them (`telemetry.export`). A count costs about a microsecond and asks
+the storage nothing (but for what a decision cites, whose lag is taken). Counts are of what this process
+has committed, so that those of several processes may be added. No globals: each has a registry of its own.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ from observer_core.storage.operations import Operations
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 BUCKETS: Final = SECONDS
 """Upper bounds of `stage_seconds`, in seconds."""
+_LAGS: Final = 20
+"""Of a commit the lag of so many decisions is taken: what they follow from may have to be read for it."""
 _KEPT_SECONDS: Final = 1.0
 """Gauges that were read so lately are not read again: one look is asked for instrument by instrument."""
 _log = structlog.get_logger("observer.metrics")
@@ -112,6 +114,8 @@ class Metrics:
         consumed = [(item.journal, item.first, item.last) for item in committed.inputs if not item.skipped]
         lags: dict[str, float] = {}
         for position, record in enumerate(committed.records, committed.first):
+            if len(lags) >= _LAGS:
+                break
             if not isinstance(record, Decision) or not record.causation:
                 continue
             try:

@@ -34,8 +34,8 @@ from observer_core.storage.recovery import OPERATIONS
 
 _LAST: Final = "last"
 _AUTHOR: Final = "observer"
-_STATES: Final = 10
-"""Into so many parts the kept time is divided by the states from which cuts may go on."""
+_PARTS: Final = 10
+"""Into so many parts the kept time is divided by files that go as a whole, and states that cuts go back to."""
 _KINDS: Final = ("snapshots", "patterns", "clock", "commands", "events", "decisions", "routes")
 _log = structlog.get_logger("observer.retention")
 BackedUp = Callable[[], Mapping[str, int]]
@@ -111,6 +111,11 @@ class Retention:
         note: Any = clock.entry(1).record
         return bool(note.body["mode"] == "recorded")
 
+    def span_ns(self, name: str) -> int | None:
+        """How much of a journal's time one file may hold at most; None where nothing of it ever goes."""
+        keep_ns = self.terms()[name].keep_ns
+        return None if keep_ns is None else keep_ns // _PARTS
+
     def states_kept(self, name: str) -> tuple[int | None, Collection[int]]:
         """How far apart older states of a journal's stage are kept, and the commits of those that no longer
         lead anywhere; None where no cut needs any."""
@@ -118,7 +123,7 @@ class Retention:
         keep_ns = shortest([terms[on] for on in journal.checkpoints() if on in terms])
         if keep_ns is None:
             return None, ()
-        return keep_ns // _STATES, useless_states(self._journals, journal)
+        return keep_ns // _PARTS, useless_states(self._journals, journal)
 
     @property
     def is_due(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import Conflict, JournalError
 from observer_core.storage.archive.excerpts import forget_excerpts
-from observer_core.storage.archive.packs import forget_unpacked
+from observer_core.storage.archive.packs import Packs, forget_unpacked
 from observer_core.storage.journal import TAIL_BYTES, Commit, Journal
 from observer_core.storage.ports import ROWS_PER_TRANSACTION, Op, Storage
 
@@ -81,7 +81,8 @@ class Journals:
             # As stored: what another thread's group has not committed yet may never be.
             heads = {journal.name: journal.head().position for journal in journals}
             # What these heads build on may be another process's, perhaps one that has died.
-            self._foreign |= any([journal.others_wrote() for journal in journals])
+            foreign = [journal.name for journal in journals if journal.others_wrote()]
+            self._foreign |= bool(foreign)  # also what a sync that failed has met
             self.storage.segments.sync(self._not_durable() if self._foreign else ())
             self._foreign = False
             ops = [
@@ -115,8 +116,11 @@ class Journals:
         return bool(self.storage.tables.query(_DURABLE, "", "~", 1))
 
     def durable_position(self, name: str) -> int:
+        """How far a journal is known to be durable; what is packed was so before."""
         row = self.storage.tables.get(_DURABLE, name)
-        return 0 if row is None else int(decode(row.value)["position"])
+        marked = 0 if row is None else int(decode(row.value)["position"])
+        packs = Packs(self.storage, name).all(marked + 1)
+        return packs[-1].last if packs else marked
 
     def forget(self) -> None:
         """Drops what this process remembers of the journals; the storage is asked again."""

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -143,16 +142,16 @@ class Running:
         return self.folder / "data" / "observer"
 
     def wait(self) -> None:
-        """Until it answers, and its first collections are recorded."""
-        for path in ("readyz", "v1/gate/web-1?on_unknown=deny"):
-            for _ in range(300):
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=10):
-                        break
-                except (OSError, urllib.error.HTTPError):
-                    time.sleep(0.1)
-            else:
-                raise AssertionError((self.folder / "run.out").read_text())
+        """Until it answers, and its first anchor lies outside."""
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=10):
+                    if (self.folder / "elsewhere" / "anchors.ndjson").is_file():
+                        return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError((self.folder / "run.out").read_text())
 
     def stopped(self) -> None:
         """The one that runs was told to stop: it takes its time."""

@@ -190,14 +190,17 @@ def _answers(stretches: Stretches, domain: str) -> dict[str, Acted]:
 
 
 def _backups(stretches: Stretches) -> Acted:
+    """Backups that were made."""
     found = Acted()
-    for counts, lines in (
-        (False, stretches.earlier(OPERATIONS, lambda raw: b'"kind":"backup"' in raw)),
-        (True, stretches.lines(OPERATIONS)),
-    ):
-        for line in lines:
-            if b'"kind":"backup"' in line.raw:
-                found.at(line.time_ns, line.ref, counts=counts)
+
+    def made(raw: bytes) -> bool:
+        return b'"kind":"backup"' in raw and b'"act":"made"' in raw
+
+    for line in stretches.earlier(OPERATIONS, made):
+        found.at(line.time_ns, line.ref, counts=False)
+    for line in stretches.lines(OPERATIONS):
+        if made(line.raw):
+            found.at(line.time_ns, line.ref, counts=True)
     return found
 
 

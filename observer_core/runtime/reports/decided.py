@@ -7,6 +7,7 @@ they are said to be whole.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -94,7 +95,7 @@ class Decided:
     risk_ns: Counter[str] = field(default_factory=Counter)
     acts: list[Act] = field(default_factory=list)
     act_count: int = 0
-    times: list[int] = field(default_factory=list)
+    times: array[int] = field(default_factory=lambda: array("q"))
     quarantined: int = 0
     sure: bool = True
     refs: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +76,8 @@ class Ground:
                 found.append(base.began_ns)
             elif journal.head().position:
                 found.append(journal.entry(1).time_ns)
+        if not found:
+            raise InputError(f"domain {domain} has no records of any source yet; a report needs some")
         return min(found)
 
     def period(self, kind: Kind, domain: str, date: str | None) -> Period:
@@ -181,6 +184,6 @@ def plain(value: Any) -> Any:
             key if isinstance(key, str) else " ".join(map(str, key)): plain(item)
             for key, item in value.items()
         }
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | array):
         return [plain(item) for item in value]
     return value

@@ -119,7 +119,8 @@ class _Reading:
         if recorded and self._journal.head().position:
             base = self._journal.base()
             began_ns = base.began_ns if base.position else self._journal.entry(1).time_ns
-        start_ns = max(period.start_ns, began_ns)
+        gone_ns = stretches.volume(self._name).gone_ns if recorded else None
+        start_ns = max(period.start_ns, gone_ns or began_ns)
         fixed = item is None or isinstance(item, DerivedSourceConfig | RecordingSourceConfig)
         self._sessions: Sessions | None = None
         if item is not None and item.normalise.session is not None:

@@ -57,11 +57,11 @@ class Stretches:
         found = self.volumes.get(name)
         if found is None:
             journal, period = self.journals.open(name), self.period
-            first = journal.position_at(period.start_ns - 1) + 1
+            base = journal.base()
+            first = max(journal.position_at(period.start_ns - 1), base.position) + 1
             last = journal.position_at(period.until_ns - 1)
             found = self.volumes[name] = Volume(name, first, last, last)
-            base = journal.base()
-            if base.position and base.time_ns >= period.start_ns:
+            if base.position and base.time_ns >= period.start_ns and base.began_ns < period.until_ns:
                 found.gone_ns = base.time_ns
         return found
 
@@ -100,6 +100,8 @@ class Stretches:
     def _paced(self, journal: Journal, first: int, last: int) -> Iterator[Line]:
         if last < first:
             return
+        if self._pace is not None:
+            self._pace.begin()  # what was before was not work of this
         for number, line in enumerate(forwards(journal, first, last)):
             if self._pace is not None and not number % 64:
                 self._pace.rest()

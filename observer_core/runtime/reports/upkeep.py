@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from observer_core.retention.cutting import PRUNED
 from observer_core.runtime.reports.stretch import Stretches, Volume
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound
@@ -116,6 +117,8 @@ def upkeep(stretches: Stretches) -> Upkeep:
     for line in stretches.lines(OPERATIONS):
         value: dict[str, Any] = decode(line.raw)
         kind, body = value.get("kind", "?"), value.get("body", {})
+        if kind == "maintenance" and body.get("act") == PRUNED:
+            kind = "retention"
         found.counts[kind] += 1
         if kind == "recovery":
             found.cuts += 1

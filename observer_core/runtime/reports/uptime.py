@@ -59,12 +59,12 @@ def uptime(stretches: Stretches, domain: str, gap_ns: int) -> Uptime | None:
         return None
     base = journal.base()
     began_ns = base.began_ns if base.position else journal.entry(1).time_ns
-    start_ns = max(period.start_ns, began_ns)
+    volume = stretches.volume(name)
+    # Of what retention has removed nobody can say whether it was there.
+    start_ns = max(period.start_ns, volume.gone_ns or began_ns)
     found = Uptime(gap_ns, start_ns, max(0, period.until_ns - start_ns))
     if not found.watched_ns:
         return found
-    volume = stretches.volume(name)
-    # Between what retention has removed and what it has left nobody can say what there was.
     last_ns = volume.gone_ns or began_ns
     if not volume.gone_ns and volume.first > base.position + 1:
         last_ns = journal.entry(volume.first - 1).time_ns

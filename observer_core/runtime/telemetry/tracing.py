@@ -59,7 +59,7 @@ _TRACES: Final = 16
 """Of one commit, or one turn of a stage, at most so many traces are told of: the newest, and those of which
 something has come.
 """
-_RECORDS: Final = 64
+_RECORDS: Final = 32
 _SHORT: Final = 128
 _TOLD: Final = ("snapshots", "commands", "results")
 _LATE_NS: Final = 3600 * SECOND

@@ -43,7 +43,7 @@ class Timeline:
     knowable_ns: Ints
     row_starts: Ints
     slot_starts: Ints
-    rows: Ints
+    rows: Places
     ranks: Places
     columns: dict[str, Column]
     present: dict[str, NDArray[np.bool_]]
@@ -88,8 +88,8 @@ class Timeline:
 def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Timeline:
     """All rows of all tables, in order. Takes the tables' columns apart: they are empty afterwards.
 
-    A month of 100 subjects by minutes is four million rows: a column of them is 35 MB, so each goes as soon as
-    it can.
+    A month of 100 subjects by minutes is four million rows: a column of them is 35 MB, so each goes as
+    soon as it can.
     """
     counts = [len(table) for table in tables]
     stamps = np.concatenate([_EMPTY, *(np.frombuffer(table.stamps, np.int64) for table in tables)])
@@ -105,7 +105,7 @@ def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Tim
     knowable = _never_backward(stamps + delay_ns, owner, ranks, len(sorted_names))
     turn = _turns(knowable, np.array(_lanes(tables), np.int32)[owner], ranks)
     del owner
-    order = np.lexsort((ranks, stamps, turn, knowable))
+    order = np.lexsort((ranks, stamps, turn, knowable)).astype(np.int32)
     turn = turn[order]
     stamps = stamps[order]
     knowable = knowable[order]
@@ -118,8 +118,9 @@ def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Tim
     slots = np.flatnonzero(new_slot)
     stamps, knowable, ranks = stamps[row_starts], knowable[row_starts], ranks[slots]
     columns, present, exact = _columns(
-        tables, counts, order, np.cumsum(new_slot) - 1, np.cumsum(new[slots]) - 1
-    )
+        tables, counts, order, np.cumsum(new_slot, dtype=np.int32) - np.int32(1),
+        np.cumsum(new[slots], dtype=np.int32) - np.int32(1),
+    )  # fmt: skip
     return Timeline(
         names=sorted_names, event_ns=stamps, knowable_ns=knowable,
         row_starts=np.append(row_starts, len(order)),
@@ -130,6 +131,8 @@ def arrange(tables: Sequence[Table], names: Sequence[str], delay_ns: int) -> Tim
 
 def _never_backward(knowable: Ints, owner: Places, ranks: Places, subjects: int) -> Ints:
     """Per subject of a file, the running maximum."""
+    if not ((knowable[1:] < knowable[:-1]) & (owner[1:] == owner[:-1])).any():
+        return knowable
     series = owner.astype(np.int64) * subjects + ranks
     order = np.argsort(series, kind="stable")
     series = series[order]
@@ -146,7 +149,7 @@ def _never_backward(knowable: Ints, owner: Places, ranks: Places, subjects: int)
 
 def _turns(knowable: Ints, lane: Places, ranks: Places) -> Places:
     """Which one a row is among the rows that its subject has, in its lane, at its moment: 0, 1, …"""
-    order = np.lexsort((lane, ranks, knowable))
+    order = np.lexsort((lane, ranks, knowable)).astype(np.int32)
     first = np.zeros(len(order), np.bool_)
     for key in (knowable, ranks, lane):
         first |= _changes(key[order])
@@ -172,7 +175,7 @@ def _lanes(tables: Sequence[Table]) -> list[int]:
 
 
 def _columns(
-    tables: Sequence[Table], counts: Sequence[int], order: Ints, slot_of: Ints, snapshot_of_slot: Ints
+    tables: Sequence[Table], counts: Sequence[int], order: Places, slot_of: Places, snapshot_of_slot: Places
 ) -> tuple[dict[str, Column], dict[str, NDArray[np.bool_]], dict[int, dict[str, str]]]:
     slots = len(snapshot_of_slot)
     snapshots = int(snapshot_of_slot[-1]) + 1 if slots else 0

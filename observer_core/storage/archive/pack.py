@@ -18,7 +18,7 @@ def pack(journal: str, rows: Sequence[CommitRow], lines: Sequence[bytes]) -> dic
     packer = snapshots.pack if journal.startswith("snapshots.") else records.pack
     files = {**packer(first, lines), "commits": commits.pack(rows)}
     again, found = unpack(files, rows[0].previous, "")
-    if again != list(lines) or not all(map(_same, rows, found)):
+    if again != list(lines) or len(found) != len(rows) or not all(map(_same, rows, found)):
         raise StorageCorrupt(f"{journal}@{first}: its Parquet does not read back as what was packed")
     return files
 

@@ -86,6 +86,8 @@ def _is_exact(snapshot: Snapshot, line: bytes) -> bool:
     """Whether the record gives its line again, and a table can hold it."""
     if len(set(snapshot.subjects)) != len(snapshot.subjects) or any(map(_is_taken, snapshot.fields)):
         return False
+    if not -(2**63) <= snapshot.event_ns < 2**63:
+        return False
     return snapshot.encode(snapshot.epoch) == line
 
 

@@ -89,6 +89,9 @@ def test_a_damaged_one_is_a_finding(run: Run, tmp_path: Path) -> None:
     assert values(run("backup", "ls", "--json"))[0]["damaged"]
     run("backup", "verify", code=1)
     run("backup", "create")
+    run("backup", "verify", code=1)  # of the first one it is still said
+    assert "hashes to something else" in run("backup", "prune", code=2).stderr
+    run("backup", "prune", "--drop", "1")
     run("backup", "verify")
 
 

@@ -1,10 +1,10 @@
 """Blocks by policies: set, repeated, ended; the verdict and the record together."""
 
 import pytest
-from desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
 from observer_core.decision_pipeline.views import BlockRows
 from observer_core.shared.records import Note
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
 BTC = "subject:BTC/USDT"
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import pytest
-from desk import DAY, MINUTE, T0, Desk, said
 from pydantic import ValidationError
 
 from observer_core.decision_pipeline.control import ControlConfig, Person
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, T0, Desk, said
 
 TWO = {"two_person": ["kill", "unkill", "override", "block"], "confirm_within": "10m"}
 KIM = {"author": "kim", "principal": "1000:kim"}

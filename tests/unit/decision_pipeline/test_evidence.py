@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from desk import DAY, MINUTE, T0, Desk, event, policy
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, T0, Desk, event, policy
 
 BTC, NOTHING = "subject:BTC/USDT", {"sources": 0, "sources_out": 0, "subjects": 0, "subjects_silent": 0,
                                     "series_silent": 0}  # fmt: skip

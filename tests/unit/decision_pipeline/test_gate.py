@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from desk import MINUTE, SECOND, T0, Desk, event, policy
 
 from observer_core.decision_pipeline.gate import (
     GateAnswer,
@@ -15,6 +14,7 @@ from observer_core.decision_pipeline.gate import (
     evaluate,
 )
 from observer_core.decision_pipeline.views import keys_for
+from tests.unit.decision_pipeline.desk import MINUTE, SECOND, T0, Desk, event, policy
 
 BTC = "BTC/USDT"
 

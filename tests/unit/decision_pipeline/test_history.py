@@ -1,8 +1,7 @@
 """What stood at a moment, from the records alone."""
 
-from desk import MINUTE, T0, Desk, event, policy
-
 from observer_core.decision_pipeline.history import fold
+from tests.unit.decision_pipeline.desk import MINUTE, T0, Desk, event, policy
 
 
 def test_the_fold_up_to_a_moment_is_what_the_views_said_then() -> None:

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
-from desk import DAY, MINUTE, SECOND, T0, Desk, event, said
 from pydantic import ValidationError
 
 from observer_core.decision_pipeline.judgment import JudgmentConfig
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.records import Decision
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, SECOND, T0, Desk, event, said
 
 BTC = "subject:BTC/USDT"
 UNIT = {

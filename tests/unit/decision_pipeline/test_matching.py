@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from desk import T0, Desk, event, policy, said
+
+from tests.unit.decision_pipeline.desk import T0, Desk, event, policy, said
 
 
 def takes(match: dict[str, Any], **given: Any) -> bool:

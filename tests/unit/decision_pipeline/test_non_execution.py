@@ -1,6 +1,6 @@
 """What was withheld: each reason code, with the verdict and the state that it leaves."""
 
-from desk import MINUTE, T0, Desk, event, policy, said
+from tests.unit.decision_pipeline.desk import MINUTE, T0, Desk, event, policy, said
 
 BTC = "subject:BTC/USDT"
 

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from desk import MINUTE, policy
 from pydantic import ValidationError
 
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.policy import RESERVED, load_policies
 from observer_core.decision_pipeline.presets import DEFAULT_POLICIES
 from observer_core.shared.errors import ConfigError
+from tests.unit.decision_pipeline.desk import MINUTE, policy
 
 GOOD = """
 [[policy]]

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
+
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, SECOND, T0, Desk, event, policy, said
 
 BTC = "subject:BTC/USDT"
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from desk import DAY, MINUTE, T0, Desk, event, policy, said
 
 from observer_core.decision_pipeline.signals import ABSENCES
+from tests.unit.decision_pipeline.desk import DAY, MINUTE, T0, Desk, event, policy, said
 
 BTC = "subject:BTC/USDT"
 CALM = {"types": ["pattern.volatility_regime"], "evidence": {"regime": {"max": 0}}}

@@ -115,8 +115,9 @@ def test_hours_are_packed_when_they_close_and_become_days_when_these_do(storage:
 def test_days_with_little_are_packed_together_when_they_are_worth_it() -> None:
     storage = MemoryStorage()
     write(storage, 0, 24 * 9)
-    length = sum(row.length for row in Journals(storage, worker="r").open(SNAPSHOTS).rows())
-    found = pack_all(storage, CompactionConfig(after=0, day_bytes=length // 3))
+    rows = list(Journals(storage, worker="r").open(SNAPSHOTS).rows())
+    length = sum(row.length for row in rows)
+    found = pack_all(storage, CompactionConfig(after=0, day_bytes=(length + 400 * len(rows)) // 3))
     packed = [p for p in found if p.journal == SNAPSHOTS]
     assert len(packed) == 2
     assert all(length // 3 <= p.length < length // 2 for p in packed)

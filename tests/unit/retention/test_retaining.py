@@ -93,7 +93,8 @@ def test_a_record_that_went_is_said_to_have_gone_when_and_by_which_rule(aged: Ag
     market = aged()
     market.retain()
     journal = market.journals.open("snapshots.two")
-    message = r"snapshots.two@50 was removed on 2018-04-17 by retention \(snapshots.\*: 3d\).* position 193 on"
+    rule = r"\(snapshots.\*: 3d\)"
+    message = rf"snapshots.two@50 was removed on 2018-04-17 by retention {rule}.* from position 193 on"
     with pytest.raises(Pruned, match=message):
         journal.entry(50)
     with pytest.raises(Pruned, match=message):

@@ -54,7 +54,7 @@ CHOICES = st.tuples(
 
 
 def cut(journal: str, lines: list[bytes], cuts: list[int]) -> list[int]:
-    """The positions that stood at the last of some cuts, each fold beginning with what the one before left."""
+    """What stood at the last of some cuts, each fold beginning with what the one before has left."""
     standing: list[int] = []
     begin = 0
     for end in sorted(cuts):

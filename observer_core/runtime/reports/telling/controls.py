@@ -195,7 +195,7 @@ def _retention(facts: ControlFacts, words: Words) -> Section:
             words.named("journal", one.kind),
             words.number(one.journals),
             words("keep.forever") if one.keep_ns is None else words.span(one.keep_ns),
-            one.rule,
+            one.rule if settings.retention.rule else NOTHING,
             words.time(one.oldest_ns),
             words.time(one.removed_ns),
         ]
