@@ -47,7 +47,8 @@ _MARKS: Final = (
 class Plan:
     """What may go of a journal: `packs`, which are older than `before_ns`; `bounds` keep others that are.
 
-    `old_records`: so many are old enough and packed; `waits`: so many others are not packed yet.
+    `old_records`: so many are old enough and packed; `loose`: so many others are not packed yet, and `mixed`
+    are in a file with younger ones.
     """
 
     journal: str
@@ -57,7 +58,8 @@ class Plan:
     packs: tuple[Pack, ...]
     bounds: tuple[Bound, ...]
     old_records: int
-    waits: int
+    loose: int
+    mixed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ def plan(
     before_ns = present_ns - term.keep_ns
     journal, storage = journals.open(name), journals.storage
     old = []
-    for pack in Packs(storage, name).all():
+    packs = Packs(storage, name).all()
+    for pack in packs:
         if _newest_ns(pack) >= before_ns:
             break
         old.append(pack)
@@ -116,8 +119,8 @@ def plan(
     overdue = [pack.last for pack in old if _newest_ns(pack) < before_ns - term.keep_ns]
     bounds = list(consumers.bounds(name, max(overdue, default=base), last))
     if backed_up is not None:
-        reached = backed_up.get(name, 0)
-        bounds.append(Bound(reached, "no backup has more of it" if reached else "no backup has it"))
+        there = backed_up.get(name, 0)
+        bounds.append(Bound(there, "no backup has more of it" if there else "no backup has it"))
     for pack in old:
         if storage.tables.query(name, "r.", f"r.{pack.last:020d}.{pack.seq + 1:012d}", 1):
             why = "what it was packed from was not swept yet"
@@ -134,10 +137,13 @@ def plan(
         if any(_keeps(bound, pack) for bound in bounds):
             break
         gone.append(pack)
-    waits = max(0, min(journal.position_at(before_ns - 1), _before_newest(journal)) - last)
+    reached = min(journal.position_at(before_ns - 1), _before_newest(journal))
+    packed = max(last, packs[-1].last if packs else 0)
+    mixed, loose = max(0, min(reached, packed) - last), max(0, reached - packed)
     bound = tuple(item for item in bounds if any(_keeps(item, pack) for pack in old))
     records = sum(pack.records for pack in old)
-    return Plan(name, journals.domain_of(name) or "", term, before_ns, tuple(gone), bound, records, waits)
+    domain = journals.domain_of(name) or ""
+    return Plan(name, domain, term, before_ns, tuple(gone), bound, records, loose, mixed)
 
 
 def _newest_ns(pack: Pack) -> int:

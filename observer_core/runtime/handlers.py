@@ -45,6 +45,7 @@ from observer_core.shared.errors import Conflict, EpochMoved, InputError, Record
 from observer_core.shared.records import Notification, Route, Snapshot
 from observer_core.snapshot_engine.shards import shard_names, split
 from observer_core.snapshot_engine.source import Collection
+from observer_core.storage.recovery import OPERATIONS_DOMAIN
 
 if TYPE_CHECKING:
     from observer_core.runtime.backups import Backups
@@ -165,10 +166,9 @@ class Handlers:
             self._lifecycle.ticked(*ticks)
             if self.observer.clock.now_ns() - self._refreshed_ns >= self.observer.settings.max_lag:
                 domain.refresh()
-                self._refreshed_ns = self.observer.clock.now_ns()
-                safe = self.observer.guards.safe_mode
-                if record_safe_mode(self.observer.journals, self.observer.clock, safe):
-                    _log.warning("safe mode begins: nothing is acted on" if safe else "safe mode has ended")
+                self._safe_mode_said: bool | None = None
+        self._refreshed_ns = self.observer.clock.now_ns()
+                self._say_safe_mode()
             events = domain.publisher.journal
             before = events.head(refresh=False).seq
             published = self._pump(domain.publisher, _but_time(domain.publisher), flush=True)
@@ -183,6 +183,14 @@ class Handlers:
                 self._route(domain, _but_time(domain.router), flush=True)
         self.heartbeat.look()  # last: whoever waits for it hears nothing when the clock fails
 
+    def _say_safe_mode(self) -> None:
+        """Records that safe mode begins or has ended; looked at again only when this process changes its mind."""
+        safe = self.observer.guards.safe_mode
+        if safe != self._safe_mode_said:
+            if record_safe_mode(self.observer.journals, self.observer.clock, safe):
+                _log.warning("safe mode begins: nothing is acted on" if safe else "safe mode has ended")
+            self._safe_mode_said = safe
+
     def sweep(self) -> None:
         """Hints again whatever lags (heads against their readers' checkpoints), and what was put off.
 
@@ -193,6 +201,8 @@ class Handlers:
             if now - came_ns >= _FORGOTTEN_NS:
                 self._send("push", {"blob": name})
         for name in self.observer.journals.domains():
+            if name == OPERATIONS_DOMAIN:
+                continue
             for stage, hint in self._lagging(self.observer.domain(name)):
                 _log.info("lags, hinted again", stage=stage, **hint)
                 self._send(stage, hint)

@@ -263,8 +263,10 @@ def _causes_first(terms: Mapping[str, Term]) -> list[tuple[str, Term]]:
 
 def kept_of(planned: Plan) -> Iterator[Kept]:
     """What of a journal is old enough to go, and stays."""
-    if planned.waits:
-        yield Kept(planned.journal, planned.waits, "not packed yet")
+    if planned.loose:
+        yield Kept(planned.journal, planned.loose, "not packed yet")
+    if planned.mixed:
+        yield Kept(planned.journal, planned.mixed, "in a file with younger ones")
     if not planned.bounds:
         return
     least = min(planned.bounds, key=lambda bound: bound.position)

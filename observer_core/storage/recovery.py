@@ -22,6 +22,8 @@ from observer_core.storage.rows import CommitRow, Head
 from observer_core.storage.verify import verify
 
 OPERATIONS = "operations.local"
+OPERATIONS_DOMAIN = "operations"
+"""Of what this machine did: no stage works in it."""
 _STAY = ("quarantined.", "hold.", "safe_mode")
 """Views that no stage would make again; a hold whose record was lost still holds."""
 

@@ -12,22 +12,26 @@ from pathlib import Path
 import pytest
 
 from observer_core.backup.config import KeepConfig
+from observer_core.backup.creating import Made
 from observer_core.backup.keeping import prune
 from observer_core.backup.manifest import Catalogue
-from observer_core.backup.place import FolderPlace, NewTar
+from observer_core.backup.place import FolderPlace, NewTar, Place
 from observer_core.backup.restoring import Restored, Wish, finish, restore
+from observer_core.backup.sealing import Identity
 from observer_core.backup.vault import Vault
 from observer_core.backup.verifying import Verifier, check_catalogue
 from observer_core.maintenance.compaction import CompactionConfig, pack_closed, sweep
 from observer_core.runtime.audit.replay import digest_of
-from observer_core.shared.clock import SECOND
+from observer_core.runtime.backups import Backups, vault_at
+from observer_core.runtime.settings import load
+from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import InputError, StorageFull
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Storage
 from tests.support.faults import Crash, FaultyStorage, variants
-from tests.support.toys import FIRST, SECOND_STAGE, SOURCE, START_NS, Chain, heads
+from tests.support.toys import BUILD, FIRST, SECOND_STAGE, SOURCE, START_NS, Chain, heads
 from tests.support.vaults import FaultyPlace, MemoryPlace, back_up, bring_back, everything
 
 TOTAL = 60
@@ -90,6 +94,39 @@ def test_making_one() -> None:
         assert made.manifest.number in Catalogue(place).verified()
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_making_one_with_all_that_the_store_remembers_of_it(tmp_path: Path, encrypted: bool) -> None:
+    """The turn, the store's name, its key, what is known of the newest one, and the record of it."""
+    identity = tmp_path / "id"
+    encrypt = {"recipients": [Identity.make(identity)]} if encrypted else None
+    found = load(root=tmp_path, config_dir=tmp_path / "none", backup={"encrypt": encrypt})
+
+    def run(storage: Storage, place: Place, clock: ManualClock) -> Made:
+        return Backups(storage, found, clock, BUILD).create(place)
+
+    def filled() -> MemoryStorage:
+        storage = MemoryStorage()
+        Chain(storage, total=8).run()
+        return storage
+
+    counting = FaultyStorage(filled())
+    run(counting, FaultyPlace(MemoryPlace(), counting), ManualClock(START_NS))
+    assert {"commit", "append", "put manifests", "put objects"} <= set(counting.steps)
+    assert ("put keys" in counting.steps) == encrypted
+    for at, when in variants(counting.steps):
+        inner, place, clock = filled(), MemoryPlace(), ManualClock(START_NS)
+        faulty = FaultyStorage(inner, at=at, when=when)
+        with pytest.raises(Crash):
+            run(faulty, FaultyPlace(place, faulty), clock)
+        clock.advance(120 * SECOND)
+        made = run(inner, place, clock)
+        vault = vault_at(place, inner, identity if encrypted else None)
+        assert list(check_catalogue(vault.catalogue)) == []
+        assert Verifier(vault).check(vault.catalogue.read(made.manifest.number)).findings == []
+        assert made.manifest.number in vault.catalogue.verified()
+        assert bring_back(place, vault=vault)[1].digest == made.digest
+
+
 def test_removing_old_ones() -> None:
     place = MemoryPlace()
     storage = MemoryStorage()
@@ -133,8 +170,8 @@ def test_restoring(until_ns: int | None, kind: str, tmp_path: Path) -> None:
     after = everything(counting)
     steps = counting.steps
     assert {"append", "blob", "commit"} <= set(steps)
-    # Of files every seventh, in turn: each is a store of its own.
-    for number, (at, when) in enumerate(variants(steps)[:: 7 if kind == "local" else 1]):
+    # Of files some, in turn: each is a store of its own.
+    for number, (at, when) in enumerate(variants(steps)[:: 13 if kind == "local" else 1]):
         root = tmp_path / str(number)
         inner = MemoryStorage() if kind == "memory" else LocalStorage(root, durability="normal")
         with pytest.raises(Crash):

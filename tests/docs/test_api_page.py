@@ -21,11 +21,13 @@ from observer_core.maintenance.compaction import CompactionConfig
 from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.retention import holds
 from observer_core.runtime.audit.ledger import Ledger
+from observer_core.runtime import safe_mode
 from observer_core.runtime.backups import Backups
 from observer_core.runtime.heartbeat import Lifecycle
 from observer_core.runtime.maintaining import Maintenance
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.reading import listing
+from observer_core.safety.clock_jump import Jump
 from observer_core.shared.clock import ManualClock, parse_time
 from observer_core.shared.records import (
     NOTE_KINDS,
@@ -288,7 +290,13 @@ def test_the_notes_that_were_written_stand_where_it_is_told_and_hold_what_is_tol
     settings = settings_of(tmp_path)
     observer = Observer.local(settings, clock=ManualClock(desk.END_NS), build=BUILD)
     try:
-        Lifecycle(observer.journals, observer.clock, settings.heartbeat).started()
+        life = Lifecycle(observer.journals, observer.clock, settings.heartbeat)
+        life.started()
+        life.jumped(Jump(desk.END_NS, 3))
+        life.had_space()
+        life.stopped("memory", resident_bytes=2, most_bytes=1)
+        for on in (True, False):
+            safe_mode.record(observer.journals, observer.clock, on)
         holds.add(observer.journals, ["*"], author="kim", reason="an exercise", now_ns=desk.END_NS)
         Maintenance(observer.journals, observer.clock, EAGER).round()
         backups = Backups(observer.storage, settings, observer.clock, BUILD)

@@ -61,6 +61,8 @@ def test_its_commands_run_and_status_shows_what_it_says(tmp_path: Path) -> None:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/observer.toml").write_text('[[source]]\nname = "host"\nkind = "system"\n')
     (shown,) = re.findall(r"```console\n\$ observer status\n(.*?)\n```", PAGE)
     before, after = shown.split("…")
     run(*first)

@@ -14,7 +14,7 @@ from observer_core.safety.tokens import PREFIX, digest_of, new_token
 from observer_core.shared.clock import parse_time
 from observer_core.shared.errors import ConfigError
 
-TOKEN = new_token()
+TOKEN = f"{PREFIX}{'kim':x<43}"
 KIM: dict[str, Any] = {"name": "kim", "sha256": digest_of(TOKEN).hex(), "scopes": ["read", "operate"]}
 
 
