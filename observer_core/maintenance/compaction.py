@@ -49,7 +49,7 @@ class CompactionConfig(Config):
     hour_bytes: PositiveInt = 4 * 1024 * 1024
     day_bytes: PositiveInt = 512 * 1024
     most_bytes: PositiveInt = 16 * 1024 * 1024
-    most_records: PositiveInt = 50_000
+    most_records: PositiveInt = 20_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,7 +326,7 @@ class Worker(Generic[S]):
             raise self._attempts.unwritable(self._ranges, error) from error
         if state is not None:
             self._since_state, self._seconds_since_state = 0, 0.0
-            self._state_ns = self.through_ns
+            self._state_ns = self.through_ns or self._clock.now_ns()
         self.records += len(self._records)
         self._views.update(views)
         self._views_version = self._stage.views_version(self._state)

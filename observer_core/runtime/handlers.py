@@ -112,6 +112,7 @@ class Handlers:
         self._locks: dict[str, threading.Lock] = {}
         self._moved_ns = self._refreshed_ns = 0
         self._placed = False
+        self._safe_mode_said: bool | None = None
 
     @cached_property
     def _backups(self) -> Backups:
@@ -166,8 +167,7 @@ class Handlers:
             self._lifecycle.ticked(*ticks)
             if self.observer.clock.now_ns() - self._refreshed_ns >= self.observer.settings.max_lag:
                 domain.refresh()
-                self._safe_mode_said: bool | None = None
-        self._refreshed_ns = self.observer.clock.now_ns()
+                self._refreshed_ns = self.observer.clock.now_ns()
                 self._say_safe_mode()
             events = domain.publisher.journal
             before = events.head(refresh=False).seq
@@ -184,7 +184,7 @@ class Handlers:
         self.heartbeat.look()  # last: whoever waits for it hears nothing when the clock fails
 
     def _say_safe_mode(self) -> None:
-        """Records that safe mode begins or has ended; looked at again only when this process changes its mind."""
+        """Records that safe mode begins or has ended; asks the storage only when this process sees a change."""
         safe = self.observer.guards.safe_mode
         if safe != self._safe_mode_said:
             if record_safe_mode(self.observer.journals, self.observer.clock, safe):

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from observer_core.shared.records import Record
 from observer_core.shared.stage import Entry, Stage
+from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
-from observer_core.storage.rows import CommitRow, Head, InputRange
+from observer_core.storage.rows import CommitRow, Head, InputRange, StateRow
 
 S = TypeVar("S")
 
@@ -36,6 +37,26 @@ class Reader:
 
 
 Read = Callable[[InputRange], Iterable[Entry]]
+
+
+def beginning(journals: Journals, journal: Journal) -> StateRow | None:
+    """The first state behind which all that a stage has consumed is kept; None where nothing was removed.
+
+    Without such a state that of the head, with no blob: nothing can be computed.
+    """
+    bases: dict[str, int] = {}
+    needed = journal.base().seq
+    for row in journal.rows():
+        for item in row.inputs:
+            if item.journal not in bases:
+                bases[item.journal] = journals.open(item.journal).base().position
+            if item.first <= bases[item.journal]:
+                needed = row.seq
+    if not needed:
+        return None
+    head = journal.head()
+    none = StateRow(head.seq, "", head.epoch, head.through_ns, {}, head.position)
+    return next((row for row in journal.states() if row.seq >= needed), none)
 
 
 def rerun_row(

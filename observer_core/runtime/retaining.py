@@ -35,7 +35,7 @@ from observer_core.storage.recovery import OPERATIONS
 _LAST: Final = "last"
 _AUTHOR: Final = "observer"
 _PARTS: Final = 10
-"""Into so many parts the kept time is divided by files that go as a whole, and states that cuts go back to."""
+"""Into so many parts the kept time is divided, by files that go as a whole and by states to go on from."""
 _KINDS: Final = ("snapshots", "patterns", "clock", "commands", "events", "decisions", "routes")
 _log = structlog.get_logger("observer.retention")
 BackedUp = Callable[[], Mapping[str, int]]

@@ -20,8 +20,8 @@ from observer_core.backup.place import FolderPlace
 from observer_core.maintenance.compaction import CompactionConfig
 from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.retention import holds
-from observer_core.runtime.audit.ledger import Ledger
 from observer_core.runtime import safe_mode
+from observer_core.runtime.audit.ledger import Ledger
 from observer_core.runtime.backups import Backups
 from observer_core.runtime.heartbeat import Lifecycle
 from observer_core.runtime.maintaining import Maintenance

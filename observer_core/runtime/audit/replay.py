@@ -20,7 +20,7 @@ from observer_core.runtime.observer import (
     rebuild_recogniser,
     rebuild_router,
 )
-from observer_core.runtime.rerun import rerun_row
+from observer_core.runtime.rerun import beginning, rerun_row
 from observer_core.shared.canonical import decode
 from observer_core.shared.errors import NotFound, Pruned, StorageError
 from observer_core.shared.records import Note, Record, Snapshot
@@ -132,7 +132,8 @@ class _Replay:
     def _compare(self, head: Head) -> Replayed:
         self._base = self._journal.base()
         previous, self._records = self._base.hash, self._base.position
-        start = self._start(head)
+        start = beginning(self._journals, self._journal) or _NOTHING
+        self._since = start.position
         if start.seq == self._base.seq:
             self._go_on_from(start)
         for rows, lines in self._commits():
@@ -159,27 +160,6 @@ class _Replay:
                 head.hash, chain(previous, [b"?"]), f"a record that was never stored follows: {extra}"
             )
         return self._result(head.hash, previous, None)
-
-    def _start(self, head: Head) -> StateRow:
-        """The first state behind which everything that was consumed is kept; that of nothing where all is.
-
-        The head, where there is no such state: then nothing can be computed.
-        """
-        bases: dict[str, int] = {}
-        needed = self._base.seq
-        for row in self._journal.rows():
-            for item in row.inputs:
-                if item.journal not in bases:
-                    bases[item.journal] = self._journals.open(item.journal).base().position
-                if item.first <= bases[item.journal]:
-                    needed = row.seq
-        if not needed:
-            return _NOTHING
-        found = next((row for row in self._journal.states() if row.seq >= needed), None)
-        if found is None:
-            found = StateRow(head.seq, "", head.epoch, head.through_ns, {}, head.position)
-        self._since = found.position
-        return found
 
     def _go_on_from(self, row: StateRow) -> None:
         if not row.blob:

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from observer_core.decision_pipeline.config import DecisionConfig
 from observer_core.decision_pipeline.pipeline import DecisionPipeline
 from observer_core.decision_pipeline.policy import Policy
-from observer_core.runtime.rerun import Reader, rerun_row
+from observer_core.runtime.observer import rebuild_pipeline
+from observer_core.runtime.rerun import Reader, beginning, rerun_row
 from observer_core.shared.records import Decision, Verdict
 from observer_core.shared.stage import Entry
+from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
+from observer_core.storage.rows import StateRow
 
 Progress = Callable[[int, int], None]
 BY_TIME = frozenset(("expired", "override_ended"))
@@ -39,12 +43,19 @@ class History:
 def redecide(
     journals: Journals, domain: str, config: DecisionConfig, progress: Progress = lambda done, total: None
 ) -> History:  # fmt: skip
-    """A domain's history under `config`. Only the policies are other ones if only they differ there."""
+    """A domain's history under `config`. Only the policies are other ones if only they differ there.
+
+    Where retention has removed the beginning, from the first state on behind which everything is kept: what
+    stood then by the policies of then stands.
+    """
     journal = journals.open(f"decisions.{domain}")
-    rows = list(journal.rows())
     stage, decided = DecisionPipeline(domain, config), list[Decision]()
-    state, read, count = stage.initial(), Reader(journals, rows), 0
-    began_ns: int | None = None
+    start = beginning(journals, journal)
+    state = stage.initial() if start is None else _stood(journals, journal, start, stage)
+    seq, position = (0, 0) if start is None else (start.seq, start.position)
+    rows = list(journal.rows(seq, max(1, position)))
+    read, count = Reader(journals, rows), 0
+    began_ns = None if start is None else start.through_ns
 
     def seen(entry: Entry) -> None:
         nonlocal count, began_ns
@@ -55,14 +66,24 @@ def redecide(
         found = rerun_row(journals, stage, state, row, seen, read)
         decided += [record for record in found if isinstance(record, Decision)]
         progress(number, len(rows))
-    recorded = [entry.record for entry in journal.scan() if isinstance(entry.record, Decision)]
+    kept = journal.scan(position + 1)
+    recorded = [entry.record for entry in kept if isinstance(entry.record, Decision)]
     head = journal.head()
     # A recording is quiet before its first event.
     firsts = [journals.open(name) for name in journals.names("snapshots", domain)]
-    times = [one.entry(1).time_ns for one in firsts if one.head().position]
+    times = [one.entry(1).time_ns for one in firsts if one.head().position and start is None]
     times += [] if began_ns is None else [began_ns]
     ended_ns = max(head.through_ns, head.time_ns, state.time_ns)
     return History(domain, recorded, decided, min(times, default=ended_ns), ended_ns, count)
+
+
+def _stood(journals: Journals, journal: Journal, row: StateRow, stage: DecisionPipeline) -> Any:
+    """The state of a row, of other policies, as `stage` takes it over."""
+    if not row.blob:
+        raise journal.missing(journal.base().position or 1)
+    note: Any = journal.entry(journal.epoch_row(row.epoch)["position"]).record
+    then = rebuild_pipeline(note.body["config"])
+    return stage.load(then.dump(then.load(journals.storage.blobs.get(row.blob))))
 
 
 # ---------------------------------------------------------------------- decisions that are others

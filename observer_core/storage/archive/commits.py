@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import StorageCorrupt
-from observer_core.storage.archive.parquet import DELTA, arrow, read, write
+from observer_core.storage.archive.parquet import DELTA, arrow, read, values, write
 from observer_core.storage.rows import CommitRow, InputRange, chain
 
 _NUMBERS: Final = ("first", "last", "seq", "first_ns", "last_ns", "through_ns", "epoch")
@@ -32,18 +32,19 @@ def pack(rows: Sequence[CommitRow]) -> bytes:
 
 def unpack(data: bytes, lines: Sequence[bytes], previous: bytes, segment: str) -> list[CommitRow]:
     """The rows as they were, but that they point into `segment`, where the lines stand one after another."""
-    found = read(data, "commits").to_pydict()
+    table = read(data, "commits")
+    found = {name: values(table.column(name)) for name in (*_NUMBERS, "commit", "inputs")}
     rows = []
     place, offset = 0, 0
-    for values in _rows(found):
-        count = values["last"] - values["first"] + 1
+    for said in _rows(found):
+        count = said["last"] - said["first"] + 1
         part = lines[place : place + count]
         if len(part) != count:
             raise StorageCorrupt(f"{segment} holds {len(lines)} records, its commits speak of more")
         length = sum(map(len, part)) + count
         after = chain(previous, part)
         rows.append(
-            CommitRow(**values, segment=segment, offset=offset, length=length, previous=previous, hash=after)
+            CommitRow(**said, segment=segment, offset=offset, length=length, previous=previous, hash=after)
         )
         place, offset, previous = place + count, offset + length, after
     if place != len(lines):
@@ -53,8 +54,8 @@ def unpack(data: bytes, lines: Sequence[bytes], previous: bytes, segment: str) -
 
 def _rows(found: dict[str, list[Any]]) -> Iterator[dict[str, Any]]:
     names = (*_NUMBERS, "commit")
-    for values, inputs in zip(zip(*(found[name] for name in names)), found["inputs"]):
+    for numbers, inputs in zip(zip(*(found[name] for name in names)), found["inputs"]):
         ranges: Iterable[Any] = () if inputs is None else decode(inputs.encode())
         yield {
-            **dict(zip(names, values)), "inputs": tuple(InputRange.from_json(item) for item in ranges),
+            **dict(zip(names, numbers)), "inputs": tuple(InputRange.from_json(item) for item in ranges),
         }  # fmt: skip

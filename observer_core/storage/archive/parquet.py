@@ -12,6 +12,8 @@ _LEVEL: Final = 19
 """Written once, read for years: zstd's slow end costs a tenth of a second a megabyte here."""
 _SOUGHT: Final = ("position", "time_ns", "subject")
 """What queries skip by; what is said of a column besides costs more than it helps in a small file."""
+_AT_ONCE: Final = 1_000
+"""Values that become Python's while no other thread of the process can run."""
 DELTA: Final = "DELTA_BINARY_PACKED"
 SPLIT: Final = "BYTE_STREAM_SPLIT"
 
@@ -30,6 +32,14 @@ def arrow() -> Any:
 def table(columns: Mapping[str, Any]) -> Any:
     """The table that `write` would write."""
     return arrow().table(dict(columns))
+
+
+def values(column: Any) -> list[Any]:
+    """A column as Python has it, in steps between which other threads run."""
+    found: list[Any] = []
+    for start in range(0, len(column), _AT_ONCE):
+        found += column.slice(start, _AT_ONCE).to_pylist()
+    return found
 
 
 def write(columns: Mapping[str, Any], encodings: Mapping[str, str], about: Mapping[str, str]) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from observer_core.shared.canonical import decode
 from observer_core.shared.records import decode_record
-from observer_core.storage.archive.parquet import DELTA, arrow, read, write
+from observer_core.storage.archive.parquet import DELTA, arrow, read, values, write
 
 _COPIED: Final = ("kind", "id", "subject", "type", "scope", "verdict", "pattern", "severity", "policy")
 
@@ -23,21 +23,21 @@ def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
 def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
     """The columns of `records`."""
     pa = arrow()
-    values = [decode(line) for line in lines]
+    decoded = [decode(line) for line in lines]
     found: dict[str, Any] = {
         "position": pa.array(range(first, first + len(lines)), pa.int64()),
         "time_ns": pa.array([decode_record(line).time_ns for line in lines], pa.int64()),
         "line": pa.array([line.decode() for line in lines], pa.string()),
     }
     for name in _COPIED:
-        copies = [_copy(value, name) for value in values]
+        copies = [_copy(value, name) for value in decoded]
         if any(item is not None for item in copies):
             found[name] = pa.array(copies, pa.string())
     return {"records": found}
 
 
 def unpack(files: Mapping[str, bytes]) -> list[bytes]:
-    return [line.encode() for line in read(files["records"], "records").column("line").to_pylist()]
+    return [line.encode() for line in values(read(files["records"], "records").column("line"))]
 
 
 def _copy(value: Mapping[str, Any], name: str) -> str | None:

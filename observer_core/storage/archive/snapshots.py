@@ -21,6 +21,7 @@ from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import StorageCorrupt
 from observer_core.shared.records import AnyRecord, Snapshot, SnapshotDecoder
 from observer_core.storage.archive.parquet import DELTA, SPLIT, arrow, read, write
+from observer_core.storage.archive.parquet import values as column_values
 
 _MAX_SCALE: Final = 15
 _MAX_MANTISSA: Final = 2.0**53
@@ -54,7 +55,8 @@ def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
 
 
 def unpack(files: Mapping[str, bytes]) -> list[bytes]:
-    frames = read(files["records"], "records").to_pydict()
+    records = read(files["records"], "records")
+    frames = {name: column_values(records.column(name)) for name in _COLUMNS}
     positions = frames["position"]
     table = read(files["values"], "values", dictionary="subject")
     values = _Values(table, positions[0] if positions else 1, len(positions))

@@ -18,7 +18,8 @@ from observer_core.safety.tokens import PREFIX, digest_of, new_token
 from observer_core.shared.clock import SECOND, format_time
 from tests.support.web import NOW, Site, assert_problem
 
-TOKENS = {name: f"{PREFIX}{name:x<43}" for name in ("reader", "pusher", "operator", "admin", "alpha", "ended")}
+NAMES = ("reader", "pusher", "operator", "admin", "alpha", "ended")
+TOKENS = {name: f"{PREFIX}{name:x<43}" for name in NAMES}
 SCOPES = {"pusher": "push", "operator": "operate", "admin": "admin"}
 MORE: dict[str, dict[str, Any]] = {
     "alpha": {"caller": "alpha"}, "ended": {"until": format_time(NOW + 60 * SECOND)},
