@@ -184,7 +184,7 @@ class Handlers:
         self.heartbeat.look()  # last: whoever waits for it hears nothing when the clock fails
 
     def _say_safe_mode(self) -> None:
-        """Records that safe mode begins or has ended; asks the storage only when this process sees a change."""
+        """Records that safe mode begins or ends; asks the storage only when this process sees a change."""
         safe = self.observer.guards.safe_mode
         if safe != self._safe_mode_said:
             if record_safe_mode(self.observer.journals, self.observer.clock, safe):

@@ -41,12 +41,11 @@ def is_safe(journals: Journals, settings: Settings) -> bool:
 
 def record(journals: Journals, clock: Clock, on: bool) -> bool:
     """Records that safe mode begins or has ended, when that is news; whether it was."""
-    while True:
+    while (stands(journals) is not None) != on:
         journal = journals.open(OPERATIONS, "operations")
-        head, spans = journal.head(), _spans(journals)
-        since_ns = spans[-1][0] if spans and not spans[-1][1] else None
+        head, since_ns, spans = journal.head(), stands(journals), _spans(journals)
         if (since_ns is not None) == on:
-            return False
+            continue
         now_ns = max(head.time_ns, clock.now_ns())
         body: dict[str, Any] = {"event": "safe_mode", "on": on}
         if since_ns is None:
@@ -60,6 +59,7 @@ def record(journals: Journals, clock: Clock, on: bool) -> bool:
         except Conflict:
             continue
         return True
+    return False
 
 
 def _spans(journals: Journals) -> list[list[int]]:

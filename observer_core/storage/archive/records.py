@@ -23,16 +23,21 @@ def pack(first: int, lines: Sequence[bytes]) -> dict[str, bytes]:
 def columns(first: int, lines: Sequence[bytes]) -> dict[str, dict[str, Any]]:
     """The columns of `records`."""
     pa = arrow()
-    decoded = [decode(line) for line in lines]
+    times: list[int] = []
+    copies: dict[str, list[str | None]] = {name: [] for name in _COPIED}
+    for line in lines:
+        value = decode(line)
+        times.append(decode_record(line).time_ns)
+        for name, column in copies.items():
+            column.append(_copy(value, name))
     found: dict[str, Any] = {
         "position": pa.array(range(first, first + len(lines)), pa.int64()),
-        "time_ns": pa.array([decode_record(line).time_ns for line in lines], pa.int64()),
+        "time_ns": pa.array(times, pa.int64()),
         "line": pa.array([line.decode() for line in lines], pa.string()),
     }
-    for name in _COPIED:
-        copies = [_copy(value, name) for value in decoded]
-        if any(item is not None for item in copies):
-            found[name] = pa.array(copies, pa.string())
+    for name, column in copies.items():
+        if any(item is not None for item in column):
+            found[name] = pa.array(column, pa.string())
     return {"records": found}
 
 
