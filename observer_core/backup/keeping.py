@@ -83,6 +83,11 @@ def prune(
     due = sorted(name for name in unneeded if now_ns - since.get(name, now_ns) >= grace_ns)
     if dry_run:
         return Pruned(going, len(due), len(unneeded) - len(due))
+    damaged = catalogue.damaged()
+    still = {name for name in damaged if bytes.fromhex(name) in needed}
+    if still != damaged:
+        step()
+        catalogue.say_damaged(still)
     left = {name: since.get(name, now_ns) for name in unneeded}
     if left != since:
         step()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,7 +59,7 @@ def export(
         raise InputError(f"there is no table {table!r}; there are {', '.join(NAMES)}")
     with reading(ctx) as reader, lake(reader.journals) as connection:
         name = reader.one_domain(domain, "times are those of a domain") if since or until else domain
-        wanted = [] if name is None else [f"domain = '{name}'"]
+        wanted = [] if name is None else ["domain = '{}'".format(name.replace("'", "''"))]
         for sign, text in ((">=", since), ("<=", until)):
             if text is not None:
                 at_ns = moment(text, lambda: reader.newest_ns(str(name)))
@@ -69,6 +71,16 @@ def export(
 
 def _plain(value: Any) -> Any:
     """As JSON has it: a moment is RFC 3339, everything that JSON has no word for its text."""
-    if value is None or isinstance(value, str | int | float | bool | list | dict):
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, str | bool):
         return value
-    return f"{value.isoformat()}Z" if hasattr(value, "isoformat") else str(value)
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, datetime):
+        return value.isoformat() + ("" if value.tzinfo else "Z")
+    return value.isoformat() if isinstance(value, date | time) else str(value)

@@ -162,38 +162,22 @@ class _Compactor:
 
     def _stretches(self, rows: Iterator[CommitRow]) -> Iterator[list[CommitRow]]:
         """Days that have closed, together until they are worth it; of the one that has not, such hours."""
-        waiting: list[CommitRow] = []
+        waiting = _Waiting(self._config)
         for day, of_day in groupby(rows, key=_day):
-            if (day + 1) * _DAY_NS <= self._closed_ns:
-                waiting += of_day
-                if _taken(waiting) >= self._config.day_bytes or self._is_long(waiting):
-                    yield from self._cut(waiting)
-                    waiting = []
-                continue
+            closed = (day + 1) * _DAY_NS <= self._closed_ns
             for hour, of_hour in groupby(of_day, key=_hour):
-                if (hour + 1) * _HOUR_NS > self._closed_ns:
+                if not closed and (hour + 1) * _HOUR_NS > self._closed_ns:
                     return
-                waiting += of_hour
-                if _taken(waiting) >= self._config.hour_bytes:
-                    yield from self._cut(waiting)
-                    waiting = []
-            return
-
-    def _cut(self, rows: Iterable[CommitRow]) -> Iterator[list[CommitRow]]:
-        stretch: list[CommitRow] = []
-        size = records = 0
-        for row in rows:
-            full = (
-                size + row.length > self._config.most_bytes
-                or max(records + row.records, len(stretch) + 1) > self._config.most_records
-            )
-            if stretch and full:
-                yield stretch
-                stretch, size, records = [], 0, 0
-            stretch.append(row)
-            size, records = size + row.length, records + row.records
-        if stretch:
-            yield stretch
+                for row in of_hour:
+                    if not waiting.takes(row):
+                        yield waiting.cut()
+                    waiting.add(row)
+                if not closed and waiting.bytes >= self._config.hour_bytes:
+                    yield waiting.cut()
+            if not closed:
+                return
+            if waiting.bytes >= self._config.day_bytes or self._is_long(waiting.rows):
+                yield waiting.cut()
 
     # ------------------------------------------------------------------ hours into days
 
@@ -291,6 +275,35 @@ class _Compactor:
             )
 
 
+class _Waiting:
+    """Commits that may become a stretch; never more than one may hold, of whatever there is."""
+
+    def __init__(self, config: CompactionConfig) -> None:
+        self._config = config
+        self.rows: list[CommitRow] = []
+        self._length = self._records = 0
+
+    @property
+    def bytes(self) -> int:
+        """What they take where they are not packed."""
+        return self._length + _ROW_BYTES * len(self.rows)
+
+    def takes(self, row: CommitRow) -> bool:
+        return not self.rows or (
+            self._length + row.length <= self._config.most_bytes
+            and max(self._records + row.records, len(self.rows) + 1) <= self._config.most_records
+        )
+
+    def add(self, row: CommitRow) -> None:
+        self.rows.append(row)
+        self._length, self._records = self._length + row.length, self._records + row.records
+
+    def cut(self) -> list[CommitRow]:
+        rows, self.rows = self.rows, []
+        self._length = self._records = 0
+        return rows
+
+
 def _superseded(
     storage: Storage, journal: Journal, newest: Pack
 ) -> Iterator[tuple[list[CommitRow], set[str]]]:
@@ -329,18 +342,18 @@ def _folder(journal: str) -> str:
     return f"{kind}/source={name}"
 
 
-def _length(parts: Iterable[CommitRow | Pack]) -> int:
+def _length(packs: Iterable[Pack]) -> int:
     """Bytes of lines."""
-    return sum(part.length for part in parts)
+    return sum(pack.length for pack in packs)
 
 
-def _commits(parts: Iterable[CommitRow | Pack]) -> int:
-    return sum(part.seq - part.first_seq + 1 if isinstance(part, Pack) else 1 for part in parts)
+def _commits(packs: Iterable[Pack]) -> int:
+    return sum(pack.seq - pack.first_seq + 1 for pack in packs)
 
 
-def _taken(parts: Sequence[CommitRow | Pack]) -> int:
-    """Bytes that they take where they are not packed."""
-    return _length(parts) + _ROW_BYTES * _commits(parts)
+def _taken(packs: Sequence[Pack]) -> int:
+    """Bytes that they took where they were not packed."""
+    return _length(packs) + _ROW_BYTES * _commits(packs)
 
 
 def _day(row: CommitRow | Pack) -> int:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from observer_core.shared.errors import NotFound
-from observer_core.storage.archive.packs import Packs
+from observer_core.storage.archive.packs import MARK, Packs
 from observer_core.storage.journal import Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.ports import Storage
 from observer_core.storage.rows import CommitRow, segment_name
 
 _HOUR_NS: Final = 3600 * 10**9
+_TURNS: Final = 5
 _RESTORE: Final = "bring it back from a backup: observer backup restore"
 
 
@@ -36,11 +37,22 @@ def check(journals: Journals) -> Iterator[Finding]:
     """All findings, journal by journal."""
     for name in journals.names():
         journal = journals.open(name)
-        yield from _commits(journal, journals.storage)
-        yield from _segments(journal, journals.storage)
-        yield from _archives(journal, journals.storage)
+        yield from _packed(journal, journals.storage)
         yield from _states(journal, journals.storage)
         yield from _checkpoints(journal, journals)
+
+
+def _packed(journal: Journal, storage: Storage) -> list[Finding]:
+    """What is wrong with commits, segments and files; looked at again when somebody packs meanwhile."""
+    mark = storage.tables.get(journal.name, MARK)
+    for _ in range(_TURNS):
+        found = [
+            *_commits(journal, storage), *_segments(journal, storage), *_archives(journal, storage)
+        ]  # fmt: skip
+        before, mark = mark, storage.tables.get(journal.name, MARK)
+        if not found or mark == before:
+            break
+    return found
 
 
 def remove(journals: Journals, finding: Finding) -> None:
@@ -134,6 +146,8 @@ def _states(journal: Journal, storage: Storage) -> Iterator[Finding]:
     there = set(storage.blobs.list(f"{journal.name}/"))
     for row in rows:
         if row.blob not in there:
+            if storage.tables.get(journal.name, row.key) is None:  # it was removed meanwhile
+                continue
             newest = row.seq == rows[-1].seq
             detail = "the newest state is gone" if newest else "an older state is gone"
             remedy = f"{_RESTORE}; a worker computes it again from the records where it can"

@@ -1,4 +1,4 @@
-"""A span a request, where traces are sent somewhere. Neither path nor headers are told: they may be secret."""
+"""A span a request, where traces are sent somewhere. Paths and headers are not told: they may be secret."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ its mantissa divided by its power of ten, which gives the double that was record
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from observer_core.runtime.lake.tail import tail
 from observer_core.shared.canonical import decode
-from observer_core.shared.errors import ConfigError, InputError, NotFound
+from observer_core.shared.clock import format_time
+from observer_core.shared.errors import ConfigError, InputError, NotFound, RecordError
 from observer_core.storage.archive.packs import Packs
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+    from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 _JSON: Final = "line->>'$.{0}' AS {0}"
 _VIEWS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
@@ -79,21 +80,26 @@ def lake(journals: Journals) -> Iterator[DuckDBPyConnection]:
 def rows(connection: DuckDBPyConnection, statement: str) -> Iterator[dict[str, Any]]:
     """What one statement gives, a row at a time; `InputError` with what DuckDB says of a wrong one."""
     with _told():
-        found = connection.execute(statement)
-        columns = [(column[0], str(column[1]) == "JSON") for column in found.description]
+        found = _relation(connection, statement)
+        columns = list(zip(found.columns, [_READ.get(str(kind)) for kind in found.types]))
+        # DuckDB gives moments to the microsecond only.
+        exact = [
+            f"epoch_ns(#{place})" if str(kind) == _MOMENT else f"#{place}"
+            for place, kind in enumerate(found.types, 1)
+        ]
+        found = found.project(", ".join(exact))
         while batch := found.fetchmany(_ROWS_AT_ONCE):
             for row in batch:
                 yield {
-                    name: decode(value.encode()) if is_json and value is not None else value
-                    for (name, is_json), value in zip(columns, row)
+                    name: value if value is None or read is None else read(value)
+                    for (name, read), value in zip(columns, row)
                 }
 
 
 def drawn(connection: DuckDBPyConnection, statement: str) -> str:
     """The same as a table for people, shortened where there is much of it."""
     with _told():
-        found = connection.sql(statement)
-        return str(found).rstrip()
+        return str(_relation(connection, statement)).rstrip()
 
 
 def write(connection: DuckDBPyConnection, statement: str, out: Path) -> int:
@@ -107,8 +113,26 @@ def write(connection: DuckDBPyConnection, statement: str, out: Path) -> int:
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}")
     with _told():
-        copy = f"COPY ({statement.rstrip().rstrip(';')}) TO {_text(str(out))} {how}"
+        copy = f"COPY ({statement.rstrip().rstrip(';')}\n) TO {_text(str(out))} {how}"
         return int(connection.execute(copy).fetchall()[0][0])
+
+
+def _relation(connection: DuckDBPyConnection, statement: str) -> DuckDBPyRelation:
+    found: DuckDBPyRelation | None = connection.sql(statement)
+    if found is None:
+        raise InputError("there is no question in this; one SELECT was expected")
+    return found
+
+
+def _json(text: str) -> Any:
+    try:
+        return decode(text.encode())
+    except RecordError:  # numbers that are beyond a double
+        return text
+
+
+_MOMENT: Final = "TIMESTAMP_NS"
+_READ: Final[Mapping[str, Callable[[Any], Any]]] = {"JSON": _json, _MOMENT: format_time}
 
 
 @contextmanager
@@ -165,7 +189,8 @@ class _Lake:
             if paths:
                 listed = ", ".join(map(_text, paths))
                 tables_of.append(f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
-        for tables in tail(self._journals.storage, self._journals.open(name)):
+        # What is packed from now on is still read as what it was.
+        for tables in tail(self._journals.open(name), packs[-1].last if packs else 0):
             for part, table in tables.items():
                 self._registered += 1
                 label = f"tail_{self._registered}"
@@ -202,7 +227,7 @@ class _Lake:
         present = [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {values}").fetchall()]
         fields = sorted(
             {column.removesuffix(".mantissa") for column in present if not column.endswith(".scale")}
-            - {"subject", "position", "origin.rows"}
+            - {"subject", "position", "origin.rows", ""}  # SQL has no word for the last
         )
         columns = "".join(f", {_field(field, present)} AS {_name(_label(field))}" for field in fields)
         return (

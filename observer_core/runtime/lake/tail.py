@@ -6,29 +6,26 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from observer_core.storage.archive import records, snapshots
-from observer_core.storage.archive.packs import Packs
 from observer_core.storage.archive.parquet import table
 from observer_core.storage.journal import Journal
-from observer_core.storage.ports import Storage
 
 _LINES: Final = 5_000
 _BYTES: Final = 8 * 1024 * 1024
 
 
-def tail(storage: Storage, journal: Journal) -> Iterator[dict[str, Any]]:
-    """The tables of each stretch, by the names of the files that they would be."""
-    packed = Packs(storage, journal.name).newest()
-    first = packed.last + 1 if packed else 1
+def tail(journal: Journal, after: int) -> Iterator[dict[str, Any]]:
+    """The tables of each stretch after position `after`, by the names of the files that they would be."""
+    first = after + 1
     lines: list[bytes] = []
     size = 0
     for row, found in journal.raw(first):
-        if row.first < first:  # a commit that has become a part of a stretch in the meantime
-            continue
+        if not lines:
+            first = row.first  # retention may have removed what was before
         lines += found
         size += row.length
         if len(lines) >= _LINES or size >= _BYTES:
             yield _tables(journal.name, first, lines)
-            first, lines, size = first + len(lines), [], 0
+            lines, size = [], 0
     if lines:
         yield _tables(journal.name, first, lines)
 

@@ -66,13 +66,37 @@ _LATE_NS: Final = 3600 * SECOND
 """A snapshot that is known for so long was not collected just now."""
 _TAKEN: Final = TraceFlags(TraceFlags.SAMPLED)
 _NOT_TAKEN: Final = TraceFlags(TraceFlags.DEFAULT)
-_current: ContextVar[SpanContext | None] = ContextVar("observer_trace", default=None)
 _log = structlog.get_logger("observer.tracing")
+
+
+class _Scope:
+    """Some work, and the span that what happens next in it follows from."""
+
+    __slots__ = ("span",)
+
+    def __init__(self, span: SpanContext | None) -> None:
+        self.span = span
+
+
+_scope: ContextVar[_Scope | None] = ContextVar("observer_trace", default=None)
+Left = Token[_Scope | None]
+
+
+def _here() -> SpanContext | None:
+    scope = _scope.get()
+    return None if scope is None else scope.span
+
+
+def _go_on(span: SpanContext) -> None:
+    """What happens next follows from `span`, as long as the work lasts."""
+    scope = _scope.get()
+    if scope is not None:
+        scope.span = span
 
 
 def current_ids() -> Mapping[str, str]:
     """As a line of a log has it."""
-    found = _current.get()
+    found = _here()
     if found is None:
         return {}
     return {"trace_id": f"{found.trace_id:032x}", "span_id": f"{found.span_id:016x}"}
@@ -112,23 +136,23 @@ class Tracing:
         finally:
             self.end(left)
 
-    def begin(self, hint: Mapping[str, Any] | None = None) -> Token[SpanContext | None]:
+    def begin(self, hint: Mapping[str, Any] | None = None) -> Left:
         """`scope`, in two calls."""
-        return _current.set(traceparent((hint or {}).get(HINT)))
+        return _scope.set(_Scope(None if hint is None else traceparent(hint.get(HINT))))
 
-    def end(self, left: Token[SpanContext | None]) -> None:
-        _current.reset(left)
+    def end(self, left: Left) -> None:
+        _scope.reset(left)
 
     def carry(self, hint: MutableMapping[str, Any]) -> None:
         """What the hint tells of follows from what happens now."""
-        found = _current.get()
+        found = _here()
         if found is not None:
             flags = int(found.trace_flags)
             hint[HINT] = f"00-{found.trace_id:032x}-{found.span_id:016x}-{flags:02x}"
 
     def here(self) -> SpanContext | None:
         """The span that what happens now follows from."""
-        return _current.get()
+        return _here()
 
     # ------------------------------------------------------------------ what was done
 
@@ -153,7 +177,7 @@ class Tracing:
 
     def worked(self, worker: Worker[Any], seconds: float, result: int | Exception) -> None:
         """A stage had a turn of so many seconds, and made so many records, or failed."""
-        here = _current.get()
+        here = _here()
         if result == 0 and (here is None or not _is_taken(here)):
             return
         stage = worker.spec.stage.name
@@ -179,7 +203,7 @@ class Tracing:
             if not origins and here is not None:
                 self._span(stage, here, started_ns, ended_ns, {**_of(worker), "observer.records": 0})
             elif told is not None:
-                _current.set(told)  # the next stage, and whoever is hinted, follow from it
+                _go_on(told)  # the next stage, and whoever is hinted, follow from it
         except Exception:
             _log.exception("a stage could not be traced", stage=stage)
 
@@ -203,9 +227,9 @@ class Tracing:
             method, context=Context(), kind=SpanKind.SERVER, links=() if caller is None else (Link(caller),)
         )
 
-    def inside(self, span: Span) -> Token[SpanContext | None]:
+    def inside(self, span: Span) -> Left:
         """What happens now follows from `span`; until `end`."""
-        return _current.set(span.get_span_context())
+        return _scope.set(_Scope(span.get_span_context()))
 
     # ------------------------------------------------------------------ how
 
@@ -226,8 +250,8 @@ class Tracing:
 
     def _collected(self, entry: Entry, source: str, snapshot: Snapshot) -> None:
         root = self._root(entry.ref)
-        here = _current.get()
-        _current.set(root)
+        here = _here()
+        _go_on(root)
         if not _is_taken(root):
             return
         now_ns, asked_ns = time.time_ns(), snapshot.ingest_ns
@@ -246,7 +270,7 @@ class Tracing:
         )  # fmt: skip
 
     def _asked(self, entry: Entry, note: Note) -> None:
-        now_ns, here, root = time.time_ns(), _current.get(), self._root(entry.ref)
+        now_ns, here, root = time.time_ns(), _here(), self._root(entry.ref)
         self._span(
             f"ask {note.kind}", root, now_ns, now_ns,
             {"observer.journal": entry.journal, "observer.position": entry.position},

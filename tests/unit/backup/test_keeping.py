@@ -126,6 +126,17 @@ def test_nothing_goes_while_nobody_can_say_what_is_needed(place: MemoryPlace) ->
     assert contents(place) == before
 
 
+def test_what_was_damaged_of_backups_that_are_gone_is_forgotten(place: MemoryPlace) -> None:
+    vault = Vault(place)
+    old = vault.body(vault.catalogue.read(1)).journals["patterns.first"].pages[-1].ref.name
+    needed = vault.body(vault.catalogue.read(3)).journals["patterns.first"].pages[-1].ref.name
+    vault.catalogue.say_damaged([old, needed])
+    prune(vault, LAST, START_NS, 0, dry_run=True)
+    assert vault.catalogue.damaged() == {old, needed}
+    prune(vault, LAST, START_NS, 0)
+    assert vault.catalogue.damaged() == {needed}
+
+
 def test_many_are_thinned_out_one_after_another(place: MemoryPlace) -> None:
     storage, vault = MemoryStorage(), Vault(MemoryPlace())
     chain = Chain(storage, total=800)

@@ -69,8 +69,8 @@ def test_threads_do_not_hear_each_other() -> None:
         thread = threading.Thread(target=lambda: seen.append(fields()))
         thread.start()
         thread.join()
-        assert fields() == {"source": "host"}
-    assert seen == [{}]
+        assert fields()["source"] == "host"
+    assert "source" not in seen[0]
 
 
 def test_a_secret_that_is_said_is_masked(folder: Path) -> None:

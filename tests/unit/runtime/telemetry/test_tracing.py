@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
 from observer_core.web.app import create_app
 from tests.support.instances import START_NS, Instances
+from tests.support.market import eventually, recording, take
 from tests.support.market import observer as market_observer
-from tests.support.market import recording, take
 
 TO_QUEUE: dict[str, Any] = {
     "name": "desk", "stream": "decisions", "start": "beginning", "sink": {"kind": "queue", "queue": "desk"},
@@ -102,8 +103,10 @@ class TestFunctions:
     def collect(self, instances: Instances, seconds: range) -> None:
         for second in seconds:
             instances.clock.set(START_NS + second * SECOND)
-            instances.collect("desk", second)
-            instances.handlers[0].pushed("desk")
+            tracing = instances.handlers[0].observer.tracing
+            with nullcontext() if tracing is None else tracing.scope():  # as a request is
+                instances.collect("desk", second)
+                instances.handlers[0].pushed("desk")
 
     def test_one_trace_over_all_queues_and_instances(self, instances: Instances, spans: Spans) -> None:
         for second in range(120):
@@ -281,6 +284,7 @@ class TestHttp:
         answer = client.post("/v1/evaluation", json=question, headers={"traceparent": CALLER}).json()
         assert answer["decision"] is False
         (request,) = spans.named("POST /v1/evaluation")
+        eventually(lambda: spans.named("gate evaluation"))  # made when the answer is out already
         (evaluation,) = spans.named("gate evaluation")
         assert evaluation.parent is not None
         assert evaluation.parent.span_id == request.context.span_id
