@@ -21,7 +21,7 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 
 if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection, DuckDBPyRelation
+    from duckdb import DuckDBPyConnection
 
 _JSON: Final = "line->>'$.{0}' AS {0}"
 _VIEWS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
@@ -80,14 +80,17 @@ def lake(journals: Journals) -> Iterator[DuckDBPyConnection]:
 def rows(connection: DuckDBPyConnection, statement: str) -> Iterator[dict[str, Any]]:
     """What one statement gives, a row at a time; `InputError` with what DuckDB says of a wrong one."""
     with _told():
-        found = _relation(connection, statement)
-        columns = list(zip(found.columns, [_READ.get(str(kind)) for kind in found.types]))
-        # DuckDB gives moments to the microsecond only.
-        exact = [
-            f"epoch_ns(#{place})" if str(kind) == _MOMENT else f"#{place}"
-            for place, kind in enumerate(found.types, 1)
-        ]
-        found = found.project(", ".join(exact))
+        question = _question(connection, statement)
+        relation = connection.sql(question)
+        types = [str(kind) for kind in relation.types]
+        columns = [(name, _READ.get(kind)) for name, kind in zip(relation.columns, types)]
+        if _MOMENT in types:  # of which DuckDB gives no more than microseconds
+            exact = [
+                f"epoch_ns(#{place})" if kind == _MOMENT else f"#{place}"
+                for place, kind in enumerate(types, 1)
+            ]
+            question = f"SELECT {', '.join(exact)} FROM ({question}\n)"
+        found = connection.execute(question)
         while batch := found.fetchmany(_ROWS_AT_ONCE):
             for row in batch:
                 yield {
@@ -99,7 +102,7 @@ def rows(connection: DuckDBPyConnection, statement: str) -> Iterator[dict[str, A
 def drawn(connection: DuckDBPyConnection, statement: str) -> str:
     """The same as a table for people, shortened where there is much of it."""
     with _told():
-        return str(_relation(connection, statement)).rstrip()
+        return str(connection.sql(_question(connection, statement))).rstrip()
 
 
 def write(connection: DuckDBPyConnection, statement: str, out: Path) -> int:
@@ -113,15 +116,16 @@ def write(connection: DuckDBPyConnection, statement: str, out: Path) -> int:
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out} cannot be written: there is no folder {out.parent}")
     with _told():
-        copy = f"COPY ({statement.rstrip().rstrip(';')}\n) TO {_text(str(out))} {how}"
+        copy = f"COPY ({_question(connection, statement)}\n) TO {_text(str(out))} {how}"
         return int(connection.execute(copy).fetchall()[0][0])
 
 
-def _relation(connection: DuckDBPyConnection, statement: str) -> DuckDBPyRelation:
-    found: DuckDBPyRelation | None = connection.sql(statement)
-    if found is None:
-        raise InputError("there is no question in this; one SELECT was expected")
-    return found
+def _question(connection: DuckDBPyConnection, statement: str) -> str:
+    """The one SELECT (or WITH, FROM, DESCRIBE, …) that a statement is, without a semicolon."""
+    found = connection.extract_statements(statement)
+    if len(found) != 1 or found[0].type.name != "SELECT":
+        raise InputError(f"{statement.strip()[:80]!r} is not one question; a SELECT was expected")
+    return found[0].query.strip().rstrip(";")
 
 
 def _json(text: str) -> Any:
