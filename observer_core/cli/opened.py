@@ -71,6 +71,7 @@ class Reader:
 @contextmanager
 def reading(ctx: typer.Context) -> Iterator[Reader]:
     """The stored journals; `InputError` where there are none yet."""
+    from observer_core.logs.configure import for_people
     from observer_core.runtime.gate.reader import Gate
     from observer_core.runtime.storages import open_storage, where
     from observer_core.shared.clock import SystemClock
@@ -87,7 +88,8 @@ def reading(ctx: typer.Context) -> Iterator[Reader]:
         journals = Journals(storage, worker="reader")
         if not local and not journals.names():
             raise InputError(nothing)
-        yield Reader(settings, journals, Gate(journals, settings, SystemClock()))
+        with for_people():
+            yield Reader(settings, journals, Gate(journals, settings, SystemClock()))
     finally:
         storage.close()
 
@@ -99,18 +101,20 @@ def observing(settings: Settings) -> Iterator[Observer]:
     Otherwise it is left alone: a stage may have stopped half way, and what is committed
     is all that counts.
     """
+    from observer_core.logs.configure import for_people
     from observer_core.runtime.observer import Observer
 
-    observer = Observer.open(settings)
-    try:
-        yield observer
-    except typer.Exit:
+    with for_people():
+        observer = Observer.open(settings)
+        try:
+            yield observer
+        except typer.Exit:
+            observer.close()
+            raise
+        except BaseException:
+            observer.storage.close()
+            raise
         observer.close()
-        raise
-    except BaseException:
-        observer.storage.close()
-        raise
-    observer.close()
 
 
 def running(data: Path) -> str | None:

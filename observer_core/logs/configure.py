@@ -23,6 +23,7 @@ import contextlib
 import json
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, TextIO
 
@@ -82,6 +83,20 @@ def configure(
     )
     logging.getLogger().addHandler(logs.libraries)
     return logs
+
+
+@contextlib.contextmanager
+def for_people(level: Level = "warning") -> Iterator[None]:
+    """For a command: lines go to standard error, and never among its results. Not where they go elsewhere."""
+    if structlog.is_configured():
+        yield
+        return
+    logs = configure(None, level=level, console=True)
+    try:
+        yield
+    finally:
+        logs.close()
+        structlog.reset_defaults()
 
 
 def configure_for_host(level: Level = "info") -> None:

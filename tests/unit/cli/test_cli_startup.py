@@ -214,7 +214,12 @@ def test_run_hands_over_the_settings_with_the_options_in_them(
     from observer_core.runtime import standalone
 
     seen: dict[str, Any] = {}
-    monkeypatch.setattr(standalone, "run", lambda settings, serve, **kw: seen.update(settings=settings, **kw))
+
+    def went_well(settings: Any, serve: Any, **options: Any) -> bool:
+        seen.update(settings=settings, **options)
+        return True
+
+    monkeypatch.setattr(standalone, "run", went_well)
     assert run(tmp_path, "run", "--port", "0", "--no-console", "--for", "1m30s").exit_code == 0
     assert seen["settings"].web.port == 0
     assert seen["settings"].paths.root == tmp_path

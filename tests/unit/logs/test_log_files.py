@@ -13,7 +13,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from observer_core.logs.configure import LINE_BYTES, Logs, configure, configure_for_host
+from observer_core.logs.configure import LINE_BYTES, Logs, configure, configure_for_host, for_people
 from observer_core.logs.files import LogFile
 from observer_core.shared.errors import ConfigError
 
@@ -249,6 +249,35 @@ def test_the_console_shows_lines_without_secrets_or_files(configured: Configure)
     assert "started" in stream.getvalue()
     assert "port=8000" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
+
+
+def test_what_a_command_logs_is_on_standard_error_without_secrets_or_variables(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "hunter2hunter2"
+    with for_people():
+        log = structlog.get_logger("observer.engine")
+        log.info("quiet")
+        try:
+            raise ValueError("token=" + secret)
+        except ValueError:
+            log.exception("failed", exception_of="x")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "failed" in captured.err
+    assert "ValueError: token=***" in captured.err
+    assert "quiet" not in captured.err
+    assert secret not in captured.err.replace('"token=" + secret', "")
+    assert not structlog.is_configured()
+
+
+def test_a_command_inside_of_something_that_logs_logs_there(configured: Configure, tmp_path: Path) -> None:
+    configured(tmp_path)
+    with for_people():
+        structlog.get_logger("observer.run").info("seen")
+    assert [line["event"] for line in lines(tmp_path / "observer.log")] == ["seen"]
+    structlog.get_logger("observer.run").info("after")
+    assert len(lines(tmp_path / "observer.log")) == 2
 
 
 def test_for_a_host_each_line_goes_through_logging_once_and_masked(
