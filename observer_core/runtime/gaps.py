@@ -13,7 +13,7 @@ from observer_core.storage.recovery import OPERATIONS
 KIND: Final = "lifecycle"
 Ended = Literal["first", "clean", "unclean", "stalled", "full"]
 """How the time before a gap ended: there was none; with a stop that is recorded; without one; the process
-lived on, but its clock stood still (it hung, or the machine slept); it took nothing in, for the disk was full.
+lived on, but its clock stood still (it hung, or the machine slept); it took nothing in: the disk was full.
 """
 _HOW: Final = {
     "first": "the first start", "clean": "it had been stopped", "unclean": "it had not been stopped",
