@@ -137,6 +137,24 @@ def put(storage: Storage, key: str, value: bytes = b"v") -> str:
     return storage.tables.commit("p", [Op("upsert", key, value)])[0]
 
 
+def test_archives_stand_beside_segments_and_neither_lists_the_other(storage: Storage) -> None:
+    names = ["kind/source=a/date=2018-04-05/1.commits.parquet", "kind/source=a/date=2018-04-05/2.parquet"]
+    storage.segments.append("kind/source=a/date=2018-04-05/00.ndjson", b"{}\n")
+    storage.archives.put("kind/source=a-b/date=2018-04-05/1.commits.parquet", b"other")
+    for name in reversed(names):
+        storage.archives.put(name, name.encode())
+    assert list(storage.archives.list("kind/source=a/")) == names
+    assert list(storage.archives.list("kind/source=a/date=2018-04-05/1")) == names[:1]
+    assert list(storage.segments.list("kind/source=a/")) == ["kind/source=a/date=2018-04-05/00.ndjson"]
+    assert storage.archives.get(names[1]) == names[1].encode()
+    storage.archives.delete(names[0])
+    storage.archives.delete(names[0])
+    assert list(storage.archives.list("kind/source=a/")) == names[1:]
+    with pytest.raises(NotFound):
+        storage.archives.get(names[0])
+    assert list(storage.archives.list("none/source=a/")) == []
+
+
 def test_insert_wants_the_key_absent(storage: Storage) -> None:
     (etag,) = storage.tables.commit("p", [Op("insert", "k", b"1")])
     row = storage.tables.get("p", "k")

@@ -9,14 +9,14 @@ import pytest
 
 from tests.unit.cli.conftest import OPTIONS, recording, run
 
-RULES = '''
+RULES = """
 [[retention.rule]]
 journals = "snapshots.*"
 keep = "1d"
 
 [[retention.rule]]
 keep = "90d"
-'''
+"""
 
 
 @pytest.fixture

@@ -41,9 +41,9 @@ def oracle(journals: Journals) -> tuple[dict[str, set[int]], dict[str, set[int]]
         if isinstance(record, Evaluation):
             for journal, at in record.rests.items():
                 points[journal].add(at)
-                if any(reason.get("source") == journal.partition(".")[2] for reason in record.reasons):
-                    if journal.startswith("snapshots."):
-                        cited.append((journal, at))
+                named = {f"snapshots.{reason.get('source')}" for reason in record.reasons}
+                if journal in named:
+                    cited.append((journal, at))
         for journal, at in cited:
             lines[journal].add(at)
             if not journal.startswith(("snapshots.", "clock.")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -340,7 +341,7 @@ def test_states_are_kept_from_which_cuts_can_go_on(aged: Aged) -> None:
     assert (apart_ns, useless) == (3 * DAY_NS // 10, set())
     assert market.retention().states_kept("snapshots.one") == (None, ())
     states = market.journals.open("patterns.one").states()
-    gaps = [after.through_ns - before.through_ns for before, after in zip(states[1:], states[2:])]
+    gaps = [after.through_ns - before.through_ns for before, after in pairwise(states[1:])]
     assert all(gap >= 3 * DAY_NS // 10 for gap in gaps[:-3])
     market.retain()
     _, useless = market.retention().states_kept("patterns.one")
@@ -475,9 +476,14 @@ def test_whatever_goes_nothing_that_is_kept_changes(
     market = Market(root, copied(aged_storage), HOURS, retention={"rule": rules, "decisions_floor": floor})
     standing = [
         holds.add(
-            market.journals, [glob], author="a", reason="r", now_ns=1, from_ns=START_NS + day * DAY_NS,
+            market.journals,
+            [glob],
+            author="a",
+            reason="r",
+            now_ns=1,
+            from_ns=START_NS + day * DAY_NS,
             to_ns=START_NS + (day + 1) * DAY_NS,
-        )  # fmt: skip
+        )
         for glob, day in held
     ]
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def test_live_a_stage_has_a_state_of_every_day_however_little_it_takes_in(tmp_pa
     market.live(5 * 24)
     for name in ("patterns.one", "events.live", "decisions.live", "routes.live"):
         first, *states = market.journals.open(name).states()
-        gaps = [after.through_ns - before.through_ns for before, after in zip(states, states[1:])]
+        gaps = [after.through_ns - before.through_ns for before, after in pairwise(states)]
         assert len(states) >= 3, name
         assert all(DAY_NS <= gap < DAY_NS + DAY_NS // 8 for gap in gaps), name
         assert first.position == 1
