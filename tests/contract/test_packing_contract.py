@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from threading import Barrier, Thread
 from typing import Any
@@ -66,6 +65,5 @@ def test_rounds_at_the_same_time_pack_each_commit_once(storage: Storage) -> None
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer_core.storage.archive.parquet._LEVEL", 1)
-    yield

@@ -143,7 +143,8 @@ function StatusLine() {
       ${domain.requests > 0 && html`<a class="chip" href=${href("operate")}><${State} of="risk" value="elevated" text=${t("line.requests", { n: domain.requests })} quiet /></a>`}
       ${domain.quarantined > 0 && html`<a class="chip" href=${href("operate")}><${State} of="gate" value="unknown" text=${t("line.quarantined", { n: domain.quarantined })} quiet /></a>`}
     </p>
-    <p class="when"><a class="chip" href=${href("system")}><${State} of="health" value=${status.health} text=${t(`health.line.${status.health}`)} quiet /></a>
+    <p class="when">${status.safe_mode && html`<a class="chip" href=${href("system")}><${State} of="health" value="warn" text=${t("line.safe_mode")} quiet /></a>`}
+      <a class="chip" href=${href("system")}><${State} of="health" value=${status.health} text=${t(`health.line.${status.health}`)} quiet /></a>
       <${Clock} domain=${domain} /></p>
   </section>`;
 }
@@ -300,7 +301,13 @@ function dress() {
   else document.documentElement.dataset.theme = theme;
 }
 
-route.watch(() => scrollTo(0, 0));
+let shown = "";
+route.watch(() => {
+  const { view, id } = route.value;
+  const now = `${view}/${id ?? ""}`;
+  if (now !== shown) scrollTo(0, 0);
+  shown = now;
+});
 prefs.watch(dress);
 dress();
 start();

@@ -53,6 +53,7 @@ export default {
   "risk.line.elevated": "Risk elevated",
   "risk.line.critical": "Risk critical",
   "risk.line.unknown": "Risk unknown",
+  "line.safe_mode": "Safe mode: nothing is acted on",
   "health.line.pass": "Healthy",
   "health.line.warn": "Health: warning",
   "health.line.fail": "Health: failing",

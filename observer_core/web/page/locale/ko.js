@@ -53,6 +53,7 @@ export default {
   "risk.line.elevated": "위험 주의",
   "risk.line.critical": "위험 심각",
   "risk.line.unknown": "위험 미확인",
+  "line.safe_mode": "안전 모드: 외부 조치 중지",
   "health.line.pass": "시스템 정상",
   "health.line.warn": "시스템 주의",
   "health.line.fail": "시스템 장애",
