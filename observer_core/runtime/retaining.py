@@ -242,8 +242,6 @@ class Retention:
 
     def _forget_series(self, name: str) -> None:
         """Values that a cache has made of records that went."""
-        if self._settings.storage.kind != "local":
-            return
         base = self._journals.open(name).base().position
         for path, first in _blocks(self._settings.paths.data / "cache" / "series" / name):
             if first <= base:

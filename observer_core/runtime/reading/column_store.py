@@ -318,7 +318,11 @@ class SourceColumns:
     def _load(self) -> None:
         """What is on the shelf and belongs to this journal."""
         runs: list[list[Block]] = []
+        base = self._journal.base().position
         for block in self._found():
+            if block.first <= base:  # what retention has removed is not shown either
+                block.path.unlink(missing_ok=True)
+                continue
             if runs and runs[-1][-1].last + 1 == block.first and runs[-1][-1].hash == block.previous:
                 runs[-1].append(block)
             else:

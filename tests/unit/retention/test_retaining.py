@@ -22,7 +22,11 @@ from observer_core.runtime.audit.ledger import verify as verify_ledger
 from observer_core.runtime.audit.replay import digest_of
 from observer_core.runtime.audit.stored import at, by_id
 from observer_core.runtime.maintaining import Maintenance
+from observer_core.runtime.reading.column_store import Need, SourceColumns
+from observer_core.runtime.reading.lineage import verified
 from observer_core.runtime.reading.lines import backwards
+from observer_core.runtime.reading.pace import Pace
+from observer_core.runtime.reading.shelf import Shelf
 from observer_core.runtime.retaining import Run
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import ChainBroken, ConfigError, NotFound, Pruned
@@ -60,12 +64,12 @@ def test_what_is_older_than_it_is_kept_goes_and_everything_else_is_as_before(age
     market = aged()
     hours = range(0, HOURS, 6)
     heads, explained, answers = market.digest(), market.explained(), market.answers(hours)
-    verified = {one.journal: one.head for one in market.verified()}
+    chains = {one.journal: one.head for one in market.verified()}
     done = market.retain()
     assert set(cuts(done)) == set(CUT)
     assert market.digest() == heads
     again = {one.journal: one.head for one in market.verified()}
-    assert again | {OPERATIONS: b""} == verified | {OPERATIONS: b""}
+    assert again | {OPERATIONS: b""} == chains | {OPERATIONS: b""}
     assert list(check(market.journals)) == []
     after = market.explained()
     assert 30 < len(after) < len(explained)
@@ -450,6 +454,49 @@ def test_values_of_what_went_leave_the_cache_of_series(aged: Aged) -> None:
         path.write_bytes(b"x")
     market.retain()
     assert [path.name for path in folder.iterdir()] == [new.name]
+
+
+def test_series_begin_where_their_journal_does(aged: Aged, tmp_path: Path) -> None:
+    market = aged()
+
+    def built(made: SourceColumns) -> SourceColumns:
+        made.bring_forward()
+        while made.build(Need(1, 2**62), Pace(0.999999)):
+            pass
+        return made
+
+    def columns() -> SourceColumns:
+        shelf = Shelf(tmp_path / "shelf", 1 << 30, left_free=0)
+        shelf.prepare()
+        sizes = {"tail_bytes": 1_000, "block_bytes": 2_000}
+        return built(SourceColumns(market.journals.open("snapshots.one"), shelf, **sizes))
+
+    def seen(made: SourceColumns) -> list[int]:
+        parts = made.read("a", ("x",), 0, 2**63 - 1)
+        return [int(at) for part in parts for at in part.event_ns]
+
+    running = columns()
+    before = seen(running)
+    market.retain()
+    kept = [at for at in before if at > market.journals.open("snapshots.one").base().time_ns]
+    assert 0 < len(kept) < len(before)
+    assert seen(columns()) == kept
+    seen(running)  # notices which of its files went
+    assert seen(built(running)) == kept
+
+
+def test_what_the_page_checks_of_a_decision_is_sound(aged: Aged) -> None:
+    market = aged()
+    market.retain()
+    journal = market.journals.open("decisions.live")
+    explainer = Explainer(market.journals)
+    counts = []
+    for position in range(journal.base().position + 1, journal.head().position + 1):
+        if isinstance(journal.entry(position).record, Decision):
+            found = verified(market.journals, explainer.explain(at(journal, position)))
+            assert found.faults == []
+            counts.append(found.checked)
+    assert max(counts) >= 4
 
 
 # ---------------------------------------------------------------------- any policy
