@@ -11,7 +11,7 @@
 | chain:verified | stored records do not hash to what was committed | |
 | quarantine:entries | | entries are set aside |
 | recovery:cuts | | this start had to cut journals |
-| backup:age | the newest is older than four times `[backup] every`, or was found damaged | twice, or one failed |
+| backup:age | the newest is older than four times `[backup] every`, or was found damaged | twice |
 | safety:mode | | safe mode: nothing is acted on |
 | disk:reserve | less than `[safety] least_free` is free: nothing is taken in | |
 | memory:used | | more than `[safety] most_memory`: what can be read again is dropped, then it starts anew |

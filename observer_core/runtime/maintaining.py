@@ -124,6 +124,9 @@ class Maintenance:
             except ObserverError as error:
                 done.skipped[name] = str(error)
                 _log.error("maintenance of a journal failed", journal=name, error=str(error))
+            except Exception as error:  # a defect; the other journals are none the worse for it
+                done.skipped[name] = f"{type(error).__name__}: {error}"
+                _log.exception("maintenance of a journal failed", journal=name)
 
     @property
     def _over(self) -> bool:

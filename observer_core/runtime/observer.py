@@ -282,7 +282,7 @@ class Domain:
             self._mode = mode
 
     def tick(self) -> tuple[int, int]:
-        """Live time has come this far: what is due by time alone can follow. Gives the last tick, and this."""
+        """Live time has come this far: what is due by time alone can follow. Gives the last and this."""
         self.declare("live", self._observer.clock.now_ns())
         journal = self._journals.open(self._clock_journal, self.name)
         head = journal.head(refresh=False)

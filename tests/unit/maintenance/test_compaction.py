@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from observer_core.maintenance.compaction import CompactionConfig, Packing, pack_closed, sweep
+from observer_core.maintenance.compaction import CompactionConfig, Packing, _Compactor, pack_closed, sweep
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ChainBroken, Conflict
 from observer_core.shared.records import Snapshot
+from observer_core.storage.archive.packs import Packs
 from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
@@ -143,6 +144,62 @@ def test_the_writer_goes_on_meanwhile(storage: Storage) -> None:
     write(storage, 62, 90)
     assert verify(Journals(storage, worker="r").open(SNAPSHOTS)).fault is None
     assert pack_all(storage)
+
+
+def test_a_journal_that_only_consumes_is_packed_too_and_no_stretch_is_endless() -> None:
+    storage = MemoryStorage()
+    journals = write(storage, 0, 1)
+    for minute in range(2500):
+        at = START_NS + (30 * HOUR + 60 * minute) * SECOND
+        append(journals, EVENTS, [], at, InputRange("i.x", minute + 1, minute + 1))
+    before = everything_of_rows(storage)
+    config = CompactionConfig(after=0, most_records=1000)
+    found = [p.length for p in pack_closed(journals, EVENTS, config)]
+    assert len(found) == 2
+    assert len(found) == len(Packs(storage, EVENTS).all())
+    assert all(pack.seq - pack.first_seq < 1000 for pack in Packs(storage, EVENTS).all())
+    sweep(journals, EVENTS)
+    assert everything_of_rows(storage) == before
+
+
+def everything_of_rows(storage: Storage) -> list[Any]:
+    rows = Journals(storage, worker="r").open(EVENTS).rows()
+    return [row._replace(segment="", offset=0) for row in rows]
+
+
+def test_the_hour_of_the_newest_record_stays_whoever_has_its_file_open(tmp_path: Path) -> None:
+    """A journal that has looked far ahead of its last record: its hour is closed, and yet written to."""
+    storage, other = LocalStorage(tmp_path), LocalStorage(tmp_path)
+    journals = write(storage, 0, 2)
+    append(journals, EVENTS, [], START_NS + 50 * HOUR * SECOND, InputRange(SNAPSHOTS, 1, 1))
+    append(journals, EVENTS, [], START_NS + 51 * HOUR * SECOND, InputRange(SNAPSHOTS, 2, 2))
+    run_once(other)
+    append(journals, EVENTS, [note(1.9 * HOUR, n=99)], 0)
+    assert verify(Journals(other, worker="r").open(EVENTS)).fault is None
+    run_once(other)
+    append(journals, EVENTS, [note(9 * HOUR, n=100)], 0)
+    append(journals, EVENTS, [note(60 * HOUR, n=101)], 0)
+    run_once(other)
+    assert verify(Journals(other, worker="r").open(EVENTS)).fault is None
+    assert not (tmp_path / "events/source=d/date=2018-04-05/01.ndjson").exists()
+
+
+def test_what_somebody_has_packed_anew_is_not_merged_as_what_it_was() -> None:
+    """Another one, with other settings, makes one stretch of two, under the key of the second."""
+    storage = MemoryStorage()
+    write(storage, 0, 5)
+    pack_all(storage)
+    before = everything(storage, SNAPSHOTS)
+    journals = Journals(storage, worker="p")
+    mine = _Compactor(journals, SNAPSHOTS, CONFIG)
+    first, second, third, *_ = mine._packs.all()
+    rows = [row for pack in (second, third) for row in mine._packs.unpacked(pack).rows]
+    anew = [row for pack in (first, second) for row in mine._packs.unpacked(pack).rows]
+    _Compactor(journals, SNAPSHOTS, CONFIG)._pack(anew, [first, second], dry_run=False)
+    with pytest.raises(Conflict):
+        mine._pack(rows, [second, third], dry_run=False)
+    sweep_all(storage)
+    assert everything(storage, SNAPSHOTS) == before
 
 
 def test_a_dry_run_says_what_it_would_do_and_writes_nothing(storage: Storage) -> None:

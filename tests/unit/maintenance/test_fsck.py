@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from observer_core.storage.journals import Journals
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.ports import Op
 from observer_core.storage.rows import StateRow
+from tests.support.faults import FaultyStorage
 from tests.unit.maintenance.test_compaction import EVENTS, SNAPSHOTS, pack_all, sweep_all, write
 
 SEGMENT = "snapshots/source=x/date=2018-04-05/05.ndjson"
@@ -108,3 +110,28 @@ def test_a_state_that_is_gone_and_a_checkpoint_ahead_are_found() -> None:
     assert "up to 1000, which ends at" in second.detail
     with pytest.raises(ValueError, match="not harmless"):
         remove(Journals(storage, worker="fsck"), first)
+
+
+def test_whoever_packs_meanwhile_is_no_finding() -> None:
+    for turn in range(0, 60, 3):
+        storage = MemoryStorage()
+        write(storage, 0, 20)
+        read = Reads(storage, turn)
+        assert list(check(Journals(read, worker="fsck"))) == [], turn
+
+
+class Reads(FaultyStorage):
+    """Somebody packs and sweeps everything before the read of rows with this number."""
+
+    def __init__(self, inner: MemoryStorage, turn: int) -> None:
+        super().__init__(inner)
+        self.count, self._turn, query = 0, turn, inner.tables.query
+
+        def counted(*args: Any) -> Any:
+            self.count += 1
+            if self.count == self._turn:
+                pack_all(inner)
+                sweep_all(inner)
+            return query(*args)
+
+        self.tables.query = counted  # type: ignore[attr-defined]

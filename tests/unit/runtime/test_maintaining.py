@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from observer_core.runtime.observer import Observer
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.records import Note
 from observer_core.snapshot_engine.sources.recording import RecordingConfig
+from observer_core.storage.archive.pack import pack
 from observer_core.storage.recovery import OPERATIONS
 from observer_core.storage.verify import verify
 
@@ -141,6 +143,21 @@ def test_a_round_that_is_out_of_time_says_so_and_the_next_one_goes_on(tmp_path: 
     assert not first.complete
     assert work.round().complete
     it.storage.close()
+
+
+def test_what_fails_in_one_journal_keeps_no_other_from_being_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(name: str, *rest: Any) -> Any:
+        if name == "events.d":
+            raise OverflowError("a defect")
+        return pack(name, *rest)
+
+    monkeypatch.setattr("observer_core.maintenance.compaction.pack", fails)
+    take_in(tmp_path, 2)
+    done = maintained(tmp_path)
+    assert done.skipped == {"events.d": "OverflowError: a defect"}
+    assert {p.journal for p in done.packed} >= {"snapshots.x", "patterns.x"}
 
 
 def test_switched_off_nothing_is_packed(tmp_path: Path) -> None:

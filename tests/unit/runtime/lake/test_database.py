@@ -7,12 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from observer_core.maintenance.compaction import CompactionConfig, pack_closed, sweep
 from observer_core.runtime.lake.database import NAMES, drawn, lake, rows, write
+from observer_core.runtime.lake.tail import tail
+from observer_core.shared.clock import format_time
 from observer_core.shared.errors import InputError
 from observer_core.shared.records import Snapshot
+from observer_core.storage.journal import Commit
 from observer_core.storage.journals import Journals
 from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
@@ -20,6 +26,7 @@ from observer_core.storage.ports import Storage
 from tests.unit.maintenance.test_compaction import SNAPSHOTS
 from tests.unit.maintenance.test_compaction import write as write_records
 
+SHORT = st.builds(lambda m, k: m / 10**k, st.integers(-(10**15), 10**15), st.integers(0, 15))
 ORDERED = "SELECT * FROM snapshots ORDER BY position, subject"
 
 
@@ -68,7 +75,14 @@ def test_every_table_is_there_also_when_nothing_was_recorded_of_it(journals: Jou
 
 @pytest.mark.parametrize(
     ("statement", "says"),
-    [("SELECT * FROM nothing", "there are: snapshots, collections"), ("SELEC 1", "syntax error")],
+    [
+        ("SELECT * FROM nothing", "there are: snapshots, collections"),
+        ("SELEC 1", "syntax error"),
+        ("", "a SELECT was expected"),
+        ("SELECT 1; SELECT 2", "a SELECT was expected"),
+        ("COPY (SELECT 1) TO 'x.csv'", "a SELECT was expected"),
+        ("ATTACH 'x.db'", "a SELECT was expected"),
+    ],
 )
 def test_a_wrong_statement_says_what_is_wrong_and_what_there_is(
     journals: Journals, statement: str, says: str
@@ -79,8 +93,8 @@ def test_a_wrong_statement_says_what_is_wrong_and_what_there_is(
 
 def test_answers_become_files_that_read_back(journals: Journals, tmp_path: Path) -> None:
     with lake(journals) as connection:
-        for name in ("out.parquet", "out.csv"):
-            count = write(connection, f"{ORDERED};", tmp_path / name)
+        for name, end in (("out.parquet", ";"), ("out.csv", " -- all")):
+            count = write(connection, f"{ORDERED}{end}", tmp_path / name)
             again = connection.execute(f"SELECT count(*) FROM '{tmp_path / name}'").fetchall()
             assert again == [(count,)]
         with pytest.raises(InputError, match=r"ends in \.parquet or \.csv"):
@@ -91,10 +105,6 @@ def test_answers_become_files_that_read_back(journals: Journals, tmp_path: Path)
 
 
 def test_a_field_with_the_name_of_a_column_of_the_table_has_another_one() -> None:
-    import numpy as np
-
-    from observer_core.storage.journal import Commit
-
     journals = Journals(MemoryStorage(), worker="w")
     fields = {"source": np.array([1.5]), 'a"b': np.array([2.0])}
     snapshot = Snapshot(source="x", event_ns=1, ingest_ns=1, subjects=("'",), fields=fields)
@@ -102,3 +112,49 @@ def test_a_field_with_the_name_of_a_column_of_the_table_has_another_one() -> Non
     journal.commit(journal.head(), Commit(records=[snapshot]))
     (row,) = asked(journals, "SELECT * FROM snapshots")
     assert (row["source"], row["source_value"], row['a"b'], row["subject"]) == ("x", 1.5, 2.0, "'")
+
+
+def test_moments_are_exact_to_the_nanosecond_in_the_order_that_was_asked_for() -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    moments = [1_522_886_400_123_456_789 + step for step in range(5)]
+    record(journals, *(({"price": [1.0]}, moment) for moment in moments))
+    found = asked(journals, "SELECT time FROM snapshots ORDER BY position DESC")
+    assert [row["time"] for row in found] == [format_time(moment) for moment in reversed(moments)]
+
+
+def record(journals: Journals, *snapshots: tuple[dict[str, list[float]], int]) -> None:
+    journal = journals.open(SNAPSHOTS, "d")
+    for fields, at in snapshots:
+        columns = {name: np.array(values) for name, values in fields.items()}
+        snapshot = Snapshot(source="x", event_ns=at, ingest_ns=at, subjects=("A",), fields=columns)
+        journal.commit(journal.head(), Commit(records=[snapshot]))
+
+
+def test_a_field_without_a_name_hides_no_other() -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, ({"": [1.0], "price": [0.1 + 0.2]}, 1), ({"": [0.1 + 0.2], "price": [2.0]}, 2))
+    assert [row["price"] for row in asked(journals, ORDERED)] == [0.1 + 0.2, 2.0]
+
+
+@given(st.lists(st.one_of(st.floats(allow_nan=False, allow_infinity=False), SHORT), min_size=1, max_size=40))
+@settings(max_examples=15, deadline=None)
+def test_every_double_is_the_one_that_was_recorded(values: list[float]) -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, *(({"price": [value]}, 10**18 + place) for place, value in enumerate(values)))
+    record(journals, ({"price": [1.0]}, 2 * 10**18))
+    pack(journals)
+    found = [row["price"] for row in asked(journals, ORDERED)][:-1]
+    assert np.array(found).tobytes() == np.array(values).tobytes()
+
+
+def test_what_is_packed_while_it_is_opened_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    write_records(journals.storage, 0, 30)
+    expected = asked(journals, ORDERED)
+
+    def packs_first(*args: Any) -> Any:
+        pack(Journals(journals.storage, worker="p"))
+        return tail(*args)
+
+    monkeypatch.setattr("observer_core.runtime.lake.database.tail", packs_first)
+    assert asked(journals, ORDERED) == expected
