@@ -39,7 +39,7 @@ def test_peers_are_pinned_as_everything_else_is_and_are_no_part_of_it() -> None:
     peers, dev = pins("requirements-peers.txt"), pins("requirements-dev.txt")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     names = {re.split("[>=]", item)[0] for item in extras["peers"]}
-    assert names == {"river", "stumpy"} <= peers.keys()
+    assert names == {"pcodec", "river", "stumpy"} <= peers.keys()
     assert not names & dev.keys()
     assert {name: peers[name] for name in peers.keys() & dev.keys()}.items() <= dev.items()
     text = (ROOT / "requirements-peers.txt").read_text()

@@ -100,6 +100,8 @@ def test_following_shows_what_comes_and_ends_with_ctrl_c(ask: Ask, tmp_path: Pat
     running = subprocess.Popen(
         [*command, "--root", str(tmp_path), "logs", "tail", "--follow"], stdout=subprocess.PIPE, text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Whoever runs the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert running.stdout is not None
     assert "before" in running.stdout.readline()
