@@ -92,6 +92,8 @@ bench: setup  ## measure against the budgets
 	@.venv/bin/python -m benchmarks.core $(ARGS)
 	@.venv/bin/python -m benchmarks.tickers
 	@.venv/bin/python -m benchmarks.page
+	@.venv/bin/python -m benchmarks.series
+	@.venv/bin/python -m benchmarks.packing
 	@$(MAKE) --no-print-directory venv313
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m benchmarks.functions; fi
 
