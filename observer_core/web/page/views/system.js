@@ -108,7 +108,7 @@ function Sources({ sources }) {
       {
         id: "age",
         title: t("system.age"),
-        size: "c-m",
+        size: "c-limit",
         cell: (/** @type {SourceStatus} */ it) =>
           html`<${Limit} ns=${it.age_ns} most=${it.max_age_ns} over=${it.status !== "ok"} />`,
       },
@@ -176,7 +176,7 @@ function Stages({ stages }) {
       {
         id: "lag",
         title: t("system.lag"),
-        size: "c-m",
+        size: "c-limit",
         cell: (/** @type {StageStatus} */ it) =>
           html`<${Limit} ns=${it.lag_ns} most=${it.max_lag_ns} over=${late(it)} />`,
       },
