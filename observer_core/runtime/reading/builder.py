@@ -19,7 +19,7 @@ import structlog
 from observer_core.runtime.reading.column_store import Need, SourceColumns
 from observer_core.runtime.reading.pace import Pace, in_slices
 from observer_core.runtime.reading.shelf import Shelf
-from observer_core.shared.errors import ObserverError
+from observer_core.shared.errors import NotFound, ObserverError
 
 WAITING: Final = 8
 """So many requests wait at most; any other is answered with what there is."""
@@ -138,6 +138,8 @@ class Builder:
                 pace = Pace(_AHEAD, wanted=self._is_wanted)
                 found |= columns.build(_ALL, pace) or columns.tidy(pace)
                 self._shelf.trim()
+        except NotFound:
+            return False  # another thread's step has not been committed yet
         except Exception as error:
             self._failing = True
             if not failed:  # once, not at every look while a storage is down
