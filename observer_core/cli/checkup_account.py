@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,9 +42,9 @@ def account_checks(settings: Settings) -> Iterator[Check]:
     try:
         yield Check("storage account", where(settings))
         for service, work in (("blobs", _blobs), ("tables", _tables)):
-            yield _service(service, lambda work=work: work(storage))  # type: ignore[misc]
+            yield _service(service, partial(work, storage))
         queue = f"{settings.queue_prefix}-doctor"
-        yield _service("queues", lambda: _queues(storage, queue))
+        yield _service("queues", partial(_queues, storage, queue))
         yield _poison(storage, [f"{settings.queue_prefix}-{stage}-poison" for stage in STAGES])
     finally:
         storage.close()
@@ -63,9 +64,11 @@ def _service(service: str, work: Callable[[], str]) -> Check:
 
 def _blobs(storage: Storage) -> str:
     storage.blobs.put("probe/doctor", _PROBE)
-    same = storage.blobs.get("probe/doctor") == _PROBE
+    found = storage.blobs.get("probe/doctor")
     storage.blobs.delete("probe/doctor")
-    return "written, read and deleted" if same else "what was written was not read back"
+    if found != _PROBE:
+        raise ObserverError("what was written to a blob was not what was read back")
+    return "written, read and deleted"
 
 
 def _tables(storage: Storage) -> str:

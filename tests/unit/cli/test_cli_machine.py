@@ -245,3 +245,22 @@ def test_a_pin_for_another_python_is_not_missed() -> None:
     old, new = "python_full_version < '3.13'", "python_full_version >= '3.13'"
     assert [checkup._applies(marker, (3, 11)) for marker in ("", old, new)] == [True, True, False]
     assert [checkup._applies(marker, (3, 13)) for marker in ("", old, new)] == [True, False, True]
+
+
+def test_doctor_does_not_take_what_comes_back_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from observer_core.cli.checkup_account import account_checks
+    from observer_core.runtime import storages
+    from observer_core.runtime.settings import load
+    from observer_core.storage.memory import MemoryStorage
+
+    storage = MemoryStorage()
+    monkeypatch.setattr(storages, "open_storage", lambda _: storage)
+    settings = load(root=tmp_path)
+    assert all(check.ok for check in account_checks(settings))
+    monkeypatch.setattr(storage.blobs, "get", lambda _: b"something else")
+    monkeypatch.setattr(storage.queues, "receive", lambda *_, **__: [])
+    wrong = {check.name: check.found for check in account_checks(settings) if not check.ok}
+    assert set(wrong) == {"blobs", "queues"}
+    assert "read back" in wrong["blobs"]
