@@ -9,40 +9,27 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from observer_core.backup.config import BackupConfig, ContainerTarget, FolderTarget
-from observer_core.cli.app import app
 from observer_core.runtime.settings import Settings
+from tests.support.pages import blocks, commands, furnish, said_to, text_of
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/backup.md").read_text()
-SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.S)
-    for line in block.splitlines()
-]
+PAGE = text_of("backup.md")
+SETTINGS = blocks(PAGE, "toml")
+COMMANDS = commands(PAGE)
 
 
 def test_its_commands_run_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OBSERVER_DURABILITY", "normal")
-    (tmp_path / "examples").mkdir()
-    rows = (ROOT / "examples/sp500-2000.csv").read_text().splitlines()
-    (tmp_path / "examples/sp500-2000.csv").write_text("\n".join(rows[:801]) + "\n")
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/observer.toml").write_text(SETTINGS[0])
+    furnish(tmp_path, SETTINGS[0], rows=800)
     assert len(COMMANDS) >= 15
     said = {}
     for command in COMMANDS:
-        name, *words = shlex.split(command)
-        assert name == "observer"
+        words = shlex.split(command)
         if "--from" in words and "elsewhere/backups" in words:  # all that is left is the place
             shutil.rmtree(tmp_path / "config", ignore_errors=True)
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, f"{command}\n{done.output}"
-        said[command] = done.output
+        said[command] = said_to(command)
         if "month.tar" in command:
             (tmp_path / "config").mkdir(exist_ok=True)
             (tmp_path / "config/observer.toml").write_text(SETTINGS[0])

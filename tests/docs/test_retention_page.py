@@ -3,43 +3,26 @@
 from __future__ import annotations
 
 import re
-import shlex
-import shutil
 import tomllib
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from observer_core.cli.app import app
 from observer_core.retention.config import FIVE_YEARS_NS, FLOORED, RetentionConfig, RetentionRule, term_of
 from observer_core.runtime.settings import Settings
+from tests.support.pages import blocks, commands, furnish, said_to, text_of
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs/retention.md").read_text()
-SETTINGS = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
-COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.S)
-    for line in block.splitlines()
-]
+PAGE = text_of("retention.md")
+SETTINGS = blocks(PAGE, "toml")
+COMMANDS = commands(PAGE)
 
 
 def test_its_commands_run_in_its_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OBSERVER_DURABILITY", "normal")
-    (tmp_path / "examples").mkdir()
-    shutil.copy(ROOT / "examples/sp500-2000.csv", tmp_path / "examples")
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config/observer.toml").write_text(SETTINGS[0])
+    furnish(tmp_path, SETTINGS[0])
     assert len(COMMANDS) >= 7
-    said = {}
-    for command in COMMANDS:
-        name, *words = shlex.split(command)
-        assert name == "observer"
-        done = CliRunner().invoke(app, words)
-        assert done.exit_code == 0, f"{command}\n{done.output}"
-        said[command] = done.output
+    said = {command: said_to(command) for command in COMMANDS}
     assert "not packed yet" in said["observer retention run --dry-run"]
     assert "snapshots.sp500: records 1 to" in said["observer maintain"]
     assert re.search(r"snapshots\.sp500 .* 90d ", said["observer retention show"])

@@ -121,13 +121,15 @@ class _Reading:
             began_ns = base.began_ns if base.position else self._journal.entry(1).time_ns
         gone_ns = stretches.volume(self._name).gone_ns if recorded else None
         start_ns = max(period.start_ns, gone_ns or began_ns)
-        fixed = item is None or isinstance(item, DerivedSourceConfig | RecordingSourceConfig)
+        interval_ns = None
+        if item is not None and not isinstance(item, DerivedSourceConfig | RecordingSourceConfig):
+            interval_ns = item.interval
         self._sessions: Sessions | None = None
         if item is not None and item.normalise.session is not None:
             self._sessions = sessions_of(item.normalise.session)
         self._feed = Feed(
             source=source, kind="?" if item is None else item.kind,
-            interval_ns=None if fixed else item.interval, limit_ns=gate.max_age_ns(source),  # type: ignore[union-attr]
+            interval_ns=interval_ns, limit_ns=gate.max_age_ns(source),
             watched_from_ns=start_ns, watched_ns=max(0, period.until_ns - start_ns),
         )  # fmt: skip
         self._good_ns: int | None = None
