@@ -7,7 +7,6 @@ again, and stops nothing else. What was made, removed and restored is a record i
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from observer_core.backup.verifying import Checked, Finding, Verifier, check_cat
 from observer_core.logs.redaction import without_paths
 from observer_core.runtime import operate
 from observer_core.runtime import settings as configured
+from observer_core.runtime.looking import Looking
 from observer_core.runtime.pushing import KEPT, REFUSED
 from observer_core.runtime.settings import Settings
 from observer_core.runtime.storages import RESTORING
@@ -224,8 +224,7 @@ class Backups:
         self._worker = f"backup-{token_hex(4)}"
         self._not_before_ns = 0
         self._place: Place | None = None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Looking("backup", self._look_by_itself, lambda: _LOOK_SECONDS, first=_LOOK_SECONDS)
 
     @property
     def is_on(self) -> bool:
@@ -394,24 +393,17 @@ class Backups:
             self._place = place_of(self._settings)
             if self._config.encrypt is not None:
                 check_recipients(self._config.encrypt.recipients)
-            self._thread = threading.Thread(target=self._run, name="backup", daemon=True)
-            self._thread.start()
+            self._looking.start()
 
     def stop(self) -> None:
         """A backup under way is left to the next start, which goes on with it."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=15.0)
+        self._looking.stop()
         if self._place is not None:
             self._place.close()
 
-    def _run(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
-            try:
-                if not self._held():
-                    self.look()
-            except Exception:  # a defect; nobody would miss the thread
-                _log.exception("backup failed")
+    def _look_by_itself(self) -> None:
+        if not self._held():
+            self.look()
 
 
 def check(

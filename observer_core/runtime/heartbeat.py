@@ -7,7 +7,6 @@ outside that all is well, and falls silent when the loop hangs, a health check f
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -20,6 +19,7 @@ from observer_core.runtime import operate
 from observer_core.runtime import settings as configured
 from observer_core.runtime.gaps import BACK, KIND, Gap
 from observer_core.runtime.health import Health
+from observer_core.runtime.looking import Looking
 from observer_core.runtime.telemetry.config import HeartbeatConfig
 from observer_core.safety.clock_jump import Jump
 from observer_core.safety.outbound import OutboundError, Target
@@ -119,8 +119,7 @@ class Heartbeat:
         self._monotonic = monotonic
         self._next = monotonic()
         self._failing = False
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Looking("heartbeat", self.look, self._wait, first=0.1)
         self._well: Target | None = None
         self._ill: Target | None = None
         if config.url is not None:
@@ -131,13 +130,10 @@ class Heartbeat:
     def start(self) -> None:
         """Looks by itself, in a thread of its own: nothing waits for whoever is told."""
         if self._well is not None:
-            self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
-            self._thread.start()
+            self._looking.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(self._config.timeout / SECOND + 1)
+        self._looking.stop(patience=self._config.timeout / SECOND + 1)
 
     def look(self) -> None:
         """Tells when that is due, and only if all is well."""
@@ -171,12 +167,8 @@ class Heartbeat:
             _log.info("heartbeats are sent again")
         self._failing = error is not None
 
-    def _run(self) -> None:
-        while not self._stop.wait(max(0.1, self._next - self._monotonic())):
-            try:
-                self.look()
-            except Exception:  # a defect; nobody would miss the thread, but for the heartbeat
-                _log.exception("heartbeat failed")
+    def _wait(self) -> float:
+        return max(0.1, self._next - self._monotonic())
 
     def _target(self, url: str) -> Target:
         config = self._config

@@ -20,6 +20,7 @@ from observer_core.maintenance.config import MaintenanceConfig
 from observer_core.maintenance.pruning import expired_keys, old_states, prune_keys, prune_states
 from observer_core.retention.cutting import Cut
 from observer_core.runtime import operate
+from observer_core.runtime.looking import Looking
 from observer_core.runtime.retaining import Retention
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import Conflict, ObserverError
@@ -70,8 +71,9 @@ class Maintenance:
         self._journals, self._clock, self._config = journals, clock, config
         self._retention, self._full = retention, full
         self._end = float("inf")
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Looking(
+            "maintenance", self._look, lambda: config.every / SECOND, first=_FIRST_SECONDS
+        )
         self._rounds = threading.Lock()
 
     @property
@@ -130,7 +132,7 @@ class Maintenance:
 
     @property
     def _over(self) -> bool:
-        return self._stop.is_set() or time.monotonic() > self._end
+        return self._looking.is_stopped() or time.monotonic() > self._end
 
     def _pack(self, name: str, done: Round, tell: Callable[[Packing], None]) -> None:
         if self._full():
@@ -182,22 +184,14 @@ class Maintenance:
     def start(self) -> None:
         """Rounds by itself from now on, in a thread of its own."""
         if self._config.every:
-            self._thread = threading.Thread(target=self._run, name="maintenance", daemon=True)
-            self._thread.start()
+            self._looking.start()
 
     def stop(self) -> None:
         """After the step at hand."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=15.0)
+        self._looking.stop()
 
-    def _run(self) -> None:
-        wait = _FIRST_SECONDS
-        while not self._stop.wait(wait):
-            try:
-                self.round()
-            except ObserverError as error:
-                _log.error("maintenance failed; tried again later", error=str(error))
-            except Exception:  # a defect; nobody would miss the thread
-                _log.exception("maintenance failed")
-            wait = self._config.every / SECOND
+    def _look(self) -> None:
+        try:
+            self.round()
+        except ObserverError as error:
+            _log.error("maintenance failed; tried again later", error=str(error))

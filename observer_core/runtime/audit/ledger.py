@@ -8,7 +8,6 @@ again, and never stops anything else.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +16,7 @@ import structlog
 
 from observer_core.runtime import settings as configured
 from observer_core.runtime.audit.ledger_config import BlobPlace, FilePlace, WebhookPlace
+from observer_core.runtime.looking import Looking
 from observer_core.runtime.settings import Settings
 from observer_core.shared.clock import SECOND, Clock
 from observer_core.shared.errors import Conflict, ObserverError
@@ -160,8 +160,7 @@ class Anchoring:
         self._place: AnchorPlace | None = None
         self._not_before_ns = 0
         self._behind = True
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._looking = Looking("ledger", self._look_by_itself, lambda: _LOOK_SECONDS)
 
     @property
     def is_on(self) -> bool:
@@ -195,13 +194,10 @@ class Anchoring:
         self._held = held
         if self.is_on:
             self._open()
-            self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
-            self._thread.start()
+            self._looking.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=15.0)
+        self._looking.stop()
         if self._place is not None:
             self._place.close()
 
@@ -211,14 +207,9 @@ class Anchoring:
             self._ledger = Ledger(self._journals, self._clock, self._place)
         return self._ledger
 
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                if not self._held():
-                    self.look()
-            except Exception:  # a defect; nobody would miss the thread
-                _log.exception("anchor failed")
-            self._stop.wait(_LOOK_SECONDS)
+    def _look_by_itself(self) -> None:
+        if not self._held():
+            self.look()
 
 
 @dataclass(frozen=True, slots=True)

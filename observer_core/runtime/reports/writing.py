@@ -6,7 +6,6 @@ What is due follows from the files that are there, so a time that was missed is 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Final, Literal
 import structlog
 
 from observer_core.runtime.gate.reader import Gate
+from observer_core.runtime.looking import Looking
 from observer_core.runtime.reading.pace import Pace
 from observer_core.runtime.reports.config import Form
 from observer_core.runtime.reports.facts import Ground
@@ -59,12 +59,11 @@ class Reporting:
 
     def __init__(self, journals: Journals, settings: Settings, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
-        self._stop = threading.Event()
-        pace = Pace(_SHARE, wanted=self._stop.is_set)
+        self._looking = Looking("reports", self.look, lambda: _LOOK_SECONDS)
+        pace = Pace(_SHARE, wanted=self._looking.is_stopped)
         self._ground = Ground(journals, settings, Gate(journals, settings, clock), pace, self._go_on)
         self._held: Callable[[], object] = lambda: None
         self._not_before_ns = 0
-        self._thread: threading.Thread | None = None
 
     @property
     def is_on(self) -> bool:
@@ -91,17 +90,14 @@ class Reporting:
         """Looks by itself, in a thread of its own; while `held` nothing is written."""
         if self.is_on:
             self._held = held
-            self._thread = threading.Thread(target=self._run, name="reports", daemon=True)
-            self._thread.start()
+            self._looking.start()
 
     def stop(self) -> None:
         """Leaves the report at hand: what was not written is due again at the next start."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5.0)
+        self._looking.stop(patience=5.0)
 
     def _go_on(self, _: str) -> None:
-        if self._stop.is_set():
+        if self._looking.is_stopped():
             raise Stopping
 
     def _due(self) -> Iterator[Literal["daily", "weekly"]]:
@@ -134,11 +130,3 @@ class Reporting:
         config = self._settings.reports
         name = f"{kind}-{day}-{domain}.{config.lang}.{form}"
         return self._settings.paths.root / config.to / name
-
-    def _run(self) -> None:
-        while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:  # a defect; nobody would miss the thread
-                _log.exception("a report failed")
-            self._stop.wait(_LOOK_SECONDS)
