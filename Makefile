@@ -2,7 +2,7 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup chromium vendor lint-page run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
+.PHONY: help setup chromium ops-tools vendor lint-page lint-ops package run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
 
 PYTHON ?=
 ARGS ?=
@@ -11,6 +11,8 @@ UV := uv==0.13.9
 AZURITE := tests/azurite/node_modules/.installed
 AXE := tests/browser/node_modules/.installed
 PAGE := scripts/page/node_modules/.installed
+DCLINT := scripts/dclint/node_modules/.installed
+NPM := tests/azurite tests/browser scripts/page scripts/dclint
 ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
@@ -80,6 +82,22 @@ lint: setup  ## style, formatting, types, import contracts, forbidden text
 	.venv/bin/lint-imports
 	.venv/bin/python scripts/check_tree.py
 
+ops-tools: .venv-ops/.installed $(DCLINT)  ## .venv-ops and what else checks images, workflows, scripts, infrastructure
+	@sh scripts/get_ops_tools.sh
+
+.venv-ops/.installed: requirements-ops.txt scripts/make_venv.sh
+	@sh scripts/make_venv.sh .venv-ops "$(PYTHON)" requirements-ops.txt
+	@touch $@
+
+$(DCLINT): scripts/dclint/package-lock.json
+	@cd scripts/dclint && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+lint-ops: ops-tools  ## images, compose file, workflows, shell scripts, secrets, Terraform
+	@bash scripts/lint_ops.sh
+	@bash scripts/lint_images.sh
+	@bash scripts/check_infra.sh
+
 lint-page: .venv/.installed $(PAGE)  ## types, style and formatting of the web page; needs Node.js with npm
 	@.venv/bin/python -m scripts.page.api_types
 	@cd scripts/page && npx --no-install tsc -p tsconfig.json
@@ -125,11 +143,10 @@ lock:  ## pin requirements anew (ARGS=--upgrade: to the newest versions)
 	$(COMPILE) pyproject.toml --output-file requirements.txt
 	$(COMPILE) --extra dev --constraint requirements.txt pyproject.toml --output-file requirements-dev.txt
 	$(COMPILE) --extra peers --constraint requirements-dev.txt pyproject.toml --output-file requirements-peers.txt
-	@if command -v npm >/dev/null; then sh scripts/lock_npm.sh tests/azurite tests/browser scripts/page; \
-	else echo "lock: SKIPPED tests/azurite, tests/browser, scripts/page: no npm"; fi
+	$(COMPILE) requirements-ops.in --output-file requirements-ops.txt
+	@if command -v npm >/dev/null; then sh scripts/lock_npm.sh $(NPM); else echo "lock: SKIPPED $(NPM): no npm"; fi
 
 clean:  ## remove what can be made again (never data or logs)
-	rm -rf .venv .venv313 .venv-lock .venv-peers tests/azurite/node_modules tests/browser/node_modules \
-		scripts/page/node_modules \
+	rm -rf .venv .venv313 .venv-lock .venv-ops .venv-peers $(addsuffix /node_modules,$(NPM)) \
 		build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

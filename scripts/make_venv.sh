@@ -1,15 +1,20 @@
 #!/bin/sh
-# make_venv.sh DIRECTORY [PYTHON]: a virtual environment with everything that running and
-# testing needs, pinned, and the `observer` command of this checkout. Safe to repeat.
+# make_venv.sh DIRECTORY [PYTHON [REQUIREMENTS]]: a virtual environment with everything that running and
+# testing needs, pinned, and the `observer` command of this checkout; or with what the file REQUIREMENTS
+# pins, and nothing else. Safe to repeat.
 set -eu
 venv=$1
 python=${2:-}
+only=${3:-}
 
 supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 if [ -z "$python" ]; then
     for candidate in python3 python3.13 python3.12 python3.11; do
-        if supported "$candidate"; then python=$candidate; break; fi
+        if supported "$candidate"; then
+            python=$candidate
+            break
+        fi
     done
 fi
 if [ -z "$python" ] || ! supported "$python"; then
@@ -37,6 +42,9 @@ if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1 || ! supported "$venv/b
 fi
 
 echo "setup: installing pinned requirements into $venv"
+if [ -n "$only" ]; then
+    exec "$venv/bin/python" -m pip install -qq --disable-pip-version-check -r "$only"
+fi
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
     -r requirements.txt -r requirements-dev.txt
 "$venv/bin/python" -m pip install -qq --disable-pip-version-check \
