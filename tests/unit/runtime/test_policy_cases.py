@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from observer_core.decision_pipeline.config import DecisionConfig
-from observer_core.decision_pipeline.policy import Policy
+from observer_core.decision_pipeline.policy import Policy, load_policies
 from observer_core.runtime.study.policy_cases import Case, Outcome, load_cases, run
 from observer_core.shared.errors import ConfigError
 
@@ -30,6 +30,16 @@ def problems(*steps: dict[str, Any]) -> list[tuple[int, str]]:
 
 
 SPIKE = {"at": "0s", "event": "pattern.spike"}
+CONFIG = Path(__file__).parents[3] / "config"
+
+
+def test_the_shipped_policies_do_what_their_cases_say_and_each_has_one() -> None:
+    policies = load_policies(CONFIG / "policies.toml")
+    outcomes = [
+        run(DecisionConfig(policies=policies), case) for case in load_cases(CONFIG / "policy_cases.toml")
+    ]
+    assert [(outcome.case.name, list(outcome.failures)) for outcome in outcomes if outcome.failures] == []
+    assert {policy.name for policy in policies} <= frozenset().union(*(outcome.acted for outcome in outcomes))
 
 
 def test_what_is_as_expected_has_no_failures() -> None:
