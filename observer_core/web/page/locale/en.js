@@ -164,6 +164,7 @@ export default {
   "why.blocked": "{policy}: {why}",
   "why.quarantined": "a record is set aside unread: redrive or release it",
   "why.unknown_subject": "no source observes it",
+  "why.no_data": "no data yet",
   "why.source_unavailable": "{source} does not answer: {error}",
   "why.session_closed": "the market is closed, as {source} knows it",
   "why.source_stale": "newest data of {source} is {age_ns} old, limit {limit_ns}",
