@@ -51,6 +51,9 @@ $(PAGE): scripts/page/package-lock.json
 chromium:  ## the Chromium that the tests of the page need, where it can be installed
 	@sh scripts/get_chromium.sh
 
+package: .venv/.installed  ## dist/qts_ops_deploy.tar.gz: what a machine needs to run the Observer (ARGS=--wheels)
+	@bash deploy_ops.sh build $(ARGS)
+
 run: .venv/.installed  ## start the Observer: this machine's metrics and the shipped recording
 	@.venv/bin/observer run $(ARGS)
 
