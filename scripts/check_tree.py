@@ -18,7 +18,7 @@ FORBIDDEN = {
         r"|(?:deb|security|archive)\.(?:debian|ubuntu)\.(?:org|com)\b"
     ),
     "path of one machine": re.compile(
-        r"(?<![\w.~-])/(?:(?:home|Users)/(?!(?:qts|runner)\b)\w|root/|work/(?:main|shared)\b)"
+        r"(?<![\w.~-])/(?:(?:home|Users)/(?!(?:qts|runner|site|data|LogFiles)\b)\w|root/|work/(?:main|shared)\b)"
     ),
 }
 

@@ -79,7 +79,7 @@ def deployment_differences(settings: Settings) -> list[str]:
     """What deployment_config.json declares and is not so; nothing where there is no such file."""
     from observer_core.runtime.paths import check_deployment
 
-    declared = settings.paths.root / DEPLOYMENT
+    declared = settings.paths.root / settings.deployment
     return check_deployment(declared, settings.paths, settings.web.port) if declared.is_file() else []
 
 
