@@ -40,6 +40,7 @@ from observer_core.runtime.chain import RecentChain
 from observer_core.runtime.gaps import Gaps
 from observer_core.runtime.gate.reader import Gate
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.settings import release_id
 from observer_core.runtime.source_kinds import DerivedSourceConfig, PushSourceConfig, RecordingSourceConfig
 from observer_core.safety.guards import SAFE_MODE
 from observer_core.shared.canonical import encode
@@ -158,6 +159,7 @@ class Health:
         return {
             "status": max(found, key=_WORST.index, default="pass"),
             "version": observer_core.__version__,
+            **({"releaseId": release} if (release := release_id()) else {}),
             "description": "QTS Observer",
             "time": format_time(now_ns),
             "checks": {

@@ -368,6 +368,11 @@ def platform_signs_in() -> bool:
     return os.environ.get("WEBSITE_AUTH_ENABLED", "").lower() == "true"
 
 
+def release_id() -> str | None:
+    """What the image that this runs in was built from; None where nobody has said so."""
+    return os.environ.get("QTS_OBSERVER_REVISION") or None
+
+
 def secret(name: str) -> str:
     """What the environment holds under `name`; `ConfigError` when there is nothing."""
     value = os.environ.get(name, "")

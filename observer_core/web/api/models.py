@@ -559,6 +559,7 @@ class HealthReport(Model):
 
     status: Literal["pass", "warn", "fail"]
     version: str | None = None
+    releaseId: str | None = None  # noqa: N815 - the draft's name
     description: str | None = None
     time: str | None = None
     checks: dict[str, list[HealthCheck]]

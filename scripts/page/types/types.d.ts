@@ -206,6 +206,7 @@ export interface HealthCheck {
 export interface HealthReport {
   status: "pass" | "warn" | "fail";
   version?: string | null;
+  releaseId?: string | null;
   description?: string | null;
   time?: string | null;
   checks: Record<string, HealthCheck[]>;

@@ -305,6 +305,15 @@ def test_a_check_that_raises_fails_and_the_others_go_on(
     assert report["checks"]["disk:free"][0]["status"] == "pass"
 
 
+def test_the_report_says_what_the_image_was_built_from(
+    monkeypatch: pytest.MonkeyPatch, setup: Callable[..., Setup]
+) -> None:
+    health = setup().health
+    assert "releaseId" not in health.report()
+    monkeypatch.setenv("QTS_OBSERVER_REVISION", "5994471abb01")
+    assert health.report()["releaseId"] == "5994471abb01"
+
+
 def test_the_report_names_no_absolute_path(tmp_path: Path, setup: Callable[..., Setup]) -> None:
     it = setup(SYSTEM)
 
