@@ -22,7 +22,7 @@ from tests.support.packages import Deployment
 __all__ = ["package", "shared", "venvs"]
 PAGE = (packages.ROOT / "docs" / "deployment.md").read_text("utf-8")
 README = (packages.ROOT / "deploy" / "README.md").read_text("utf-8")
-ELSEWHERE = ("container", "remote", "images")
+ELSEWHERE = ("container", "remote", "images", "azure")
 BLOCK = re.compile(r"^```sh ?(\w*)\n(.*?)^```", re.M | re.S)
 
 
@@ -92,7 +92,11 @@ def test_the_package_is_built_as_it_says(tmp_path: Path) -> None:
 )
 def test_what_is_for_elsewhere_can_be_read(command: Command) -> None:
     assert subprocess.run(["bash", "-n", "-c", command.line], check=False).returncode == 0
-    program, *words = shlex.split(command.line)
+    program, *words = [word for word in shlex.split(command.line) if not re.match(r"[A-Z_]+=", word)]
+    if program.startswith(("infra/", "scripts/")):
+        assert os.access(packages.ROOT / program, os.X_OK)
+        text = (packages.ROOT / program).read_text()
+        assert {word for word in words if word.startswith("--") and word not in text} == set()
     if program.endswith("_ops.sh"):
         file = {"start_ops.sh": "deploy/start_ops.sh"}.get(Path(program).name, Path(program).name)
         text = (packages.ROOT / file).read_text()
