@@ -60,8 +60,8 @@ run: .venv/.installed  ## start the Observer: this machine's metrics and the shi
 func:  ## the Functions app on this machine: Azurite and Azure Functions Core Tools
 	@sh scripts/func.sh $(ARGS)
 
-test: setup test313  ## all tests
-	@.venv/bin/python -m pytest -n auto $(ARGS)
+test: setup ops-tools test313  ## all tests
+	@.venv/bin/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 test313: $(AZURITE) venv313  ## the Functions app on its worker library, and the journal heads, on Python 3.13
 	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest -n auto $(ON_313); fi

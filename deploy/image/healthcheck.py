@@ -26,7 +26,10 @@ def ask(port: int, seconds: float = 8) -> tuple[bool, str]:
     except (OSError, http.client.HTTPException) as error:
         return False, f"no answer on port {port}: {type(error).__name__}: {error}"
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return False, f"no health report on port {port} (status {answer.status}): {type(error).__name__}: {error}"
+        return (
+            False,
+            f"no health report on port {port} (status {answer.status}): {type(error).__name__}: {error}",
+        )
     finally:
         connection.close()
     well = answer.status == 200 and status in ("pass", "warn")

@@ -65,5 +65,6 @@ def new(
         json_line({"token": token, "toml": toml, **values})
         return
     say(token)
-    hint("observer: it is not shown again. Add this to the configuration (config/observer.toml):\n")
+    # All of it is TOML, so that it can be sent to the end of the file: `2>> config/observer.toml`.
+    hint("\n# The token is not shown again. This belongs into the configuration (config/observer.toml):")
     hint(toml)

@@ -21,13 +21,14 @@ SETTING: Final = "AzureWebJobsStorage"
 Service = Literal["blob", "queue", "table"]
 _SERVICES: Final[tuple[Service, ...]] = ("blob", "queue", "table")
 _SUFFIX: Final = "core.windows.net"
+_THIS_MACHINE: Final = "http://127.0.0.1"
 EMULATOR: Final[Mapping[str, str]] = {
     "accountname": "devstoreaccount1",
     # Public: the same key in every storage emulator.
     "accountkey": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
-    "blobendpoint": "http://127.0.0.1:10000/devstoreaccount1",
-    "queueendpoint": "http://127.0.0.1:10001/devstoreaccount1",
-    "tableendpoint": "http://127.0.0.1:10002/devstoreaccount1",
+    "blobendpoint": f"{_THIS_MACHINE}:10000/devstoreaccount1",
+    "queueendpoint": f"{_THIS_MACHINE}:10001/devstoreaccount1",
+    "tableendpoint": f"{_THIS_MACHINE}:10002/devstoreaccount1",
 }
 
 
@@ -91,7 +92,8 @@ def _from_string(text: str, name: str) -> Connection:
             )
         parts[key.strip().lower()] = value.strip()
     if parts.get("usedevelopmentstorage", "").lower() == "true":
-        parts = dict(EMULATOR)
+        host = parts.get("developmentstorageproxyuri", _THIS_MACHINE).rstrip("/")
+        parts = {key: value.replace(_THIS_MACHINE, host) for key, value in EMULATOR.items()}
     account, key = parts.get("accountname", ""), parts.get("accountkey", "")
     signature = parts.get("sharedaccesssignature", "").lstrip("?")
     if not signature and not (account and key):

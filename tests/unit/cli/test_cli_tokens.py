@@ -24,7 +24,7 @@ def test_what_it_prints_can_be_added_and_the_token_is_known_by_it(tmp_path: Path
     assert re.fullmatch(r"qts_[\w-]{43}", token)
     assert token not in done.stderr
     path = tmp_path / "observer.toml"
-    path.write_text(done.stderr[done.stderr.index("[[web.token]]") :])
+    path.write_text(f'[web]\nhost = "127.0.0.1"\n{done.stderr}')
     (kept,) = load(path, root=tmp_path).web.token
     assert kept.sha256.get_secret_value() == hashlib.sha256(token.encode()).hexdigest()
     assert (kept.name, kept.scopes, kept.caller) == ("kim", ("read", "operate"), 'strategy "7" 한')

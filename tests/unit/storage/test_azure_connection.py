@@ -16,7 +16,7 @@ from azure.identity import CredentialUnavailableError, DefaultAzureCredential, M
 
 from observer_core.shared.errors import ConfigError, StorageUnavailable
 from observer_core.storage.azure import AzureStorage
-from observer_core.storage.azure.connection import Connection
+from observer_core.storage.azure.connection import EMULATOR, Connection
 from observer_core.storage.ports import Op
 
 KEY = base64.b64encode(b"very secret key").decode()
@@ -49,6 +49,13 @@ def test_the_emulator_is_known_by_its_short_name() -> None:
     found = Connection.of({"AzureWebJobsStorage": "UseDevelopmentStorage=true"})
     assert found.table == "http://127.0.0.1:10002/devstoreaccount1"
     assert found.account == "devstoreaccount1"
+
+
+def test_the_emulator_may_be_on_another_machine() -> None:
+    text = "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://azurite/"
+    found = Connection.of({"AzureWebJobsStorage": text})
+    assert (found.blob, found.account) == ("http://azurite:10000/devstoreaccount1", "devstoreaccount1")
+    assert (found.queue, found.key) == ("http://azurite:10001/devstoreaccount1", EMULATOR["accountkey"])
 
 
 def test_an_identity_needs_the_account_or_its_three_services() -> None:
