@@ -9,7 +9,6 @@ need RESOURCE_GROUP FUNCTION_APP APP_URL
 tools az curl jq
 
 where=$FUNCTION_APP${SLOT:+ ($SLOT)}
-sites="/subscriptions/{subscriptionId}/resourceGroups/$RESOURCE_GROUP/providers/Microsoft.Web/sites/$FUNCTION_APP"
 why=''
 
 # The old image goes on answering until the new one has started: health alone would be the health of the old one.
@@ -28,7 +27,7 @@ healthy() {
 
 has_functions() {
     local found
-    found=$(az rest --method get --url "$sites${SLOT:+/slots/$SLOT}/functions?api-version=2024-04-01" \
+    found=$(az rest --method get --url "$(site_url)/functions?api-version=2024-04-01" \
         --query 'value[].name' --output tsv) || {
         why="az cannot list them"
         return 1

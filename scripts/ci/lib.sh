@@ -52,6 +52,11 @@ of_app() {
     az "$@" --resource-group "$RESOURCE_GROUP" --name "$FUNCTION_APP" ${SLOT:+--slot "$SLOT"}
 }
 
+# site_url: the app, or its slot, for az rest.
+site_url() {
+    echo "/subscriptions/{subscriptionId}/resourceGroups/$RESOURCE_GROUP/providers/Microsoft.Web/sites/$FUNCTION_APP${SLOT:+/slots/$SLOT}"
+}
+
 # configured_image: the image that the app, or its slot, is set to.
 configured_image() {
     local found

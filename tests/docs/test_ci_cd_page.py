@@ -49,6 +49,30 @@ def test_the_picture_has_every_job() -> None:
             assert re.search(rf"(?<![\w-]){job}(?![\w-])", picture), job
 
 
+def test_what_a_branch_must_pass_are_jobs_of_a_pull_request() -> None:
+    wanted = set(re.findall(r'"context": "([^"]+)"', PAGE))
+    jobs = FLOWS["deploy.yml"]["jobs"]
+    pythons = jobs["test"]["strategy"]["matrix"]["python"]
+    targets = [one["target"] for one in jobs["build"]["strategy"]["matrix"]["include"]]
+    assert jobs["test"]["name"] == "test ${{ matrix.python }}"
+    assert jobs["build"]["name"] == "build ${{ matrix.target }}"
+    assert wanted == {
+        "security-scan",
+        *(f"test {one}" for one in pythons),
+        *(f"build {one}" for one in targets),
+    }
+
+
+def test_who_may_change_something_is_kept_to_branches() -> None:
+    """An environment that admits every branch gives its identity to whoever may push one."""
+    setup = PAGE.partition("## Set up")[2]
+    made = re.findall(r'--method PUT "repos/\$repo/environments/([^"]+)" ?(.*)', setup)
+    assert {name for name, rest in made if "--input" in rest} == {"$name", "prod-gate"}
+    assert {name for name, rest in made if "--input" not in rest} == {"$name-plan"}
+    branches = set(re.findall(r'environments/([^"/]+)/deployment-branch-policies" -f name=(\w+)', setup))
+    assert branches == {("$name", "main"), ("dev", "develop"), ("prod-gate", "main")}
+
+
 def test_the_night_is_when_the_page_says() -> None:
     minute, hour = FLOWS["scheduled.yml"][True]["schedule"][0]["cron"].split()[:2]
     assert f"{(int(hour) + 9) % 24:02}:{int(minute):02} in Seoul" in PAGE

@@ -16,6 +16,12 @@ from tests.workflows.test_release_scripts import failed
 from tests.workflows.world import DECISION, OLD, ROOT, World
 
 WEBHOOK = "https://hooks.slack.example/services/T0/B0/s3cret"
+FORMAT = " ".join(
+    [
+        "{{json .RootFS.Layers}}",
+        *(f"{{{{json .Config.{part}}}}}" for part in ("Env", "Entrypoint", "Cmd", "User")),
+    ]
+)
 OUTPUTS = {
     "resource_group_name": "qts-rg", "registry_name": "registry", "registry_login_server": "registry.example",
     "function_app_name": "qts-app", "slot_name": "staging", "production_url": "https://p.example",
@@ -160,11 +166,23 @@ class TestTheRegistry:
     def test_half_of_it_is_a_mistake(self, world: World) -> None:
         failed(world.run("acr_login.sh", **self.LOGIN, ACR_USERNAME="ci"), 2, "needs ACR_PASSWORD")
 
+    def test_a_user_whose_name_would_hide_the_images_address_is_refused(self, world: World) -> None:
+        run = world.run("acr_login.sh", **self.LOGIN, ACR_USERNAME="registry", ACR_PASSWORD="p4ss")
+        failed(run, 2, "GitHub would drop every output")
+        assert not world.calls()
+
     def test_the_image_that_production_is_set_to(self, world: World) -> None:
         assert world.run("deployed_image.sh", **self.LOGIN).returncode == 0
         assert world.outputs() == {"image": OLD}
         world.write(production="mcr.example/other:1")
         failed(world.run("deployed_image.sh", **self.LOGIN), 1, "an image of registry.example was expected")
+
+    def test_of_a_closed_registry_is_pulled_from_where_it_came(self, world: World) -> None:
+        world.write(production=OLD.replace("registry", "prod"))
+        run = world.run("deployed_image.sh", **self.LOGIN, REGISTRY_LOGIN_SERVER="prod.example")
+        assert run.returncode == 0, run.stderr
+        assert world.outputs() == {"image": OLD}
+        assert ["az", ["acr", "login", "--name", "registry"], None] in world.calls()
 
 
 def test_what_terraform_knows_becomes_outputs(world: World) -> None:
@@ -234,6 +252,25 @@ class TestTheImage:
     def test_or_it_is_not_pushed(self, world: World, status: str, said: str) -> None:
         failed(self.smoke(world, status), 1, said)
         assert [call[1][0] for call in world.calls("docker")][-2:] == ["logs", "rm"]
+
+
+class TestWhatWasPushed:
+    def same(self, world: World, pushed: str, name: str = OLD) -> Any:
+        here = '["sha256:1"] "qts"'
+        world.write(says={f"docker image inspect --format {FORMAT} {image}": [0, says]
+                          for image, says in (("qts:1", here), (name, pushed))})  # fmt: skip
+        return world.run("same_image.sh", "qts:1", name, TARGET="functions")
+
+    def test_is_what_was_scanned(self, world: World) -> None:
+        run = self.same(world, '["sha256:1"] "qts"')
+        assert run.returncode == 0, run.stderr
+        assert world.outputs() == {"functions": OLD}
+
+    @pytest.mark.parametrize("pushed", ['["sha256:2"] "qts"', '["sha256:1"] "root"', ""])
+    def test_or_goes_nowhere(self, world: World, pushed: str) -> None:
+        failed(self.same(world, pushed), 1, "is not what was scanned")
+        failed(self.same(world, '["sha256:1"] "qts"', "registry.example/qts-observer:1"), 1, "has no digest")
+        assert world.outputs() == {}
 
 
 HOST = """#!{python}

@@ -37,6 +37,16 @@ class TestTheSlotGetsTheImage:
         ]  # fmt: skip
         assert world.state["slot"] == NEW
 
+    def test_from_a_registry_of_another_subscription(self, world: World) -> None:
+        """az finds a registry by its name in its own subscription only."""
+        registry = (
+            "/subscriptions/1/resourceGroups/r/providers/Microsoft.ContainerRegistry/registries/staging"
+        )
+        assert world.run("deploy_slot.sh", IMAGE=ELSEWHERE, ACR_ID=registry).returncode == 0
+        (imported,) = [call[1] for call in world.calls("az") if call[1][:2] == ["acr", "import"]]
+        assert imported[imported.index("--registry") + 1] == registry
+        assert imported[imported.index("--source") + 1] == ELSEWHERE.partition("/")[2]
+
     @pytest.mark.parametrize(
         "image", ["registry.example/qts-observer:latest", "qts-observer@sha256:" + "b" * 64]
     )
@@ -146,6 +156,15 @@ class TestSwapAndBack:
         world.write(production="")
         failed(world.run("production.sh"), 1, "is set to no image")
 
+    def test_an_app_that_has_never_run_has_no_key_and_is_no_obstacle(self, world: World) -> None:
+        """Terraform makes it with a tag that its registry gets only now."""
+        made = "registry.example/qts-observer:1-functions"
+        world.write(production=made, fail=["az functionapp keys"])
+        assert world.run("production.sh").returncode == 0
+        assert world.outputs() == {"previous_image": made, "previous_release": ""}
+        world.write(production=OLD)
+        failed(world.run("production.sh"), 1, "no function key of qts-app")
+
     def test_they_change_places(self, world: World) -> None:
         world.write(slot=NEW)
         assert world.run("swap.sh").returncode == 0
@@ -185,6 +204,31 @@ class TestSwapAndBack:
         assert "nothing to swap back" in run.stdout
         assert world.state["production"] == OLD
 
+    def test_what_somebody_else_has_deployed_is_not_undone(self, world: World) -> None:
+        """An old run that is run again, or a swap by hand while the gate was waiting."""
+        world.write(production=ELSEWHERE.replace("b" * 64, "d" * 64), slot=OLD)
+        run = in_production(world, "rollback.sh", SLOT="staging")
+        failed(run, 1, "neither what this run has swapped in", "somebody has deployed meanwhile")
+        assert world.state["slot"] == OLD
+
+    def test_what_was_imported_is_known_by_its_digest(self, world: World) -> None:
+        world.write(production=NEW, slot=OLD)
+        assert in_production(world, "rollback.sh", SLOT="staging", IMAGE=ELSEWHERE).returncode == 0
+        assert world.state["production"] == OLD
+
+    def test_a_swap_that_is_still_under_way_ends_first(self, world: World) -> None:
+        """Cancelling a job ends az, and not what Azure does."""
+        world.write(slot=NEW, swapping=4)
+        run = in_production(world, "rollback.sh", SLOT="staging", WAIT_S="60")
+        assert run.returncode == 0, run.stderr
+        assert world.state["swapping"] == 0
+        assert (world.state["production"], world.state["slot"]) == (OLD, NEW)
+
+    def test_or_nothing_is_done(self, world: World) -> None:
+        world.write(production=NEW, slot=OLD, swapping=10**6)
+        failed(in_production(world, "rollback.sh", SLOT="staging", WAIT_S="0"), 1, "nothing else changes")
+        assert world.state["production"] == NEW
+
     @pytest.mark.parametrize(
         ("change", "said"),
         [
@@ -198,6 +242,76 @@ class TestSwapAndBack:
     def test_a_rollback_that_fails_says_so(self, world: World, change: dict[str, Any], said: str) -> None:
         world.write(**{"production": NEW, "slot": OLD, **change})
         failed(in_production(world, "rollback.sh", SLOT="staging"), 1, said)
+
+
+class TestTheDoor:
+    SHUT: dict[str, Any] = {"public": False, "rules": []}  # noqa: RUF012
+
+    def test_lets_this_machine_in_and_nobody_else_and_is_shut_again(self, world: World) -> None:
+        world.write(doors={"slot": self.SHUT, "production": self.SHUT}, slot=NEW)
+        assert world.run("check_app.sh", WAIT_S="0").returncode == 1
+        run = world.run("door.sh", "open")
+        assert run.returncode == 0, run.stderr
+        opened = {"public": True, "rules": [["release", "127.0.0.1/32"]]}
+        assert world.state["doors"] == {"slot": opened, "production": self.SHUT}
+        assert world.run("check_app.sh").returncode == 0
+        assert world.run("door.sh", "shut").returncode == 0
+        assert world.state["doors"]["slot"] == self.SHUT
+
+    def test_of_production_with_a_gateway_stays_open_for_it(self, world: World) -> None:
+        before = {"public": True, "rules": [["front-door", "AzureFrontDoor.Backend"]]}
+        world.write(doors={"production": before})
+        assert in_production_door(world, "open") == 0
+        assert world.state["doors"]["production"]["rules"][1:] == [["release", "127.0.0.1/32"]]
+        assert in_production_door(world, "shut") == 0
+        assert world.state["doors"]["production"] == before
+
+    def test_is_left_alone_where_one_is_let_in_already(self, world: World) -> None:
+        inside = {"public": True, "rules": [["allowed", "127.0.0.1/32"]]}
+        for doors in ({}, {"slot": inside}):
+            world.write(doors=doors)
+            for what in ("open", "shut"):
+                assert world.run("door.sh", what).returncode == 0
+            assert world.state["doors"] == doors
+        changes = [call[1] for call in world.calls("az") if {"add", "remove", "patch"} & set(call[1])]
+        assert not changes
+
+    def test_of_a_run_that_was_killed_is_shut_by_the_next(self, world: World) -> None:
+        left = {"public": True, "rules": [["release", "203.0.113.7/32"], ["release", "203.0.113.8/32"]]}
+        world.write(doors={"slot": left})
+        assert world.run("door.sh", "open").returncode == 0
+        assert world.state["doors"]["slot"]["rules"] == [["release", "127.0.0.1/32"]]
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"doors": {"slot": {"public": False, "rules": [["Allow all", "Any"]]}}}, "to everybody"),
+            ({"seen": "fd00:0:1200::1"}, "an IPv4 address was expected"),
+            ({"fail": ["az functionapp config access-restriction add"]}, "refused"),
+            ({"fail": ["az rest --method patch"]}, "refused"),
+            ({"fail": ["az rest --method get"]}, "refused"),
+            ({"fail": ["az functionapp config access-restriction show"]}, "refused"),
+            (
+                {"says": {"az rest --method patch": [0, ""]}},
+                "public access is 'Disabled'; Enabled was expected",
+            ),
+        ],
+    )
+    def test_that_does_not_open_says_so(self, world: World, change: dict[str, Any], said: str) -> None:
+        world.write(**{"doors": {"slot": self.SHUT}, **change})
+        failed(world.run("door.sh", "open", WAIT_S="0"), 1, said)
+
+    def test_that_does_not_shut_says_so(self, world: World) -> None:
+        world.write(doors={"slot": {"public": True, "rules": [["release", "127.0.0.1/32"]]}})
+        world.write(says={"az rest --method patch": [0, ""]})
+        failed(world.run("door.sh", "shut"), 1, "public access is 'Enabled'; Disabled was expected")
+
+    def test_opens_or_shuts(self, world: World) -> None:
+        failed(world.run("door.sh"), 2, "usage: door.sh open|shut")
+
+
+def in_production_door(world: World, what: str) -> int:
+    return world.run("door.sh", what, APP_URL=world.url("production"), SLOT="").returncode
 
 
 def test_a_release_that_is_bad_only_in_production_ends_with_the_old_one(world: World) -> None:

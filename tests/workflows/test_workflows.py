@@ -126,6 +126,19 @@ def test_every_script_is_there_and_executable_and_every_one_is_used() -> None:
         assert used, path.name
 
 
+def test_who_runs_the_tools_of_venv_ops_has_made_it_before() -> None:
+    """With CI=true a tool that is missing is a failure."""
+    for where in JOBS:
+        made = False
+        for step in job(where).get("steps", []):
+            run = step.get("run", "")
+            made = made or run.startswith(("make .venv-ops/.installed", "make lint-ops", ".ci/run"))
+            for script in SCRIPT.findall(run):
+                path = ROOT / script
+                if path.suffix == ".sh" and path.exists() and "/.venv-ops/bin" in path.read_text():
+                    assert made, (where, script)
+
+
 # ------------------------------------------------------------------ the order
 
 
@@ -155,6 +168,7 @@ def test_the_image_is_scanned_before_it_is_pushed_and_goes_on_by_digest() -> Non
     assert names.index("Scan") < names.index("Registry") < names.index("Push, with SBOM and provenance")
     push = build["steps"][names.index("Push, with SBOM and provenance")]["with"]
     assert (push["sbom"], push["provenance"], push["push"]) == (True, "mode=max", True)
+    assert build["steps"][-1]["run"].startswith('scripts/ci/same_image.sh "$LOCAL" ')
     assert "@$DIGEST" in build["steps"][-1]["run"]
     for name in ("dev", "staging", "prod"):
         assert WORKFLOWS["deploy"]["jobs"][name]["with"]["image"] == "${{ needs.build.outputs.functions }}"
@@ -241,9 +255,24 @@ def test_terraform_plans_everything_but_what_strangers_propose() -> None:
     condition = job(("terraform", "terraform"))["if"]
     assert [holds(condition, **given) for given in (PUSH_MAIN, PUSH_DEVELOP, PUSH_BRANCH, PULL)] == [True] * 4
     assert [holds(condition, **given) for given in (FORK, DEPENDABOT)] == [False] * 2
-    # A push or a pull request to main or develop comes through deploy.yml, every other one by itself.
-    for trigger in ("push", "pull_request"):
-        assert triggers("terraform")[trigger] == {"branches-ignore": triggers("deploy")[trigger]["branches"]}
+    # A push or a pull request to main or develop comes through deploy.yml, every other one by itself;
+    # Dependabot's pushes have no secrets, and no `user` that a condition could ask for.
+    ours = triggers("deploy")["push"]["branches"]
+    assert triggers("terraform")["push"] == {"branches-ignore": [*ours, "dependabot/**"]}
+    assert triggers("terraform")["pull_request"] == {"branches-ignore": ours}
+
+
+def test_what_is_applied_is_the_plan_that_is_kept() -> None:
+    """`--apply` shows a plan and does exactly that; a second `--plan` beside it would show another."""
+    steps_of = job(("terraform", "terraform"))["steps"]
+    for given in (PUSH_MAIN, PUSH_DEVELOP, PUSH_BRANCH, PULL):
+        runs = [step["run"] for step in steps_of if "deploy_to_infrastructure" in step.get("run", "")
+                and holds(step["if"], **given)]  # fmt: skip
+        (run,) = runs
+        assert run.endswith('| tee "plan-$ENVIRONMENT.txt"')
+        assert ("--apply --yes" in run) == (given == PUSH_MAIN), "prod is applied with --yes only"
+    (kept,) = [step for step in steps_of if "upload-artifact" in step.get("uses", "")]
+    assert (kept["if"], kept["with"]["overwrite"]) == ("always()", True)
 
 
 @pytest.mark.parametrize(
@@ -297,13 +326,49 @@ def test_production_is_taken_back_when_it_may_have_been_swapped_and_is_not_known
 
 
 def test_a_rollback_is_told_however_it_ends() -> None:
-    *_, back, tell = RELEASE["rollback"]["steps"]
+    *_, back, tell, _ = RELEASE["rollback"]["steps"]
     assert back["run"] == "scripts/ci/rollback.sh"
     assert tell["if"] == "always()"
     assert tell["env"]["RESULT"] == "${{ job.status == 'success' && 'rollback' || 'rollback_failed' }}"
     for where in (("deploy", "notify"), ("scheduled", "notify")):
         assert job(where)["if"].startswith("always()")
     assert needs(job(("scheduled", "notify"))) == set(WORKFLOWS["scheduled"]["jobs"]) - {"notify"}
+
+
+def test_who_asks_the_app_opens_a_door_and_shuts_it_whatever_happens() -> None:
+    for name, one in RELEASE.items():
+        runs = [step.get("run", "") for step in one.get("steps", [])]
+        if not any(
+            f"/{script}.sh" in run for run in runs for script in ("check_app", "production", "rollback")
+        ):
+            assert not any("door.sh" in run for run in runs), name
+            continue
+        doors: dict[str, list[tuple[str, str]]] = {"open": [], "shut": []}
+        for step in one["steps"]:
+            if "door.sh" in step.get("run", ""):
+                given = {**one["env"], **step.get("env", {})}
+                doors[step["run"].split()[-1]].append((given["APP_URL"], given.get("SLOT", "")))
+                assert step.get("if") == ("always()" if step["run"].endswith("shut") else None)
+        assert sorted(doors["open"]) == sorted(doors["shut"]) != [], name
+        for url, slot in doors["open"]:
+            assert ("slot_url" in url) == bool(slot), "the address and the app are of the same one"
+    (opens,) = [step for step in RELEASE["rollback"]["steps"] if step.get("run", "").endswith("open")]
+    assert opens["continue-on-error"] is True, "it must not be in the way of the rollback"
+
+
+def test_devs_infrastructure_is_not_changed_in_the_middle_of_its_release() -> None:
+    """main applies dev's, develop releases into it: two runs, which know of each other by this alone."""
+    group = WORKFLOWS["deploy"]["jobs"]["terraform"]["concurrency"]["group"]
+    assert WORKFLOWS["release"]["concurrency"]["group"] == "release-${{ inputs.environment }}"
+    assert group.startswith("${{ github.event_name == 'push' && 'release-dev' || ")
+    # Who waits for a group that its own caller holds waits for ever.
+    assert "release-" not in WORKFLOWS["terraform"]["concurrency"]["group"]
+    assert not [name for name, one in RELEASE.items() if "concurrency" in one]
+
+
+def test_nothing_is_swapped_where_nobody_could_look_at_it() -> None:
+    """A runner of one's own that is away must be missed before the swap, not after it."""
+    assert len({RELEASE[name]["runs-on"] for name in ("swap", "check-production", "rollback")}) == 1
 
 
 def test_only_the_gate_waits_for_somebody() -> None:

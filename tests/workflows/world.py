@@ -49,7 +49,7 @@ class World:
         self.bin.mkdir()
         self.write(
             production=OLD, slot=OLD, releases={OLD: "old", NEW: "new"}, sick=[], late=0, fail=[], says={},
-            functions=functions(), decides=True, lineage_of=None,
+            functions=functions(), decides=True, lineage_of=None, swapping=0, doors={},
         )  # fmt: skip
         for name in ("az", "gh", "docker", "terraform", "pip-audit", "npm"):
             self.program(name, _FAKE.format(python=sys.executable, folder=str(folder), name=name))
@@ -143,10 +143,40 @@ def _az(world: World, state: dict[str, Any], arguments: list[str]) -> int:
             print(f"DOCKER|{state[role]}" if state[role] else "")
         case ["functionapp", "config", "container", "set"]:
             world.write(**{role: options["--image"]})
+        case ["functionapp", "show", *_]:
+            if left := state["swapping"]:  # somebody's swap is under way, and ends
+                done = {"slot": state["production"], "production": state["slot"]} if left == 1 else {}
+                world.write(swapping=left - 1, **done)
+            print("operation" if left else "None")
+        case ["functionapp", "update", *_]:
+            raise AssertionError("az functionapp update reads the slot and writes to production")
+        case ["functionapp", "config", "access-restriction", what]:
+            door = state["doors"].get(role, {"public": True, "rules": [["Allow all", "Any"]]})
+            rules = door["rules"]
+            if what == "show":
+                shown = [{"name": name, "action": "Allow"} for name, _ in rules]
+                print(
+                    json.dumps({"ipSecurityRestrictions": [*shown, {"name": "Deny all", "action": "Deny"}]})
+                )
+                return 0
+            if what == "add":
+                rules = [*rules, [options["--rule-name"], options["--ip-address"]]]
+            else:
+                names = [name for name, _ in rules]
+                rules.pop(names.index(options["--rule-name"]))
+            world.write(doors={**state["doors"], role: {**door, "rules": rules}})
         case ["functionapp", "keys", "list", *_]:
             print(KEY)
         case ["functionapp", "deployment", "slot", "swap"]:
             world.write(slot=state["production"], production=state["slot"])
+        case ["rest", *_] if "/functions?" not in options["--url"]:
+            role = "slot" if "/slots/staging?" in options["--url"] else "production"
+            door = state["doors"][role]
+            if options["--method"] == "patch":
+                wanted = json.loads(options["--body"])["properties"]["publicNetworkAccess"] == "Enabled"
+                world.write(doors={**state["doors"], role: {**door, "public": wanted}})
+            else:
+                print("Enabled" if door["public"] else "Disabled")
         case ["rest", *_]:
             print("\n".join(f"qts-app/staging/{name}" for name in state["functions"]))
     return 0
@@ -155,6 +185,10 @@ def _az(world: World, state: dict[str, Any], arguments: list[str]) -> int:
 def _serving(world: World, role: str) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            door = world.state["doors"].get(role)
+            if door and not (door["public"] and any(who == "127.0.0.1/32" for _, who in door["rules"])):
+                self.answer(403, {}, {"x-ms-forbidden-ip": world.state.get("seen", "127.0.0.1")})
+                return
             where = urlsplit(self.path)
             self.answer(*_answer(world, role, where.path, parse_qs(where.query), dict(self.headers)))
 
@@ -165,9 +199,11 @@ def _serving(world: World, role: str) -> ThreadingHTTPServer:
             known = "synthetic" in self.path
             self.answer(401 if not with_key else 202 if known else 404, {"position": 5})
 
-        def answer(self, code: int, body: Any) -> None:
+        def answer(self, code: int, body: Any, headers: dict[str, str] | None = None) -> None:
             data = json.dumps(body).encode()
             self.send_response(code)
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
