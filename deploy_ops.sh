@@ -72,7 +72,7 @@ build() {
     describe "$wheels" "$extras" "$image" >"$root/VERSION"
     write_manifest "$root"
     pack
-    say "$(sha256sum "$package" | cut -c1-64)  ${package#"$PWD"/}"
+    say "$(sha256sum <"$package" | cut -c1-64)  ${package#"$PWD"/}"
     sed 's/^/deploy_ops: /' "$root/VERSION"
 }
 
@@ -200,9 +200,11 @@ remote() {
         refuse "expected [USER@]HOST[:DIR] of letters, digits and . _ - /; got '$target'"
     fi
     [[ -f $package ]] || refuse "there is no $package: build it first (./deploy_ops.sh)"
-    sum=$(sha256sum "$package" | cut -c1-64)
+    # As a path, lest scp takes it for a machine's.
+    package=$(realpath "$package")
+    sum=$(sha256sum <"$package" | cut -c1-64)
 
-    local incoming=$dir/incoming
+    local incoming=$dir/.incoming
     step "make a folder on $host" on "$host" "umask 077 && mkdir -p $incoming"
     step "copy the package" scp -q "${known_hosts_only[@]}" "$package" "$host:$incoming/$name.tar.gz"
     step "compare its sha256 on $host with $sum" \

@@ -21,13 +21,14 @@ start_ops.sh [--home DIR] [COMMAND]
 
 DIR (default: qts-observer beside the unpacked package) holds releases/, current, config/, data/, logs/.
 Exit codes: 0 fine, 1 not healthy or undone, 2 refused or failed.
-Environment: QTS_HEALTH_WAIT (120), QTS_STOP_WAIT (60): seconds.
+Environment: QTS_HEALTH_WAIT (120), QTS_STOP_WAIT (60): seconds; QTS_HEALTH_PAUSE (0.5) between two looks at it.
 TEXT
 }
 
-say() { echo "start_ops: $*"; }
+# Nobody listens any more where the connection was lost: no reason to stop half-way.
+say() { echo "start_ops: $*" || true; }
 
-tell() { printf 'start_ops: %s\n' "$@" >&2; }
+tell() { printf 'start_ops: %s\n' "$@" >&2 || true; }
 
 refuse() {
     tell "$@"
@@ -39,13 +40,26 @@ own=$(dirname "$script")
 invoked=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 health_wait=${QTS_HEALTH_WAIT:-120}
 stop_wait=${QTS_STOP_WAIT:-60}
+health_pause=${QTS_HEALTH_PAUSE:-0.5}
 
-# The deployment that this file belongs to: its release's, the one it is linked into, or one beside the package.
+# A mistake here would end it in the middle.
+check_waits() {
+    [[ "$health_wait $stop_wait" =~ ^[1-9][0-9]{0,4}\ [1-9][0-9]{0,4}$ && $health_pause =~ ^[0-9]{1,2}(\.[0-9]+)?$ ]] ||
+        refuse "QTS_HEALTH_WAIT and QTS_STOP_WAIT are whole seconds, QTS_HEALTH_PAUSE is seconds;" \
+            "got '$health_wait', '$stop_wait', '$health_pause'"
+}
+
+# The deployment that this file belongs to: the one it is linked into, its release's, or one beside the package.
 default_home() {
-    case $own in
-    */releases/*) dirname "$(dirname "$own")" ;;
-    *) if [[ -L $invoked/current ]]; then echo "$invoked"; else echo "$(dirname "$own")/qts-observer"; fi ;;
-    esac
+    local above
+    above=$(dirname "$(dirname "$own")")
+    if [[ -L $invoked/current ]]; then
+        echo "$invoked"
+    elif [[ $own == */releases/* && -e $above/state/ops.lock ]]; then
+        echo "$above"
+    else
+        echo "$(dirname "$own")/qts-observer"
+    fi
 }
 
 # ---------------------------------------------------------------------- releases
@@ -64,8 +78,9 @@ verify() {
     other=$(LC_ALL=C comm -13 <(echo "$listed") <(echo "$found"))
     [[ -z $other ]] || refuse "$folder holds what its MANIFEST.txt does not list; nothing was done:" "$other" \
         "Is it yours, move it elsewhere (settings: ops.env and config/ of the deployment)."
-    other=$(cd "$folder" && find . ! -type d ! -type f)
-    [[ -z $other ]] || refuse "$folder holds what is no file; nothing was done:" "$other"
+    # Nor is a name one that would read as two, or as none.
+    other=$(cd "$folder" && find . ! -type d ! -type f -o -name $'*\n*')
+    [[ -z $other ]] || refuse "$folder holds what is no file, or has no proper name; nothing was done:" "$other"
 }
 
 # about RELEASE WHAT: what its VERSION says of it.
@@ -81,8 +96,7 @@ release_of() {
 
 # link_to NAME TARGET: in one step, so that there is never none.
 link_to() {
-    ln -sfn "$2" "$home/.$1.new"
-    mv -T "$home/.$1.new" "$home/$1"
+    ln -sfn "$2" "$home/.$1.new" && mv -T "$home/.$1.new" "$home/$1"
 }
 
 linked() { if [[ -L $home/$1 ]]; then basename "$(readlink "$home/$1")"; fi; }
@@ -114,15 +128,18 @@ take_in() {
     if [[ -n $unpacked ]]; then rm -rf "$unpacked"; fi
 }
 
+# What was broken off leaves no half copies on a disk that may be full of them.
+tidy() { rm -rf "$home"/releases/.{new,unpacked} "$home"/runtime/.new "$home"/venvs/*.new; }
+
 # lay_config FROM TO: what a release brings for config/. What is there is the operator's and stays as it is.
 lay_config() {
     local from=$home/releases/$1/config to=$home/releases/$2/config file mine
     for file in "$to"/*; do
         mine=$home/config/${file##*/}
         if [[ ! -e $mine && ! -e $from/${file##*/} ]]; then
-            cp "$file" "$mine"
+            keep "$mine" <"$file"
         elif ! cmp -s "$file" "$from/${file##*/}" && ! cmp -s "$file" "$mine"; then
-            cp "$file" "$mine.new"
+            keep "$mine.new" <"$file"
             say "config/${file##*/}: the defaults have changed; yours stays, the new one is ${mine##*/}.new:"
             diff -u "$from/${file##*/}" "$file" || true
         fi
@@ -154,19 +171,18 @@ lock() {
     mkdir -p "$home"/{releases,runtime,venvs,state,config,data,logs}
     exec 9>"$home/state/ops.lock"
     flock -w 3 9 || refuse "another start_ops.sh is at work on $home: wait for it, then repeat"
+    trap tidy EXIT
+    # Who began it may lose the connection; it is brought to its end all the same.
+    trap '' HUP PIPE
 }
 
-# keep FILE: writes standard input there, whole or not at all.
-keep() {
-    cat >"$1.new"
-    sync "$1.new"
-    mv "$1.new" "$1"
-}
+# keep FILE: writes standard input there, whole or not at all (also where `set -e` does not reach).
+keep() { cat >"$1.new~" && sync "$1.new~" && mv "$1.new~" "$1"; }
 
 lay_out() {
     local file
     for file in "$home/releases/$1/config"/*; do
-        if [[ ! -e $home/config/${file##*/} ]]; then cp "$file" "$home/config/"; fi
+        if [[ ! -e $home/config/${file##*/} ]]; then keep "$home/config/${file##*/}" <"$file"; fi
     done
     if [[ ! -e $home/ops.env ]]; then
         umask 077
@@ -312,6 +328,11 @@ process_alive() { ! flock -n -s "$home/state/observer.lock" true 2>/dev/null; }
 process_up() {
     local out=$home/logs/run.out
     if process_alive; then return; fi
+    if ! port_is_free; then
+        tell "port $(port) is taken by something else: stop that, or set QTS_PORT in $home/ops.env"
+        return 1
+    fi
+    if ((EUID == 0)); then tell "it runs as root: better make a user of its own, who owns $home"; fi
     if [[ -s $out ]]; then mv "$out" "$out.1"; fi
     # Without the lock of this command, which ends before it does.
     setsid "$home/releases/$1/start_ops.sh" --home "$home" supervise "$1" </dev/null >"$out" 2>&1 9>&- &
@@ -334,6 +355,8 @@ supervise() {
         # Nothing is left behind by a supervisor that is killed.
         setpriv --pdeathsig TERM "${observer[@]}" run --no-console 8>&- &
         child=$!
+        # Told to while it was being started.
+        if [[ -n $stopping ]]; then kill -TERM "$child" 2>/dev/null || true; fi
         while :; do
             code=0
             wait "$child" || code=$?
@@ -345,7 +368,7 @@ supervise() {
         if ((code == 0 || code == 2)); then break; fi
         if ((SECONDS - since > 600)); then pause=1; fi
         tell "$(date -u +%FT%TZ) the Observer ended with exit code $code; started anew in $pause s"
-        sleep "$pause" &
+        sleep "$pause" 8>&- &
         wait $! || true
         pause=$((pause < 60 ? pause * 2 : 60))
     done
@@ -397,9 +420,19 @@ sys.exit(not kept.children())' "$home/state/observer.pid"
 compose() {
     local release=$home/releases/$1
     QTS_IMAGE=$(image_of "$1") QTS_ENV_FILE=$home/ops.env QTS_CONFIG=$home/config QTS_DATA=$home/data \
-    QTS_LOGS=$home/logs QTS_USER=$(stat --format %u:%g "$home/data") \
+    QTS_LOGS=$home/logs QTS_PORT=$(port) QTS_USER=$(stat --format %u:%g "$home/data") \
         docker compose --project-directory "$home" --file "$release/docker-compose.yml" \
         --env-file "$home/ops.env" --profile standalone "${@:2}"
+}
+
+# There is one such container on a machine: compose would take another deployment's for an older one of ours.
+docker_is_ours() {
+    local other
+    other=$(docker container inspect \
+        --format '{{index .Config.Labels "com.docker.compose.project.working_dir"}}' qts-observer 2>/dev/null) || return 0
+    [[ $(readlink -m "$other") == $(readlink -m "$home") ]] ||
+        refuse "the container qts-observer is that of $other, and there is one on a machine; nothing was done." \
+            "Stop and remove it (docker rm --force qts-observer), or start this one with --no-docker."
 }
 
 image_of() {
@@ -474,17 +507,37 @@ docker_state() {
 
 # ---------------------------------------------------------------------- health
 
-# ask: what GET /health answers, status line and headers first. Bash alone, for there may be no curl.
-ask() {
-    local host
-    host=$(setting OBSERVER_WEB__HOST)
-    if [[ $mode == docker || -z $host || $host == 0.0.0.0 || $host == :: ]]; then host=127.0.0.1; fi
-    # shellcheck disable=SC2016  # for the inner shell
-    timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && printf "GET /health HTTP/1.0\r\nHost: %s\r\n\r\n" "$1" >&3 &&
-        cat <&3' ask "$host" "$(port)" 2>/dev/null
+# host: where to ask; ops.env comes before config/.
+host() {
+    local found
+    found=$(setting OBSERVER_WEB__HOST)
+    found=${found:-$(sed -n '/^\[web\]/,/^\[/s/^host *= *"\([^"]*\)".*/\1/p' "$home/config/observer.toml" 2>/dev/null)}
+    if [[ $mode == docker || -z $found || $found == 0.0.0.0 || $found == :: ]]; then found=127.0.0.1; fi
+    echo "$found"
 }
 
-healthy() { grep -q '^HTTP/1.[01] 200 ' <<<"$1"; }
+# connected COMMAND: what a shell does with a connection to it, as file 3. Bash alone, for there may be no curl.
+# shellcheck disable=SC2016  # for the inner shell
+connected() { timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && '"$1" ask "$(host)" "$(port)" 2>/dev/null; }
+
+# ask: what GET /health answers, status line and headers first.
+# shellcheck disable=SC2016
+ask() { connected 'printf "GET /health HTTP/1.0\r\nHost: %s\r\n\r\n" "$1" >&3 && cat <&3'; }
+
+# port_is_free: what is ending may take a moment.
+port_is_free() {
+    local _
+    for _ in {1..25}; do
+        if ! connected :; then return; fi
+        sleep 0.2
+    done
+    return 1
+}
+
+healthy() { [[ $1 =~ ^HTTP/1\.[01]\ 200\  ]]; }
+
+# is_of RELEASE ANSWER: whether it is the one that answers; an image of a registry has a name of its own.
+is_of() { [[ -n $(about "$1" image) || $2 == *"\"releaseId\":\"$1\""* ]]; }
 
 # checks STATUS: reads an answer, prints the checks that are so: their names, and what they say.
 checks() {
@@ -522,12 +575,13 @@ wait_for_health() {
             return 1
         fi
         answer=$(ask) || true
-        if healthy "$answer"; then well=$((well + 1)); else well=0; fi
+        if healthy "$answer" && is_of "$1" "$answer"; then well=$((well + 1)); else well=0; fi
         if ((well == 3)); then return 0; fi
-        sleep 0.5
+        sleep "$health_pause"
     done
     tell "$1 is not healthy after $health_wait s:"
     show_health >&2 || true
+    is_of "$1" "$answer" || tell "what answers there is another one: stop it, then start again"
     "${mode}_output" "$1"
     return 1
 }
@@ -546,7 +600,7 @@ check_config() {
 back_up() {
     if [[ -z ${backup_to:-} ]]; then
         backup_to=configured
-        if "${mode}_observer" "$1" config show | grep -q '^backup.to = null'; then
+        if "${mode}_observer" "$1" config show | grep '^backup.to = null' >/dev/null; then
             backup_to=$("${mode}_where" data/backups)
         fi
     fi
@@ -623,6 +677,7 @@ begin() {
     lock
     if [[ -e $home/ops.env ]]; then check_environment; fi
     choose_mode
+    if [[ $mode == docker ]]; then docker_is_ours; fi
     echo "$mode" | keep "$home/state/mode"
 }
 
@@ -758,6 +813,7 @@ main() {
     command=${command:-start}
     if [[ -z $home ]]; then home=$(default_home); fi
     [[ -d $home ]] || [[ $command == start || $command == upgrade ]] || refuse "there is no $home; --home DIR names it"
+    check_waits
     mkdir -p "$home"
     home=$(cd "$home" && pwd)
     case $command-${#arguments[@]} in

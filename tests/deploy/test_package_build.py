@@ -139,6 +139,17 @@ def test_a_file_too_many_is_named(tmp_path: Path, package: Callable[..., Path]) 
     (folder / "config" / "extra.toml").unlink()
     (folder / "wheel" / "evil.whl").symlink_to("/etc/hostname")
     _refused(folder, tmp_path, "wheel/evil.whl")
+    (folder / "wheel" / "evil.whl").unlink()
+    for name in ("\n", "README.md\nVERSION", "\\", " "):
+        (folder / name).write_text("")
+        _refused(folder, tmp_path, "nothing was done")
+        (folder / name).unlink()
+
+
+def test_it_may_be_unpacked_in_a_folder_of_releases(tmp_path: Path, package: Callable[..., Path]) -> None:
+    folder = unpack(package(), tmp_path / "releases")
+    done = run([folder / "start_ops.sh", "rollback"], cwd=tmp_path)
+    assert f"there is no {tmp_path}/releases/qts-observer" in done.stderr
 
 
 def test_a_link_in_place_of_a_file_is_refused(tmp_path: Path, package: Callable[..., Path]) -> None:
@@ -174,7 +185,7 @@ def test_an_archive_that_is_no_package_is_refused(tmp_path: Path, package: Calla
     done = deployment.ops("upgrade", "--no-docker", tmp_path / "linked.tar.gz", script=script)
     assert done.returncode == 2
     assert "more than files and folders" in done.stderr
-    assert list((deployment.home / "releases").glob("[!.]*")) == []
+    assert list((deployment.home / "releases").iterdir()) == []
 
 
 def _refused(folder: Path, tmp_path: Path, named: str) -> None:

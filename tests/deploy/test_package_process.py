@@ -71,6 +71,24 @@ def test_the_days_of_an_operator(running: Deployment) -> None:
     assert f"wheel/{wheel.name}: FAILED" in running.ops("status").stderr
 
 
+def test_another_one_on_the_port_is_not_taken_for_it(
+    running: Deployment, package: Package, venvs: Path, tmp_path: Path
+) -> None:
+    other = Deployment.new(tmp_path / "other", venvs)
+    other.home.joinpath("ops.env").write_text(f"QTS_PORT={running.port}\n")
+    script = tmp_path / packages.NAME / "start_ops.sh"
+    done = other.ops("start", "--no-docker", script=script)
+    assert done.returncode == 1
+    assert f"port {running.port} is taken" in done.stderr
+
+    # Nor is the release that runs, where `current` has gone.
+    (running.home / "current").unlink()
+    script = unpack(package("0.2.0", NEW_DEFAULT), tmp_path / "newer") / "start_ops.sh"
+    done = running.ops("start", "--no-docker", script=script, QTS_HEALTH_WAIT="1")
+    assert done.returncode == 1
+    assert "what answers there is another one" in done.stderr
+
+
 def test_two_at_once_are_one_too_many(tmp_path: Path, package: Package) -> None:
     deployment = Deployment.new(tmp_path / "home")
     script = unpack(package(), tmp_path) / "start_ops.sh"
@@ -125,6 +143,7 @@ def test_without_python_or_docker_it_says_what_to_install(
 # ---------------------------------------------------------------------- upgrade
 
 
+@pytest.mark.timeout(300)
 def test_upgrades_and_a_rollback(running: Deployment, package: Package) -> None:
     first, pid, before = running.linked(), _observer(running), running.segments()
     mine = running.home / "config" / "observer.toml"
@@ -185,22 +204,20 @@ def test_upgrades_and_a_rollback(running: Deployment, package: Package) -> None:
     assert [code for code, _ in itertools.groupby(epochs)] == ["0.1.0", "0.3.0", "0.1.0", "0.2.0", "0.1.0"]
 
 
-@pytest.mark.parametrize(
-    ("command", "version"), [("link_to current", "0.1.0"), ("setsid", "0.2.0")], ids=["before", "after"]
-)
 def test_killed_around_the_switch_the_next_start_undoes_or_finishes(
-    command: str, version: str, running: Deployment, package: Package, tmp_path: Path
+    running: Deployment, package: Package, tmp_path: Path
 ) -> None:
     """All other points: test_package_docker.py, where each costs less."""
     before = running.segments()
     newer = package("0.2.0", NEW_DEFAULT)
-    done = running.ops("upgrade", newer, **packages.killed_at(tmp_path, command))
-    assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
-    assert running.health() == ""
-    running.well("start")
-    assert f'"version":"{version}"' in running.health()
-    assert not (running.home / "state" / "going").exists()
-    running.keeps(before)
+    for command, version in (("link_to current", "0.1.0"), ("setsid", "0.2.0")):
+        done = running.ops("upgrade", newer, **packages.killed_at(tmp_path, command))
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        assert running.health() == ""
+        running.well("start")
+        assert f'"version":"{version}"' in running.health()
+        assert not (running.home / "state" / "going").exists()
+        running.keeps(before)
     running.well("observer", "verify")
 
 

@@ -44,7 +44,7 @@ class Far:
             (bin_ / name).chmod(0o755)
         self.environment = {
             "PATH": f"{bin_}:{os.environ['PATH']}", "CALLS": str(self.calls), "FAR": str(self.folder),
-            "QTS_HEALTH_WAIT": "60",
+            **self.deployment.environment,
         }  # fmt: skip
 
     def remote(self, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -61,11 +61,15 @@ def far(tmp_path: Path, package: Callable[..., Path], venvs: Path) -> Iterator[F
 
 
 def test_it_is_brought_there_and_runs(far: Far) -> None:
+    theirs = far.deployment.home / "incoming" / "order.csv"
+    theirs.parent.mkdir()
+    theirs.touch()
     done = far.remote("--no-docker", "ops@far.example:obs", far.package)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "200 OK" in far.deployment.health()
     assert f"== {far.deployment.linked()}" in done.stdout
-    assert not (far.deployment.home / "incoming").exists()
+    assert not (far.deployment.home / ".incoming").exists()
+    assert theirs.exists(), "it was not ours"
     calls = far.calls.read_text().splitlines()
     assert len(calls) == 6
     assert all("-o StrictHostKeyChecking=yes" in call for call in calls)
@@ -95,7 +99,7 @@ def test_what_was_garbled_on_the_way_is_not_unpacked(far: Far) -> None:
     done = far.remote("--no-docker", "ops@far.example:obs", far.package, GARBLED="1")
     assert done.returncode == 2
     assert "compare its sha256 on ops@far.example with " in done.stderr
-    assert not (far.deployment.home / "incoming" / NAME).exists()
+    assert not (far.deployment.home / ".incoming" / NAME).exists()
     assert "start_ops" not in far.calls.read_text()
 
 
@@ -104,7 +108,7 @@ def test_a_dry_run_does_nothing(far: Far) -> None:
     assert done.returncode == 0
     assert far.calls.read_text() == ""
     assert "would copy the package: scp" in done.stdout
-    assert "qts-observer/incoming/qts_ops_deploy/start_ops.sh --home qts-observer upgrade" in done.stdout
+    assert "qts-observer/.incoming/qts_ops_deploy/start_ops.sh --home qts-observer upgrade" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -114,6 +118,12 @@ def test_a_target_that_would_be_more_than_that_is_refused(target: str, far: Far)
     done = far.remote(target, far.package)
     assert done.returncode == 2
     assert far.calls.read_text() == ""
+
+
+def test_a_package_whose_name_reads_as_a_machine_is_a_file(far: Far) -> None:
+    (far.folder / "far.example:x.tar.gz").write_bytes(far.package.read_bytes())
+    done = far.remote("--dry-run", "ops@far.example", "far.example:x.tar.gz")
+    assert f" {far.folder}/far.example:x.tar.gz ops@far.example:" in done.stdout
 
 
 def test_without_a_package_it_says_so(far: Far, tmp_path: Path) -> None:

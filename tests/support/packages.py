@@ -124,7 +124,7 @@ class Deployment:
             (home / "venvs").mkdir()
             for venv in venvs.iterdir():
                 (home / "venvs" / venv.name).symlink_to(venv)
-        defaults = {"QTS_HEALTH_WAIT": "60", "QTS_STOP_WAIT": "30"}
+        defaults = {"QTS_HEALTH_WAIT": "60", "QTS_STOP_WAIT": "30", "QTS_HEALTH_PAUSE": "0.1"}
         return Deployment(home, port, {**defaults, **environment})
 
     def ops(
@@ -186,13 +186,3 @@ def killed_at(folder: Path, command: str) -> dict[str, str]:
         "unset BASH_ENV\nset -T\ntrap 'case $BASH_COMMAND in *\"$KILLED_AT\"*) kill -9 $$ ;; esac' DEBUG\n"
     )
     return {"BASH_ENV": str(trap), "KILLED_AT": command}
-
-
-def killed_after(folder: Path, count: int) -> dict[str, str]:
-    """For start_ops.sh's environment: it is killed before its command number `count`."""
-    trap = folder / "trap.sh"
-    trap.write_text(
-        "unset BASH_ENV\nset -T\n"
-        "trap 'if ((BASH_SUBSHELL == 0 && KILLED_AFTER-- == 0)); then kill -9 $$; fi' DEBUG\n"
-    )
-    return {"BASH_ENV": str(trap), "KILLED_AFTER": str(count)}
