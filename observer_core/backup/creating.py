@@ -85,8 +85,11 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
     records = sum(part.end.position for part in body.journals.values())
     number = max(order.number, 1 + max(catalogue.names(), default=0))
     faults = {name: part.fault for name, part in body.journals.items() if part.fault is not None}
+    objects.before_put()  # who has lost the turn meanwhile cannot say what is still there
+    # What somebody who read backups back has found meanwhile: it may be of this one too.
+    found = catalogue.damaged() - damaged
     # All that is new was read back. Said before there is this backup: killed in between, it holds.
-    if making.trusted and not faults:
+    if making.trusted and not faults and not found:
         catalogue.mark_verified(number, order.time_ns)
     else:
         catalogue.unmark(number)
@@ -100,7 +103,7 @@ def create(journals: Journals, objects: Objects, order: Order) -> Made:
         )
     )  # fmt: skip
     if objects.damaged != damaged:
-        catalogue.say_damaged(objects.damaged)
+        catalogue.say_damaged(objects.damaged | found)
     Unfinished(objects).remove()
     return Made(manifest, body.digest, len(body.journals), faults)
 

@@ -51,7 +51,8 @@ class Lease:
             raise Busy("this process was silent for so long that somebody else took its turn; begin again")
         if row is not None and not self._etag:
             held = decode(row.value)
-            if held["until_ns"] > now_ns:
+            # One that would last longer than any was taken by a clock that was wrong.
+            if 0 < held["until_ns"] - now_ns <= 2 * _LASTS_NS:
                 raise Busy(
                     f"{held['owner']} makes or removes backups of this store; if it has died, its turn ends "
                     f"at {format_time(held['until_ns'])}"

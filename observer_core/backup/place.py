@@ -5,23 +5,17 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from observer_core.shared.errors import ConfigError, InputError, NotFound, StorageError
-from observer_core.storage.local.files import LocalBlobs, make_directories, os_errors
+from observer_core.storage.local.files import LocalBlobs, make_directories, os_errors, sync_directory
 from observer_core.storage.ports import Blobs
-
-_DRAFT_SECONDS: Final = 86_400
 
 
 class Place(Blobs, Protocol):
     """`put` is whole and durable when it returns; `repr` says where, without secrets."""
-
-    def tidy(self) -> None:
-        """Removes what a `put` that was broken off has left, where something can be left."""
 
     def close(self) -> None: ...
 
@@ -41,13 +35,6 @@ class FolderPlace(LocalBlobs):
 
     def __repr__(self) -> str:
         return f"folder {self._path}"
-
-    def tidy(self) -> None:
-        """A file's draft whose process has died; a younger one may be under way."""
-        with os_errors(f"tidy {self!r}"):
-            for draft in self._path.rglob(".*"):
-                if draft.is_file() and time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
-                    draft.unlink(missing_ok=True)
 
     def close(self) -> None:
         pass
@@ -107,7 +94,9 @@ class NewTar:
         self._places: dict[str, tuple[int, int]] = {}
         with os_errors(f"write {path}"):
             make_directories(self._path.parent, durable=True)
-            self._file = self._draft.open("w+b")
+            # As readable as the segments that it is a copy of.
+            descriptor = os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+            self._file = os.fdopen(descriptor, "w+b")
 
     def __repr__(self) -> str:
         return f"tar file {self._path}"
@@ -146,6 +135,7 @@ class NewTar:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._draft.replace(self._path)
+            sync_directory(self._path.parent)
 
     def close(self) -> None:
         """Without `finished` nothing is left."""

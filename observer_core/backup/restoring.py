@@ -18,7 +18,7 @@ from observer_core.backup.objects import Objects
 from observer_core.backup.stretches import Opened, Stretch, listed, opened, stretches
 from observer_core.backup.vault import Vault
 from observer_core.shared.canonical import decode, encode
-from observer_core.shared.clock import SECOND
+from observer_core.shared.clock import SECOND, format_time
 from observer_core.shared.errors import InputError, StorageCorrupt
 from observer_core.storage.archive.excerpts import Excerpt, unpack
 from observer_core.storage.archive.packs import is_packed
@@ -36,8 +36,10 @@ _HOUR_NS: Final = 3600 * SECOND
 _BYTES: Final = 2 * 1024 * 1024
 """Of row values, a transaction."""
 _STAY: Final = ("hold.", "safe_mode")
-"""Views that no stage makes again, as `storage.recovery` has it; quarantines follow from the records."""
-_MARKS: Final = (b'"kind":"quarantine"', b'"kind":"redrive"')
+"""Views that no stage makes again, as `storage.recovery` has it: a hold that was asked for later still holds.
+Quarantines, and holds that were ended later, follow from the records.
+"""
+_MARKS: Final = (b'"kind":"quarantine"', b'"kind":"redrive"', b'"kind":"hold"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +153,14 @@ def _begin(target: Storage, identity: Mapping[str, Any]) -> bool:
     """True when the same restore has been here before."""
     row = target.tables.get(PARTITION, _UNDER_WAY)
     if row is not None:
-        if decode(row.value) != identity:
+        begun = decode(row.value)
+        if begun != identity:
+            until_ns = begun["until_ns"]
+            as_of = "" if until_ns is None else f", --until {format_time(until_ns)}"
             raise InputError(
-                "another restore was begun there and is not finished: finish it, or empty the place"
+                "another restore was begun there and is not finished: of the backup whose file is "
+                f"{begun['backup'][:16]}{as_of}; finish it (`observer backup ls --json` has its number), or "
+                "empty the place"
             )
         return True
     used = target.tables.query(_REGISTRY, "", "~", 1) or target.tables.query(PARTITION, "", "~", 1)
@@ -232,7 +239,8 @@ class _Writing:
     cut: Cut
     positions: Mapping[str, int]
     """Where all journals end."""
-    quarantined: dict[str, Any] = field(default_factory=dict)
+    views: dict[str, Any] = field(default_factory=dict)
+    """Rows of those that follow from the records."""
 
     def write(self) -> None:
         with self.target.group():
@@ -334,10 +342,10 @@ class _Writing:
         for ref in self.part.sides:
             for key, text in decode(self.objects.get(ref)):
                 value = text.encode() if self.cut.whole else self._at_cut(key, text.encode(), lost)
-                if value is not None:
+                if value is not None and key not in self.views:
                     yield Op("upsert", key, value)
-        for view, body in self.quarantined.items():
-            yield Op("upsert", f"v.{view}", encode(body))
+        for key, body in self.views.items():
+            yield Op("upsert", key, encode(body))
 
     def _at_cut(self, key: str, value: bytes, lost: Mapping[str, int]) -> bytes | None:
         """A row as it may stand behind the cut; None: not at all. Views come again when a stage works."""
@@ -375,13 +383,18 @@ class _Writing:
         return lost
 
     def _heed(self, lines: Iterable[bytes]) -> None:
-        """Which entries are set aside follows from the records, whatever happened behind the cut."""
+        """Which entries are set aside, and what is held, whatever happened behind the cut."""
         for line in lines:
             if any(mark in line for mark in _MARKS):
                 note = decode(line)
                 body = note.get("body", {})
-                view = f"quarantined.{body.get('input')}@{body.get('position')}"
-                if note.get("kind") == "quarantine":
-                    self.quarantined[view] = body
-                elif note.get("kind") == "redrive":
-                    self.quarantined.pop(view, None)
+                view = f"v.quarantined.{body.get('input')}@{body.get('position')}"
+                match note.get("kind"), body.get("action"):
+                    case "quarantine", _:
+                        self.views[view] = body
+                    case "redrive", _:
+                        self.views.pop(view, None)
+                    case "hold", "add":
+                        self.views[f"v.hold.{body['id']}"] = {k: v for k, v in body.items() if k != "action"}
+                    case "hold", "end":
+                        self.views.pop(f"v.hold.{body['id']}", None)

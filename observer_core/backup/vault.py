@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from observer_core.backup.manifest import Body, Catalogue, Manifest
-from observer_core.backup.objects import Objects
+from observer_core.backup.objects import Damaged, Objects
 from observer_core.backup.place import Place
 from observer_core.backup.sealing import Identity, IndexKey, Plain, Seal, Sealed
-from observer_core.shared.errors import InputError, NotFound
+from observer_core.shared.errors import InputError, NotFound, StorageCorrupt
 
 _KEYS = "keys/"
 
@@ -36,10 +36,20 @@ class Vault:
 
     def lay_down(self, key: IndexKey) -> None:
         """From now on whoever has the identity of one of its recipients can read what is written under it."""
-        name = f"{_KEYS}{key.id}.age"
-        if name not in self.place.list(name):
-            self.place.put(name, key.for_recipients())
+        # Each time: nobody here can read whether what lies there is still what was written.
+        self.place.put(f"{_KEYS}{key.id}.age", key.for_recipients())
         self._keys[key.id] = key
+
+    def check_key(self, seal: str) -> None:
+        """`Damaged` unless an identity alone opens what is under this seal, as far as that shows here."""
+        name = f"{_KEYS}{seal}.age"
+        try:
+            stored = self.place.get(name)
+            identity = self._opener(self._keys[seal])
+            if identity is not None and IndexKey.read(stored, identity).id != seal:
+                raise Damaged(name, "it is the key of another index")
+        except (NotFound, StorageCorrupt, ValueError) as error:
+            raise Damaged(name, f"nobody can restore without this key of the index: {error}") from None
 
     def _seal(self, seal: str | None) -> Seal:
         if seal is None:
@@ -56,4 +66,9 @@ class Vault:
                 "it is encrypted, and its index cannot be read here: give the identity of one of its "
                 "recipients (--identity FILE)"
             )
-        return Sealed(key, self._identity)
+        return Sealed(key, self._opener(key))
+
+    def _opener(self, key: IndexKey) -> Identity | None:
+        """The identity, where it is of a recipient: by any other one everything would look damaged."""
+        found = self._identity
+        return found if found is not None and set(found.recipients) & set(key.recipients) else None

@@ -73,6 +73,11 @@ class Verifier:
             return checked
         if not self._objects.seal.opens:
             checked.depth = "files"
+        if manifest.seal is not None:
+            try:
+                self._vault.check_key(manifest.seal)
+            except Damaged as error:
+                checked.findings.append(Finding(manifest.number, "", str(error)))
         for name, part in body.journals.items():
             self._tell(name)
             self._journal(checked, name, part)

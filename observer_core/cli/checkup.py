@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from observer_core.cli.checkup_account import account_checks, host_file
+from observer_core.cli.checkup_needs import needs
 from observer_core.cli.configuration import deployment_differences
 from observer_core.cli.invocation import Invocation
 from observer_core.cli.opened import running
@@ -60,15 +61,19 @@ def checks(given: Invocation) -> Iterator[Check]:
         return
     yield Check("configuration", f"{len(settings.source)} sources, {count} policies")
     data, logs = settings.paths.data, settings.paths.logs
+    local = settings.storage.kind == "local"
+    process = running(data) if local else None
+    yield _told(
+        "needs", "Provide it, or take out of the configuration what names it.",
+        lambda: needs(settings, secrets=local and process is None),
+    )  # fmt: skip
     yield _told(
         "deployment", "Correct the file or the settings, so that they agree.", lambda: deployment(settings)
     )
-    local = settings.storage.kind == "local"
     yield writable("log folder", logs)
-    process = running(data) if local else None
     if local:
         yield writable("data folder", data)
-        yield disk(data)
+        yield disk(data, settings.safety.least_free)
         yield Check(
             "single instance", f"process {process} runs an Observer here" if process else "none runs here"
         )
@@ -156,13 +161,12 @@ def writable(name: str, folder: Path) -> Check:
     return Check(name, f"{folder} is writable")
 
 
-def disk(data: Path) -> Check:
-    free = shutil.disk_usage(_existing(data)).free
-    if free >= LEAST_FREE_BYTES:
+def disk(data: Path, least: int = 0) -> Check:
+    """`least`: with less the Observer takes nothing in."""
+    free, wanted = shutil.disk_usage(_existing(data)).free, max(least, LEAST_FREE_BYTES)
+    if free >= wanted:
         return Check("disk space", f"{size(free)} free")
-    return Check(
-        "disk space", f"{size(free)} free", f"Free some: at least {size(LEAST_FREE_BYTES)} are expected."
-    )
+    return Check("disk space", f"{size(free)} free", f"Free some: at least {size(wanted)} are expected.")
 
 
 def port(host: str, number: int, process: str | None) -> Check:
@@ -196,7 +200,11 @@ def sqlite() -> Check:
 def index(path: Path) -> Check:
     """Opens journal.db for reading only and lets SQLite check it."""
     if not path.is_file():
-        return Check("journal.db", "there is none yet")
+        records = next(path.parent.glob("*/source=*"), None)
+        if records is None:
+            return Check("journal.db", "there is none yet")
+        found = f"is missing, though there are records in {records.parent.name}/"
+        return Check("journal.db", found, f"Restore {path} from a backup before anything is recorded.")
     try:
         connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         try:

@@ -58,7 +58,9 @@ def export(
     if table not in NAMES:
         raise InputError(f"there is no table {table!r}; there are {', '.join(NAMES)}")
     with reading(ctx) as reader, lake(reader.journals) as connection:
-        name = reader.one_domain(domain, "times are those of a domain") if since or until else domain
+        name = None
+        if domain or since or until:
+            name = reader.one_domain(domain, "times are those of a domain")
         wanted = [] if name is None else ["domain = '{}'".format(name.replace("'", "''"))]
         for sign, text in ((">=", since), ("<=", until)):
             if text is not None:

@@ -114,7 +114,9 @@ def _tell_state(domain: dict[str, Any]) -> None:
     say(f"incidents  {len(domain['incidents'])} open")
     for item in domain["incidents"]:
         say(f"  {item['severity']:<8}  {item['source']} since {when(item['since_ns'])}")
-    say(f"blocks     {len(domain['blocks'])}")
+    is_known = risk["overall"] != "unknown"
+    count = len(domain["blocks"]) if is_known else "unknown until the decide stage works; the gate denies"
+    say(f"blocks     {count}")
     for item in domain["blocks"]:
         until = when(item["until_ns"]) if item["until_ns"] else "released"
         say(f"  {item['scope']}  by {item['policy']} since {when(item['since_ns'])} until {until}")

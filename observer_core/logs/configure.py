@@ -102,8 +102,11 @@ def for_people(level: Level = "warning") -> Iterator[None]:
 def configure_for_host(level: Level = "info") -> None:
     """Sends the process's log lines, each a JSON object, through the standard `logging`, once.
 
-    For a process whose host collects logs there: nothing is written to files or streams.
+    For a process whose host collects logs there: nothing is written to files or streams. What libraries
+    log there has its secrets masked too, and the Azure SDK does not tell of every request.
     """
+    logging.setLogRecordFactory(_Record)
+    logging.getLogger("azure").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
             _placed,
@@ -190,6 +193,22 @@ class _Named:
         return None
 
     debug = info = warning = error = critical = msg = _done
+
+
+class _Record(logging.LogRecord):
+    """A line of a library without secrets, whichever handler takes it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.name.partition(".")[0] == "observer":
+            return  # masked already
+        try:
+            text = self.getMessage()
+        except Exception as error:
+            text = f"a malformed log line: {error!r}"
+        self.msg, self.args = redact_text(text), None
+        if self.exc_info and self.exc_info[0] is not None:
+            self.exc_text = redact_text(logging.Formatter().formatException(self.exc_info))
 
 
 class _Libraries(logging.Handler):

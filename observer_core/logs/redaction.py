@@ -7,14 +7,19 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import date, time
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
+from uuid import UUID
 
 from pydantic import SecretBytes, SecretStr
 
 MASK: Final = "***"
 _DEPTH: Final = 12
+_PLAIN: Final = (bool, int, float, date, time, Enum, UUID)
 _LEAST_KNOWN: Final = 6
 """A shorter secret would mask what has nothing to do with it."""
 _LEAST_PART: Final = 12
@@ -24,25 +29,55 @@ _SECRET_KEY = re.compile(
     r"(?:^|[^a-z])(?:secret|token|password|passwd|passphrase|authorization|credential|cookie|signature|"
     r"(?:[a-z]*(?:api|access|account|private|shared|signing))?key|connection_?string|sas)s?(?:$|[^a-z])"
 )
-_SECRET_TEXT = (
-    (re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"), MASK),
-    (re.compile(r"\bqts_[\w-]{20,}"), MASK),
-    (re.compile(r"\bxox[a-z]-[\w-]{8,}"), MASK),
-    (re.compile(r"\bAGE-SECRET-KEY-[0-9A-Z]+", re.IGNORECASE), MASK),
-    (re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)", re.DOTALL), rf"\1{MASK}\2"),
+_NAME: Final = (
+    r"(?<![\w.-])([\w.-]*(?:sig|signature|passw(?:or)?d|pwd|passphrase|secret|token|credential|"
+    r"(?:api|access|account|private|shared|signing|secret|storage|subscription|instrumentation|functions)"
+    r"(?:[_-]?access)?[_-]?key"
+)
+"""What secrets are called inside a text; one look at a word, however long it is."""
+_VALUE: Final = r"""(?:b?"[^"]*"|b?'[^']*'|\\?["']?[^\s&;"'\\]+)"""
+_SECRET_TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = (
+    (("://",), re.compile(r"(?<=://)[^/\s?#'\"<>]+(?=@)"), MASK),
+    (("qts_",), re.compile(r"\bqts_[\w-]{20,}"), MASK),
+    (("xox",), re.compile(r"\bxox[a-z]-[\w-]{8,}"), MASK),
+    (("gh", "github_"), re.compile(r"\b(?:gh[a-z]_|github_pat_)\w{16,}"), MASK),
+    (("eyj",), re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
+    (("age-secret-key-",), re.compile(r"\bAGE-SECRET-KEY-[0-9A-Z]+", re.IGNORECASE), MASK),
     (
-        re.compile(r"(?i)(?<=://)((?:hooks\.slack|[\w.-]*\.webhook\.office|hc-ping)\.com)/[^\s'\"]+"),
+        ("private key-----",),
+        re.compile(r"(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(-----END|$)", re.DOTALL),
+        rf"\1{MASK}\2",
+    ),
+    (
+        ("://",),
+        re.compile(
+            r"(?i)(?<=://)((?:hooks\.slack|[\w.-]*\.webhook\.office|hc-ping|discord(?:app)?)\.com|"
+            r"api\.telegram\.org)/[^\s'\"]+"
+        ),
         rf"\1/{MASK}",
     ),
-    (re.compile(r"(?i)\b(bearer|basic|token)\s+[\w.~+/-]{8,}=*"), rf"\1 {MASK}"),
+    # Before those that would take `Basic` for all of it.
     (
+        ("authorization", "cookie", "-key"),
         re.compile(
-            r"(?i)\b(sig|signature|accountkey|sharedaccesskey|sharedaccesssignature|instrumentationkey|password|"
-            r"passwd|pwd|secret|token|api_?key|client_secret)=[^\s&;\"']+"
+            r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie|(?:[a-z]+-)+key)\s*:\s*[^\r\n\"',]+"
         ),
-        rf"\1={MASK}",
+        rf"\1: {MASK}",
     ),
+    (
+        ("bearer", "basic", "token"),
+        re.compile(r"(?i)\b(bearer|basic|token)\s+[\w.~+/-]{8,}=*"),
+        rf"\1 {MASK}",
+    ),
+    (("=",), re.compile(rf"(?i){_NAME}))=\s*{_VALUE}"), rf"\1={MASK}"),
+    (
+        ("'", '"'),
+        re.compile(rf"(?i){_NAME}|authorization|cookie))(\\?[\"'])\s*[:=]\s*{_VALUE}"),
+        rf"\1\2: \2{MASK}\2",
+    ),
+    (("=",), re.compile(r"(?i)(?<=[?&])(code|key|auth)=[^\s&;\"'#]+"), rf"\1={MASK}"),
 )
+"""Where one of the words (in lower case) is not in a text, the pattern need not look for it."""
 # At the start or behind a space, quote, bracket, = or comma: not the slash inside BTC/USDT or a URL.
 _ABSOLUTE = re.compile(r"(?:(?<=^)|(?<=[\s'\"(\[=,]))(?:[A-Za-z]:\\|/)[^\s'\"()\[\],:;]+")
 
@@ -59,7 +94,11 @@ def redact(key: str, value: Any, depth: int = 0) -> Any:
         return {name: redact(str(name), item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return "…" if depth == _DEPTH else [redact(key, item, depth + 1) for item in value]
-    return value
+    if value is None or isinstance(value, _PLAIN) or type(value).__module__ == "numpy":
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        return redact(key, {item.name: getattr(value, item.name) for item in fields(value)}, depth)
+    return redact_text(repr(value))  # whoever writes it would show as much, and mask nothing
 
 
 @lru_cache(4096)
@@ -69,13 +108,17 @@ def is_secret(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """Text without what is known as a secret, user:password in URLs, our tokens and others', `sig=`,
-    `AccountKey=` and the like.
+    """Text without what is known as a secret, who an address is asked as, our tokens and others', `sig=`,
+    `"password": …`, `x-api-key: …` and the like.
     """
     if _known.pattern is not None:
         text = _known.pattern.sub(MASK, text)
-    for pattern, replacement in _SECRET_TEXT:
-        text = pattern.sub(replacement, text)
+    lower = text.lower()
+    for words, pattern, replacement in _SECRET_TEXT:
+        for word in words:
+            if word in lower:
+                text = pattern.sub(replacement, text)
+                break
     return text
 
 

@@ -46,7 +46,7 @@ from observer_core.storage.epochs import Build
 from observer_core.storage.journals import Journals
 from observer_core.storage.ledger import hash_at
 from observer_core.storage.local import LocalStorage
-from observer_core.storage.local.files import make_directories, os_errors
+from observer_core.storage.local.files import LocalBlobs, make_directories, os_errors, sync_directory
 from observer_core.storage.ports import Op, Storage
 from observer_core.storage.recovery import OPERATIONS
 
@@ -143,7 +143,7 @@ class Standing:
 
     def status(self, every_ns: int, now_ns: int) -> tuple[Literal["pass", "warn", "fail"], str | None]:
         """`pass`, `warn` or `fail`, and why."""
-        age_ns = now_ns - self.time_ns
+        age_ns = abs(now_ns - self.time_ns)  # one of the future is none to rely on
         late = f"the newest backup is older than {_LATE} times [backup] every"
         if self.findings:
             return "fail", f"{self.findings} faults were found in it; see `observer backup verify`"
@@ -361,6 +361,10 @@ class Backups:
             _log.error("backup failed; tried again in a minute", place=without_paths(repr(place)), error=said)
             self._remember(place, said)
 
+    def _is_due(self, since_ns: int, after_ns: int) -> bool:
+        """Also what was done in the future: a clock that was put back must not switch it off for years."""
+        return not 0 <= self._clock.now_ns() - since_ns < after_ns
+
     def _remember(self, place: Place, error: str) -> None:
         try:
             Standing.of(self._storage, place).but(error=error[:500]).save(self._storage, place)
@@ -369,7 +373,7 @@ class Backups:
 
     def _look(self, place: Place, every_ns: int, seconds: float | None) -> None:
         known = Standing.of(self._storage, place)
-        due = self._clock.now_ns() - known.time_ns >= every_ns
+        due = self._is_due(known.time_ns, every_ns)
         if due:
             made = self.create(place, seconds=seconds)
             for name, fault in made.faults.items():
@@ -381,7 +385,7 @@ class Backups:
         if verify_ns and seconds is None:
             # Again after what was wrong may have been mended.
             known = Standing.of(self._storage, place)
-            late = known.number and self._clock.now_ns() - known.verified_ns >= verify_ns
+            late = known.number and self._is_due(known.verified_ns, verify_ns)
             if late or (due and known.findings):
                 for finding in _all_findings(*self.verify(place)):
                     _log.error("backup is damaged", backup=finding.backup, detail=finding.detail)
@@ -460,7 +464,6 @@ def restore(
     with _target(to) as storage:
         restored = restore_backup(vault, wish, storage)
         _note_restored(storage, clock, wish, restored, author)
-        finish(storage)
     return wish.manifest, restored
 
 
@@ -502,6 +505,7 @@ def _target(to: str) -> Iterator[Storage]:
         remote = AzureStorage.connect(values, name=connection, prefix=prefix)
         try:
             yield remote
+            finish(remote)
         finally:
             remote.close()
         return
@@ -510,16 +514,24 @@ def _target(to: str) -> Iterator[Storage]:
     with os_errors(f"restore to {folder}"):
         make_directories(folder.absolute(), durable=True)
         if not mark.exists():
-            if any(path.name != "lost+found" for path in folder.iterdir()):
+            ours = ("lost+found", f".{RESTORING}.")  # and a mark that was not written whole
+            if any(not path.name.startswith(ours) for path in folder.iterdir()):
                 raise InputError(
                     f"{folder} is not empty; a backup is restored into an empty folder, never over data"
                 )
-            mark.write_text("observer backup restore is not finished; run it again\n")
+            text = b"observer backup restore is not finished; run it again\n"
+            LocalBlobs(folder, "full").put(RESTORING, text)
     # Synced journal by journal, and as a whole at the end.
     storage = LocalStorage(folder, durability="normal")
     try:
         yield storage
+        storage.segments.sync()
+        storage.checkpoint()
+        with os_errors(f"restore to {folder}"):
+            sync_directory(folder)
+            mark.unlink()
+            sync_directory(folder)
+        # Last: with the mark and without these rows, it would be somebody else's data.
+        finish(storage)
     finally:
         storage.close()
-    with os_errors(f"restore to {folder}"):
-        mark.unlink()

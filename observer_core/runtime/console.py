@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
 from rich.console import Console as Terminal
 from rich.live import Live
 from rich.table import Table
@@ -18,6 +21,7 @@ from observer_core.shared.clock import SECOND, format_duration, format_time
 from observer_core.shared.records import Decision, Event
 from observer_core.shared.stage import Entry
 
+_log = structlog.get_logger("observer.run")
 _REFRESH_SECONDS = 0.5
 _LINES_A_REFRESH = 12
 _STYLES = {"info": "dim", "warning": "yellow", "critical": "bold red"}
@@ -42,6 +46,10 @@ class Console:
 
     def start(self, port: int) -> None:
         """Says where to look, then follows."""
+        with self._may_be_gone():
+            self._start(port)
+
+    def _start(self, port: int) -> None:
         paths = self._observer.settings.paths
         say = self._terminal.print
         say("[bold]QTS Observer[/] is running. It watches and records; it never places an order.")
@@ -62,15 +70,26 @@ class Console:
         if self._terminal.quiet or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _REFRESH_SECONDS
-        if self._follower is not None:
-            self._follow(self._follower)
-        if self._live is not None:
-            self._live.update(self._table(), refresh=True)
+        with self._may_be_gone():
+            if self._follower is not None:
+                self._follow(self._follower)
+            if self._live is not None:
+                self._live.update(self._table(), refresh=True)
 
     def stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-        self._terminal.print("QTS Observer has stopped.")
+        with self._may_be_gone():
+            if self._live is not None:
+                self._live.stop()
+            self._terminal.print("QTS Observer has stopped.")
+
+    @contextmanager
+    def _may_be_gone(self) -> Iterator[None]:
+        """Where nobody can be shown anything, work goes on: a full disk behind it, a pipe that was closed."""
+        try:
+            yield
+        except (OSError, SystemExit) as error:  # the latter is how Rich takes a closed pipe
+            self._terminal.quiet = True
+            _log.warning("nothing is shown any more", error=str(error.__context__ or error))
 
     def _follow(self, follower: Follower) -> None:
         lines = [line for entry in follower.new() if (line := _line(entry))]

@@ -3,7 +3,7 @@
 | check | fails when | warns when |
 |---|---|---|
 | loop:heartbeat | the loop has not come round for a minute | it has not come round yet |
-| source:age | a live source is down, or older than its limit | it has no data yet, or is not configured |
+| source:age | a live source is down, or its data are beyond its limit | no data yet, or not configured |
 | source:readable | a recording's file cannot be read | |
 | stage:lag | a stage of a live domain is behind by more than its limit | it has not worked yet |
 | storage:writable | a row and a blob cannot be written | |
@@ -218,7 +218,14 @@ class Health:
         if not head.position:
             status: Status = "warn" if passive or self._just_started(limit_ns) else "fail"
             return Finding(name, status, output="no data yet")
-        age_ns = max(0, self._observer.clock.now_ns() - head.time_ns)
+        age_ns = self._observer.clock.now_ns() - head.time_ns
+        if age_ns < -limit_ns:
+            ahead = format_duration(-age_ns // SECOND * SECOND)
+            output = (
+                f"the newest data is {ahead} ahead of the clock, which was set back: nobody knows its age"
+            )
+            return Finding(name, "fail", age_ns / SECOND, "s", output)
+        age_ns = max(0, age_ns)
         feed = self._observer.journals.open(f"patterns.{name}").views().get("feed", {})
         age = age_ns / SECOND
         if age_ns > limit_ns:

@@ -39,6 +39,8 @@ class Lifecycle:
     def __init__(self, journals: Journals, clock: Clock, config: HeartbeatConfig) -> None:
         self._journals, self._clock, self._config = journals, clock, config
         self._told_to_ns = 0
+        self._untold: Gap | None = None
+        """What could not be recorded yet: its tick stands, and the next one does not tell of it."""
 
     def started(self) -> Gap | None:
         """Records a start, and the time since the last tick; None where there never was one."""
@@ -58,16 +60,19 @@ class Lifecycle:
 
     def ticked(self, before_ns: int, now_ns: int) -> None:
         """The clock has ticked, and had ticked before: a pause in between is recorded, once."""
-        if now_ns - before_ns <= self._config.gap or before_ns < self._told_to_ns:
-            self._told_to_ns = 0
+        from_ns = max(before_ns, self._told_to_ns)
+        gap = Gap(from_ns, now_ns, "stalled") if now_ns - from_ns > self._config.gap else self._untold
+        if gap is None:
             return
-        gap = Gap(before_ns, now_ns, "stalled")
+        self._untold = gap
         self._record({"event": "gap", **gap.to_json()}, now_ns)
+        self._untold = None
         _log.warning("the clock stood still", **_shown(gap))
 
     def had_space(self) -> None:
-        """Space is back: records that nothing was taken in since the last tick."""
+        """Space is back: records that nothing was taken in since the last tick, or the start."""
         last_ns, now_ns = self._journals.open(_CLOCK).head().time_ns, self._clock.now_ns()
+        last_ns = max(last_ns, self._told_to_ns)
         gap = Gap(last_ns, max(now_ns, last_ns), "full")
         self._record({"event": "gap", **gap.to_json()}, now_ns)
         self._told_to_ns = now_ns

@@ -98,6 +98,9 @@ class Maintenance:
                     self._journals.sync()
                     self._each(names, done, lambda name: self._sweep(name, done))
             self._each(names, done, lambda name: self._prune(name, done))
+            if not dry_run:
+                self._journals.storage.archives.tidy()
+                self._journals.storage.blobs.tidy()
             if done.did_anything and not dry_run:
                 self._record(done, author)
             if self._retention is not None and not dry_run and not self._over:
@@ -106,7 +109,7 @@ class Maintenance:
 
     def _retain(self, retention: Retention, done: Round, author: str) -> None:
         """Once a day, when everything that has closed is packed."""
-        if retention.is_due:
+        if retention.is_due():
             run = retention.run(author=author, seconds=self._end - time.monotonic())
             done.retained = run.cuts
             done.complete &= run.complete

@@ -44,7 +44,7 @@ from observer_core.runtime.telemetry.instruments import (
 )
 from observer_core.runtime.telemetry.origin import cause
 from observer_core.shared.clock import SECOND
-from observer_core.shared.errors import ObserverError
+from observer_core.shared.errors import ObserverError, StorageUnavailable
 from observer_core.shared.ids import parse_ref
 from observer_core.shared.records import Decision, DeliveryResult, Event, PatternRecord, Snapshot
 from observer_core.shared.stage import Entry
@@ -125,6 +125,8 @@ class Metrics:
                     continue
                 event = cause(journals, Entry(committed.journal, position, record))
                 pattern = None if event is None else cause(journals, event)
+            except StorageUnavailable:
+                break  # nor the time of another try
             except (ObserverError, ValueError):  # a metric is not worth a failure
                 continue
             if pattern is not None and isinstance(pattern.record, PatternRecord):
@@ -250,7 +252,8 @@ class Metrics:
     def _gauges_now(self) -> dict[Instrument, dict[Labels, float]] | None:
         with self._reading:
             if self._read is None or time.monotonic() - self._read[0] > _KEPT_SECONDS:
-                self._read = time.monotonic(), self._read_gauges()
+                found = self._read_gauges()  # however long that takes, it is as of now
+                self._read = time.monotonic(), found
             return self._read[1]
 
     def _read_gauges(self) -> dict[Instrument, dict[Labels, float]] | None:

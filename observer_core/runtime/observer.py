@@ -147,19 +147,28 @@ class Observer:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """What is committed inside becomes durable together; if that fails, nothing of it happened."""
+        """What is committed inside becomes durable together; if that fails, nothing of it happened.
+
+        What was committed before something else fails inside stands, and is told of.
+        """
         self.commits.begin()
         traced = None if self.tracing is None else self.tracing.begin()
-        done = False
+        failed: Exception | None = None
+        stands = False
         try:
             with self.storage.group():
-                yield
-            done = True
+                try:
+                    yield
+                except Exception as error:
+                    failed = error
+            stands = True
+            if failed is not None:
+                raise failed
         except BaseException:
             self.forget()
             raise
         finally:
-            self.commits.end(well=done)
+            self.commits.end(stands=stands)
             if traced is not None and self.tracing is not None:
                 self.tracing.end(traced)
 

@@ -33,6 +33,9 @@ from observer_core.storage.ports import Op
 from observer_core.storage.recovery import OPERATIONS
 
 _LAST: Final = "last"
+_LOOKED: Final = "looked"
+_LEAP: Final = 7
+"""After so many times `every` without a look, what time it is has to be so for once `every` more."""
 _AUTHOR: Final = "observer"
 _PARTS: Final = 10
 """Into so many parts the kept time is divided, by files that go as a whole and by states to go on from."""
@@ -125,15 +128,31 @@ class Retention:
             return None, ()
         return keep_ns // _PARTS, useless_states(self._journals, journal)
 
-    @property
     def is_due(self) -> bool:
-        """Whether it is time for a run by itself."""
+        """Whether it is time for a run by itself. Whoever may run asks now and then."""
         if not self._config.every or not self._config.rule:
             return False
         row = self._journals.storage.tables.get(PARTITION, _LAST)
         last_ns = 0 if row is None else int(decode(row.value)["time_ns"])
         # A clock that was put back must not switch it off for years.
-        return not 0 <= self._clock.now_ns() - last_ns < self._config.every
+        return not self._has_leapt() and not 0 <= self._clock.now_ns() - last_ns < self._config.every
+
+    def _has_leapt(self) -> bool:
+        """Whether much more time has passed since the last look than should have, and that not long ago.
+
+        It may be so, or the clock is wrong, and what has not grown old would go.
+        """
+        every_ns, now_ns, tables = self._config.every, self._clock.now_ns(), self._journals.storage.tables
+        row = tables.get(PARTITION, _LOOKED)
+        known = {"time_ns": now_ns, "leapt_ns": 0} if row is None else decode(row.value)
+        leapt_ns = known["leapt_ns"]
+        if now_ns - known["time_ns"] > _LEAP * every_ns:
+            leapt_ns = now_ns
+            gone, wait = format_duration(now_ns - known["time_ns"]), format_duration(every_ns)
+            _log.warning("retention waits: is the clock right?", since_last_look=gone, waits=wait)
+        value = encode({"time_ns": now_ns, "leapt_ns": leapt_ns})
+        tables.commit(PARTITION, [Op("upsert", _LOOKED, value)])
+        return bool(0 <= now_ns - leapt_ns < every_ns)
 
     # ------------------------------------------------------------------ a run
 

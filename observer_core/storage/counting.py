@@ -89,6 +89,9 @@ class _Blobs:
         self.operations.add("blob.delete")
         self.inner.delete(name)
 
+    def tidy(self) -> None:
+        self.inner.tidy()
+
 
 @dataclass(frozen=True, slots=True)
 class _Tables:

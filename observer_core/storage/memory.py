@@ -70,6 +70,9 @@ class MemoryBlobs:
     def delete(self, name: str) -> None:
         self.data.pop(name, None)
 
+    def tidy(self) -> None:
+        pass
+
 
 class MemoryTables:
     def __init__(self) -> None:

@@ -89,6 +89,9 @@ class Blobs(Protocol):
 
     def delete(self, name: str) -> None: ...
 
+    def tidy(self) -> None:
+        """Removes what a `put` that was broken off has left, where something can be left."""
+
 
 class Tables(Protocol):
     """Rows in partitions. A transaction within one partition happens whole or not at all."""

@@ -22,9 +22,6 @@ from tests.support.toys import BUILD, START_NS
 class MemoryPlace(MemoryBlobs):
     """A place that is gone with the test."""
 
-    def tidy(self) -> None:
-        pass
-
     def close(self) -> None:
         pass
 

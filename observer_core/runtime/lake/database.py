@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -55,9 +56,13 @@ _VIEWS: Final[Mapping[str, tuple[str, str, tuple[str, ...]]]] = {
 }  # fmt: skip
 """By view: the kind of its journals, the kind of its records, and its columns beside place and time."""
 _OWN: Final = ("journal", "domain", "position", "time", "source", "event_time", "subject")
+_PLACES: Final = frozenset(("subject", "position", "origin.rows"))
+"""Columns of values that hold no field."""
 _ROWS_AT_ONCE: Final = 1_000
 _MEMORY: Final = "192MB"
 """Beyond it DuckDB puts what it sorts or groups on disk."""
+_HELD_BYTES: Final = 128 * 1024 * 1024
+"""Of what is not packed so much is held in memory."""
 NAMES: Final = ("snapshots", "collections", *_VIEWS)
 
 
@@ -90,7 +95,7 @@ def rows(connection: DuckDBPyConnection, statement: str) -> Iterator[dict[str, A
         question = _question(connection, statement)
         relation = connection.sql(question)
         types = [str(kind) for kind in relation.types]
-        columns = [(name, _READ.get(kind)) for name, kind in zip(relation.columns, types)]
+        columns = [(name, _READ.get(kind)) for name, kind in zip(_apart(relation.columns), types)]
         if _MOMENT in types:  # of which DuckDB gives no more than microseconds
             exact = [
                 f"epoch_ns(#{place})" if kind == _MOMENT else f"#{place}"
@@ -135,6 +140,17 @@ def _question(connection: DuckDBPyConnection, statement: str) -> str:
     return found[0].query.strip().rstrip(";")
 
 
+def _apart(names: Sequence[str]) -> list[str]:
+    """Names of columns of which no two are the same: of `a.price, b.price` the second is `price_1`."""
+    found: list[str] = []
+    for name in names:
+        others = (f"{name}_{number}" for number in count(1))
+        found.append(
+            name if name not in found else next(one for one in others if one not in (*names, *found))
+        )
+    return found
+
+
 def _json(text: str) -> Any:
     try:
         return decode(text.encode())
@@ -159,7 +175,9 @@ def _told() -> Iterator[None]:
 class _Lake:
     def __init__(self, journals: Journals, connection: DuckDBPyConnection, folder: Path) -> None:
         self._journals, self._connection, self._folder = journals, connection, folder
-        self._registered = 0
+        self._registered = self._held = 0
+        self._columns: dict[str, set[str]] = {}
+        """Of each journal, those that its values have, as they are written: DuckDB does not mind the case."""
 
     def fill(self) -> None:
         sources = {
@@ -194,20 +212,37 @@ class _Lake:
     def _parts(self, name: str) -> dict[str, list[str]]:
         """Tables of the journal, by the name of the file: packed ones first, then those in memory."""
         found: dict[str, list[str]] = {"records": [], "values": []}
+        columns = self._columns[name] = set()
         packs = Packs(self._journals.storage, name).all()
         for part, tables_of in found.items():
             paths = [self._path(pack.files[part].name) for pack in packs if part in pack.files]
             if paths:
                 listed = ", ".join(map(_text, paths))
                 tables_of.append(f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)")
+                if part == "values":
+                    names = f"SELECT DISTINCT name FROM parquet_schema([{listed}]) WHERE num_children IS NULL"
+                    columns.update(row[0] for row in self._connection.execute(names).fetchall())
         # What is packed from now on is still read as what it was.
         for tables in tail(self._journals.open(name), packs[-1].last if packs else 0):
             for part, table in tables.items():
-                self._registered += 1
-                label = f"tail_{self._registered}"
-                self._connection.register(label, table)
-                found[part].append(label)
+                found[part].append(self._kept(table))
+                if part == "values":
+                    columns.update(table.column_names)
         return found
+
+    def _kept(self, table: Any) -> str:
+        """A table of what is not packed, by its name: in memory, or on the disk where it is much."""
+        self._registered += 1
+        self._held += table.nbytes
+        label = f"tail_{self._registered}"
+        if self._held <= _HELD_BYTES:
+            self._connection.register(label, table)
+            return label
+        from pyarrow.parquet import write_table
+
+        path = self._folder / f"{label}.parquet"
+        write_table(table, path)
+        return f"read_parquet({_text(str(path))})"
 
     def _path(self, name: str) -> str:
         storage = self._journals.storage
@@ -225,25 +260,46 @@ class _Lake:
     def _collections(self, name: str, parts: Mapping[str, list[str]]) -> str:
         if not parts["records"]:
             return ""
+        place, records = self._place(name), self._union(parts["records"])
         return (
-            f"SELECT {self._place(name)}, source, make_timestamp_ns(event_ns) AS event_time, status, error, "
-            "quality::JSON AS quality, origin::JSON AS origin "
-            f"FROM {self._union(parts['records'])} WHERE line IS NULL"
+            f"SELECT {place}, source, make_timestamp_ns(event_ns) AS event_time, status, error, "
+            f"quality::JSON AS quality, origin::JSON AS origin FROM {records} WHERE line IS NULL "
+            f"UNION ALL BY NAME SELECT {place}, {_LINE_EVENT}, line->>'$.status' AS status, "
+            f"line->>'$.error' AS error, line->'$.quality' AS quality, line->'$.origin' AS origin "
+            f"FROM {_as_lines(records)}"
         )
 
     def _snapshots(self, name: str, parts: Mapping[str, list[str]]) -> str:
         if not parts["values"]:
             return ""
-        values = self._union(parts["values"])
+        place, records, values = self._place(name), *map(self._union, (parts["records"], parts["values"]))
+        # Those that columns cannot hold, which are few or, where a field has such a name, all of them.
+        lines = _as_lines(records)
+        keys = f"SELECT DISTINCT unnest(json_keys(line, '$.fields')) FROM {lines}"
+        named = sorted(row[0] for row in self._connection.execute(keys).fetchall() if row[0])
+        refused = _refused(name.partition(".")[2], {*map(_base, self._columns[name] - _PLACES), *named})
+        if refused is not None:
+            return (
+                f"SELECT {place}, source, make_timestamp_ns(event_ns) AS event_time, NULL AS subject "
+                f"FROM {records} WHERE error({_text(refused)}) IS NULL"
+            )
         present = [row[0] for row in self._connection.execute(f"DESCRIBE SELECT * FROM {values}").fetchall()]
         fields = sorted(
-            {column.removesuffix(".mantissa") for column in present if not column.endswith(".scale")}
-            - {"subject", "position", "origin.rows", ""}  # SQL has no word for the last
+            {_base(column) for column in present} - {*_PLACES, ""}  # SQL has no word for the last
         )
         columns = "".join(f", {_field(field, present)} AS {_name(_label(field))}" for field in fields)
+        select = (
+            f"SELECT {place}, source, make_timestamp_ns(event_ns) AS event_time, "
+            f"subject{columns} FROM {records} JOIN {values} USING (position)"
+        )
+        if not named:
+            return select
+        columns = "".join(f", fields[{_text(field)}][place] AS {_name(_label(field))}" for field in named)
         return (
-            f"SELECT {self._place(name)}, source, make_timestamp_ns(event_ns) AS event_time, "
-            f"subject{columns} FROM {self._union(parts['records'])} JOIN {values} USING (position)"
+            f"{select} UNION ALL BY NAME SELECT {place}, source, event_time, subject{columns} FROM "
+            f"(SELECT position, time_ns, {_LINE_EVENT}, unnest((line->'$.subjects')::VARCHAR[]) AS subject, "
+            "generate_subscripts((line->'$.subjects')::VARCHAR[], 1) AS place, "
+            f"(line->'$.fields')::MAP(VARCHAR, DOUBLE[]) AS fields FROM {lines})"
         )
 
     def _lines(self, name: str, parts: Sequence[str], kind: str, columns: Sequence[str]) -> str:
@@ -266,9 +322,40 @@ class _Lake:
         return "(" + " UNION ALL BY NAME ".join(f"SELECT * FROM {part}" for part in parts) + ")"
 
 
+_LINE_EVENT: Final = (
+    "line->>'$.source' AS source, make_timestamp_ns((line->>'$.event_ns')::BIGINT) AS event_time"
+)
+
+
+def _as_lines(records: str) -> str:
+    """The snapshots that are kept as lines."""
+    return (
+        f"(SELECT * FROM (SELECT position, time_ns, decode(line)::JSON AS line FROM {records} "
+        "WHERE line IS NOT NULL) WHERE line->>'$.kind' = 'snapshot')"
+    )
+
+
+def _refused(source: str, fields: set[str]) -> str | None:
+    """Why fields cannot be columns of one table, which would mix them up; None where they can."""
+    found: dict[str, str] = {}
+    for field in sorted(fields):
+        other = found.setdefault(field.lower(), field)
+        rename = "which SQL cannot tell apart: give one another name where it is collected"
+        if other != field:
+            return f"source {source} has fields {other!r} and {field!r}, {rename}"
+        if field.lower() in _PLACES and field not in _PLACES:
+            return f"source {source} has a field {field!r} beside the column {field.lower()!r}, {rename}"
+    return None
+
+
+def _base(column: str) -> str:
+    """The field that a column of values holds, or a part of it."""
+    return column.removesuffix(".mantissa").removesuffix(".scale")
+
+
 def _label(field: str) -> str:
     """What a field is called in `snapshots`, where some names have another meaning."""
-    return f"{field}_value" if field in _OWN else field
+    return f"{field}_value" if field.lower() in _OWN else field
 
 
 def _field(name: str, present: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Literal
 
 import orjson
 
-from observer_core.logs.configure import MAIN, ROUTES
+from observer_core.logs.configure import LINE_BYTES, MAIN, ROUTES
 from observer_core.logs.redaction import redact, redact_text
 from observer_core.shared.clock import parse_time
 from observer_core.shared.errors import InputError
@@ -27,8 +27,8 @@ LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 MOST_BYTES: Final = 4 * 1024 * 1024
 """A look reads so many bytes of a file and of its older ones at most, and shows so many."""
 SHOWN_BYTES: Final = 2 * 1024 * 1024
-_LINE_BYTES: Final = 16 * 1024
-"""Of a longer line the beginning is shown, as text."""
+_SHOWN_OF_LINE: Final = 16 * 1024
+"""Of a line that is longer than we write any the beginning is shown, as text."""
 _STEP: Final = 64 * 1024
 _GROUPS: Final = 1_000
 """So many different events are told apart; the rest is one group."""
@@ -47,7 +47,7 @@ def tail(folder: Path, file: File, lines: int, level: Level | None = None) -> Js
         if not _is_grave(line, level):
             continue
         found.append(line)
-        shown += min(len(raw), _LINE_BYTES)
+        shown += min(len(raw), LINE_BYTES)
         if len(found) >= lines or shown >= SHOWN_BYTES:
             break
     return {"file": file, "lines": found[::-1]}
@@ -190,9 +190,9 @@ def _backwards(path: Path, most: int | None) -> Iterator[bytes]:
 
 
 def _line(raw: bytes) -> Json:
-    text = raw[:_LINE_BYTES].decode("utf-8", "replace") + ("…" if len(raw) > _LINE_BYTES else "")
+    text = raw[:_SHOWN_OF_LINE].decode("utf-8", "replace") + ("…" if len(raw) > _SHOWN_OF_LINE else "")
     value: Any = None
-    if len(raw) <= _LINE_BYTES:
+    if len(raw) <= LINE_BYTES:
         try:
             value = orjson.loads(raw)
         except orjson.JSONDecodeError:

@@ -148,15 +148,23 @@ def changes(stretches: Stretches, names: list[str]) -> list[Change]:
     found: list[Change] = []
     for name in names:
         journal, volume = stretches.journals.open(name), stretches.volume(name)
-        head = journal.head()
-        for epoch in range(head.epoch, max(0, head.epoch - _EPOCHS), -1):
+        newest = _epoch_at(journal, volume.last)
+        for epoch in range(newest, max(0, newest - _EPOCHS), -1):
             row = journal.epoch_row(epoch)
-            if row is None or row["position"] > volume.last:
-                continue
-            if row["position"] < volume.first:
+            if row is None or row["position"] < volume.first:
                 break
             found.append(_change(journal, epoch, row["position"]))
     return sorted(found, key=lambda one: (one.time_ns, one.journal))[-2 * SHOWN :]
+
+
+def _epoch_at(journal: Journal, position: int) -> int:
+    """The epoch that the record at `position` is of: they begin one after the other."""
+    low, high = 0, journal.head().epoch
+    while low < high:
+        middle = (low + high + 1) // 2
+        row = journal.epoch_row(middle)
+        low, high = (low, middle - 1) if row is not None and row["position"] > position else (middle, high)
+    return low
 
 
 def _change(journal: Journal, epoch: int, position: int) -> Change:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from observer_core.runtime.gaps import gap_of
+from observer_core.runtime.gaps import BACK, KIND, gap_of
 from observer_core.runtime.reports.stretch import Stretches
 from observer_core.shared.ids import ref
+from observer_core.shared.records import Note
+from observer_core.storage.journal import Journal
 from observer_core.storage.recovery import OPERATIONS
 
 SHOWN = 200
@@ -98,12 +100,32 @@ def _tell(found: Uptime, stretches: Stretches, pauses: list[tuple[int, int]]) ->
 
 
 def _told(stretches: Stretches) -> list[tuple[int, int, str, str]]:
-    """The gaps that starts, and clocks that stood still, have recorded: also soon after the period."""
-    journal, found = stretches.journals.open(OPERATIONS), []
-    last = journal.head().position
+    """The gaps that starts, and clocks that stood still, have recorded; then the stops: of a pause that is
+    not over when the period is, no more is known.
+    """
+    journal, gaps, stops = stretches.journals.open(OPERATIONS), [], []
     first = journal.position_at(stretches.period.start_ns - 1) + 1
+    last = journal.position_at(stretches.period.until_ns - 1)
+    before = _stop_before(journal, first)
     for entry in journal.scan(first, last) if last >= first else ():
-        gap = gap_of(entry.record)
+        gap, place = gap_of(entry.record), ref(OPERATIONS, entry.position)
         if gap is not None:
-            found.append((gap.from_ns, gap.to_ns, str(gap.ended), ref(OPERATIONS, entry.position)))
-    return found
+            gaps.append((gap.from_ns, gap.to_ns, str(gap.ended), place))
+        elif _is_stop(entry.record):
+            stops.append((entry.time_ns - 1, entry.time_ns + 1, "clean", place))
+    return gaps + before + stops
+
+
+def _is_stop(record: object) -> bool:
+    return isinstance(record, Note) and record.kind == KIND and record.body.get("event") == "stop"
+
+
+def _stop_before(journal: Journal, first: int) -> list[tuple[int, int, str, str]]:
+    """The stop that a pause at the begin of the period may go back to."""
+    for position in range(first - 1, max(journal.base().position, first - 1 - BACK), -1):
+        entry = journal.entry(position)
+        if isinstance(entry.record, Note) and entry.record.kind == KIND:
+            at_ns = entry.time_ns
+            found = (at_ns - 1, at_ns + 1, "clean", ref(OPERATIONS, position))
+            return [found] if _is_stop(entry.record) else []
+    return []

@@ -27,6 +27,8 @@ from observer_core.storage.journals import Journals
 
 _LOOK_SECONDS: Final = 30.0
 _AGAIN_NS: Final = 600 * SECOND
+_SETTLE_NS: Final = 300 * SECOND
+"""After its end so long is waited for what was asked in the period and came, or was worked, later."""
 _SHARE: Final = 0.25
 """Of its time the thread works so much, beside a loop that must not wait."""
 _log = structlog.get_logger("observer.reports")
@@ -114,6 +116,8 @@ class Reporting:
         try:
             period = self._ground.period(kind, self._ground.domain(domain), None)
         except InputError:  # there is nothing yet that it could be of
+            return
+        if 0 <= self._clock.now_ns() - period.end_ns < _SETTLE_NS:
             return
         paths = {form: self._path(kind, domain, period.first_day.isoformat(), form) for form in config.forms}
         missing = {form: path for form, path in paths.items() if not path.exists()}

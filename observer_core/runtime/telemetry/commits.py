@@ -1,14 +1,16 @@
 """What this process has committed, told to who counts and who traces.
 
-Inside a step nothing is told as done before the step has ended well: a step that fails has committed
-nothing, and will be done again.
+Inside a step nothing is told as done before the step has become durable: where that fails it has committed
+nothing, and will be done again. Who is told never fails the work, which is done.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import structlog
 
 from observer_core.shared.records import Record
 from observer_core.storage.rows import InputRange
@@ -25,6 +27,7 @@ class Committed(NamedTuple):
 
 
 Listener = Callable[[Committed], None]
+_log: Final = structlog.get_logger("observer.telemetry")
 
 
 class Commits:
@@ -43,26 +46,29 @@ class Commits:
             self._listeners += (listener,)
 
     def add(self, committed: Committed) -> None:
-        for listener in self._at_once:
-            listener(committed)
+        _tell(self._at_once, committed)
         if self._listeners:
             waiting: list[Committed] | None = getattr(self._steps, "waiting", None)
             if waiting is not None:
                 waiting.append(committed)
                 return
-            self._tell(committed)
+            _tell(self._listeners, committed)
 
     def begin(self) -> None:
         """This thread begins a step."""
         self._steps.waiting = []
 
-    def end(self, *, well: bool) -> None:
+    def end(self, *, stands: bool) -> None:
         """The step has ended; what it committed stands, or does not."""
         waiting, self._steps.waiting = self._steps.waiting, None
-        if well:
+        if stands:
             for committed in waiting:
-                self._tell(committed)
+                _tell(self._listeners, committed)
 
-    def _tell(self, committed: Committed) -> None:
-        for listener in self._listeners:
+
+def _tell(listeners: tuple[Listener, ...], committed: Committed) -> None:
+    for listener in listeners:
+        try:
             listener(committed)
+        except Exception:  # a defect; whatever it is, the commit stands
+            _log.exception("a commit could not be told of", journal=committed.journal)

@@ -57,7 +57,7 @@ class Gauges:
         }  # fmt: skip
         for domain in self._gate.domains():
             now_ns = self._gate.now_ns(domain)
-            mine = [name for name in names if domains[name] == domain]
+            mine = [name for name in names if domains[name] == domain and not self._is_retired(name)]
             for stage, through_ns in _stages(domain, mine, heads).items():
                 found[its.STAGE_LAG][domain, stage] = _age(now_ns, through_ns)
             for name in mine:
@@ -67,6 +67,11 @@ class Gauges:
             for name, config in subscriptions(journals, self._observer.settings, domain).items():
                 found[its.WAITING][domain, name] = progress(journals, domain, config).lag or 0
         return found
+
+    def _is_retired(self, name: str) -> bool:
+        """Whether a journal is of a part of a source that has other parts now."""
+        kind, _, source = name.partition(".")
+        return kind == "snapshots" and self._gate.is_retired(source)
 
     def _checkpoints(self) -> Values:
         now_ns = self._observer.clock.now_ns()
@@ -86,13 +91,13 @@ class Gauges:
         return found
 
     def _anchors(self, heads: dict[str, Head]) -> Iterator[tuple[Labels, float]]:
-        """Of a ledger that is kept; what was sent is what has gone to the place that is furthest behind."""
+        """Of a ledger that is kept; what was sent is the newest that went anywhere, now or before."""
         if self._observer.settings.ledger.every is None and LEDGER not in heads:
             return
         now_ns, journal = self._observer.clock.now_ns(), self._observer.journals.open(LEDGER)
         yield ("made",), _age(now_ns, heads.get(LEDGER, Head()).time_ns)
         sent = [row["position"] for name, row in journal.checkpoints().items() if name.startswith("sent.")]
-        position = min(sent, default=0)
+        position = max(sent, default=0)
         if position and position != self._outside[0]:
             self._outside = position, journal.entry(position).time_ns
         if self._observer.settings.ledger.to is not None or position:
@@ -114,7 +119,8 @@ class Gauges:
 
 def _stages(domain: str, names: list[str], heads: dict[str, Head]) -> dict[str, int]:
     """How far each stage of a domain has come; 0 where nothing has been worked yet."""
-    patterns = [heads[name].through_ns for name in names if name.startswith("patterns.")]
+    sources = [name.partition(".")[2] for name in names if name.startswith("snapshots.")]
+    patterns = [heads.get(f"patterns.{source}", Head()).through_ns for source in sources]
     routes = [heads[name].through_ns for name in names if name.startswith("routes.")]
     return {
         "recognise": min(patterns, default=0),

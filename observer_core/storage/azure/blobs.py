@@ -71,6 +71,9 @@ class AzureBlobs:
                 if error.status_code != 404:
                     raise
 
+    def tidy(self) -> None:
+        """Nothing: what is not written whole is not there."""
+
 
 class AzureArchives(AzureBlobs):
     """The first part of a name is the container, as that of a segment is."""

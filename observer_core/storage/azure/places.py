@@ -31,8 +31,5 @@ class AzurePlace(AzureBlobs):
         with edge(f"list {self!r}"):
             return iter(sorted(self._names(self._container, prefix)))
 
-    def tidy(self) -> None:
-        """Nothing: what is not written whole is not there."""
-
     def close(self) -> None:
         self._storage.close()

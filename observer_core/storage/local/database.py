@@ -6,7 +6,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from observer_core.shared.errors import StorageCorrupt, StorageError, StorageFull, StorageUnavailable
@@ -23,6 +23,9 @@ class Database:
         self._all: list[sqlite3.Connection] = []
         self.writing = threading.Lock()
         self._lock = threading.Lock()
+        with os_errors(f"open {path.name}"), suppress(FileExistsError):
+            # As readable as the segments, also where the folder is not ours: rows hold keys of backups.
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
         with self.errors("open"):
             self.connection().executescript(_SCHEMA)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from observer_core.shared.errors import (
     LimitExceeded,
@@ -23,6 +25,9 @@ from observer_core.storage.ports import APPEND_BYTES
 Durability = Literal["full", "normal"]
 _OPEN_FILES = 64
 _SYNC_EACH = 200
+_DRAFT: Final = re.compile(r"\..+\.(\d+)\.\d+")
+"""A file that is being written, by which process and thread."""
+_DRAFT_SECONDS: Final = 86_400
 
 
 @contextmanager
@@ -106,7 +111,7 @@ class LocalSegments:
         self._group.names = set()
 
     def _open_for_append(self, name: str) -> int:
-        path = self._root / name
+        path = _inside(self._root, name)
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
         try:
             descriptor = os.open(path, flags)
@@ -114,7 +119,7 @@ class LocalSegments:
             make_directories(path.parent, durable=self._full)
             descriptor = os.open(path, flags | os.O_CREAT, 0o640)
             if self._full:
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
         else:
             try:
                 _end_torn_line(descriptor)
@@ -134,7 +139,7 @@ class LocalSegments:
                     if descriptor is not None:
                         return self._read(descriptor, name, offset, length)
             try:
-                descriptor = os.open(self._root / name, os.O_RDONLY | os.O_CLOEXEC)
+                descriptor = os.open(_inside(self._root, name), os.O_RDONLY | os.O_CLOEXEC)
             except FileNotFoundError:
                 raise NotFound("segment", name) from None
             try:
@@ -173,7 +178,7 @@ class LocalSegments:
             if descriptor is not None:
                 os.close(descriptor)
             self._dirty.discard(name)
-            (self._root / name).unlink(missing_ok=True)
+            _inside(self._root, name).unlink(missing_ok=True)
 
     def sync(self, also: Iterable[str] = ()) -> None:
         with self._lock:
@@ -203,7 +208,7 @@ class LocalSegments:
                 os.close(descriptor)
             folders.update(parent for parent in path.parents if parent.is_relative_to(self._root))
         for folder in sorted(folders, reverse=True):
-            _sync_directory(folder)
+            sync_directory(folder)
 
     def close(self) -> None:
         self.sync()
@@ -212,16 +217,23 @@ class LocalSegments:
                 os.close(self._open.popitem()[1])
 
 
+def _inside(root: Path, name: str) -> Path:
+    """Names come from rows, and rows may come from a backup that somebody else has made."""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise StorageCorrupt(f"{name!r} is no file of the store: it leads out of {str(root)!r}")
+    return root / name
+
+
 def make_directories(path: Path, *, durable: bool) -> None:
     if path.is_dir():
         return
     make_directories(path.parent, durable=durable)
     path.mkdir(exist_ok=True, mode=0o750)
     if durable:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -244,7 +256,7 @@ class LocalBlobs:
         self._full = durability == "full"
 
     def put(self, name: str, data: bytes) -> None:
-        path = self._root / name
+        path = _inside(self._root, name)
         with os_errors(f"write blob {name!r}"):
             make_directories(path.parent, durable=True)
             draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -255,14 +267,14 @@ class LocalBlobs:
                     # Synced in both modes: a row that names a blob must never outlive it.
                     os.fdatasync(file.fileno())
                 draft.replace(path)
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
             finally:
                 draft.unlink(missing_ok=True)
 
     def get(self, name: str) -> bytes:
         with os_errors(f"read blob {name!r}"):
             try:
-                return (self._root / name).read_bytes()
+                return _inside(self._root, name).read_bytes()
             except FileNotFoundError:
                 raise NotFound("blob", name) from None
 
@@ -274,4 +286,36 @@ class LocalBlobs:
 
     def delete(self, name: str) -> None:
         with os_errors(f"delete blob {name!r}"):
-            (self._root / name).unlink(missing_ok=True)
+            _inside(self._root, name).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Removes drafts whose process was killed: after a day, if none of that number is running.
+
+        Of whoever writes below this folder in the same way. Nothing needs such a file: if its process only
+        sleeps, its `put` fails and is made again.
+        """
+        with os_errors(f"tidy {str(self._root)!r}"):
+            for folder, _, files in os.walk(self._root):
+                for file in files:
+                    match = _DRAFT.fullmatch(file)
+                    if match is not None and not _is_running(int(match[1])):
+                        _remove_old(Path(folder, file))
+
+
+def _remove_old(draft: Path) -> None:
+    with suppress(FileNotFoundError):  # it has just become what it was to be
+        if time.time() - draft.lstat().st_mtime > _DRAFT_SECONDS:
+            draft.unlink()
+
+
+def _is_running(process: int) -> bool:
+    """Not this one: in a container each has the same number, and no draft of its own is a day old."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

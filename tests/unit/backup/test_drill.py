@@ -153,7 +153,7 @@ def test_nothing_runs_on_a_store_that_is_not_whole(tmp_path: Path, monkeypatch: 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runtime, "finish", killed)
+        patch.setattr(runtime, "_note_restored", killed)
         with pytest.raises(KeyboardInterrupt):
             restore(vault_at(place), str(tmp_path / "new"), life.clock)
     half = life.settings.model_copy(update={"data_dir": Path("new")})

@@ -68,14 +68,40 @@ def test_a_folder_in_the_data_folder_is_refused_also_by_a_link(tmp_path: Path) -
 def test_a_file_that_a_crash_has_left_half_written_is_none_and_is_tidied_up(tmp_path: Path) -> None:
     place = FolderPlace(tmp_path)
     place.put("objects/ab/1", b"whole")
-    old, young = tmp_path / "objects/ab/.2.77.88", tmp_path / "objects/ab/.3.77.88"
-    old.write_bytes(b"ha")
-    young.write_bytes(b"ha")
-    os.utime(old, (time.time() - 90_000,) * 2)
+    nobody = 2**22 + 1  # more than there are processes
+    folder = tmp_path / "objects/ab"
+    old, young = folder / f".2.{nobody}.88", folder / f".3.{nobody}.88"
+    own, running = folder / f".4.{os.getpid()}.88", folder / f".5.{os.getppid()}.88"
+    for draft in (old, young, own, running):
+        draft.write_bytes(b"ha")
+        if draft != young:
+            os.utime(draft, (time.time() - 90_000,) * 2)
     assert list(place.list()) == ["objects/ab/1"]
     place.tidy()
     assert not old.exists()
     assert young.exists(), "it may be under way"
+    assert not own.exists(), "in a container every process has the number of the one before it"
+    assert running.exists()
+
+
+def test_tidying_up_touches_no_file_of_others_that_lie_beside_it(tmp_path: Path) -> None:
+    """The place may be a folder that holds more: the user's own, or the data folder itself."""
+    place = FolderPlace(tmp_path)
+    others = [tmp_path / ".env", tmp_path / "data/observer/.lock", tmp_path / "home/.ssh.old/.config.d"]
+    for path in others:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+        os.utime(path, (time.time() - 900_000,) * 2)
+    place.tidy()
+    assert all(path.exists() for path in others)
+
+
+def test_a_tar_is_no_more_readable_than_what_it_is_a_copy_of(tmp_path: Path) -> None:
+    place = NewTar(tmp_path / "b.tar")
+    place.put("a", b"x")
+    place.finished()
+    place.close()
+    assert (tmp_path / "b.tar").stat().st_mode & 0o007 == 0
 
 
 def test_a_tar_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from observer_core.backup import creating
 from observer_core.backup.lease import Busy, Lease
 from observer_core.backup.manifest import UNFINISHED, Catalogue
 from observer_core.backup.sealing import Identity
@@ -205,6 +206,52 @@ def test_a_lease_is_kept_up_while_it_is_used(storage: MemoryStorage, clock: Manu
         pass
 
 
+def test_a_clock_that_was_wrong_for_a_while_does_not_switch_backups_off(
+    tmp_path: Path, storage: MemoryStorage, clock: ManualClock
+) -> None:
+    """A process has made one in the future, and was killed there while it had the turn."""
+    found = settings(tmp_path, verify="1d")
+    catalogue = Catalogue(place_of(found))
+    wrong = ManualClock(START_NS + 10_000 * HOUR_NS)
+    made(storage, wrong, found).look()
+    with pytest.raises(Crash), Lease(storage, wrong, "dying"):
+        raise Crash
+    assert standing(storage, found).status(HOUR_NS, START_NS)[0] == "fail"
+    made(storage, clock, found).look()
+    assert list(catalogue.names()) == [1, 2]
+    known = standing(storage, found)
+    assert known.status(HOUR_NS, START_NS) == ("pass", None)
+    assert known.verified_ns == START_NS, "it was read back at a time that has not come"
+
+
+def test_whoever_slept_through_his_turn_makes_no_backup_of_what_was_removed_meanwhile(
+    tmp_path: Path, storage: MemoryStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asleep between the last content and the manifest: nothing named those contents yet."""
+    found = settings(tmp_path, keep={"last": 9})
+    place = place_of(found)
+    made(storage, clock, found).create(place)
+    feed(Journals(storage, worker="w"), [1], name="commands.d")
+    names = Catalogue.names
+
+    def asleep(catalogue: Catalogue) -> dict[int, str]:
+        if len(list(place.list("objects/"))) > before:
+            monkeypatch.setattr(Catalogue, "names", names)
+            clock.advance(130 * SECOND)
+            made(storage, clock, found).prune(place)  # what nothing names is doomed
+            made(storage, clock, found).prune(place)  # and goes: there is no grace
+        return names(catalogue)
+
+    before = len(list(place.list("objects/")))
+    monkeypatch.setattr(Catalogue, "names", asleep)
+    with pytest.raises(Busy, match="took its turn"):
+        made(storage, clock, found).create(place)
+    assert list(Catalogue(place).names()) == [1]
+    made(storage, clock, found).create(place)
+    checked, whole = made(storage, clock, found).verify(place)
+    assert ([item.findings for item in checked], whole) == ([[]], [])
+
+
 def test_a_function_goes_on_where_its_time_was_over(
     tmp_path: Path, storage: MemoryStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +355,69 @@ def test_encrypted_for_whom_it_says_and_the_next_ones_are_small(
     assert len(rows) == 2
     secret = (tmp_path / "id").read_text().splitlines()[-1].encode()
     assert not any(secret in row.value for row in rows)
+
+
+def test_a_key_at_the_place_that_nobody_could_restore_with_is_found_and_put_again(
+    tmp_path: Path, storage: MemoryStorage, clock: ManualClock
+) -> None:
+    """The store has the key itself and would not miss the one that is left when the store is gone."""
+    identity = tmp_path / "id"
+    found = settings(tmp_path, encrypt={"recipients": [Identity.make(identity)]})
+    backups, place = made(storage, clock, found), place_of(found)
+    backups.create(place)
+    (key,) = place.list("keys/")
+    for spoil, given in (
+        (lambda: place.delete(key), None), (lambda: place.delete(key), identity),
+        (lambda: place.put(key, place.get(key)[:-9]), identity),
+    ):  # fmt: skip
+        spoil()
+        checked, _ = backups.verify(place, identity=given)
+        assert [len(item.findings) for item in checked] == [1]
+        backups.create(place)
+        checked, _ = backups.verify(place, identity=identity)
+        assert [item.findings for item in checked] == [[]]
+    restore(vault_at(place, None, identity), str(tmp_path / "new"), clock)
+
+
+def test_by_the_identity_of_somebody_else_nothing_is_found_damaged(
+    tmp_path: Path, storage: MemoryStorage, clock: ManualClock
+) -> None:
+    found = settings(tmp_path, encrypt={"recipients": [Identity.make(tmp_path / "id")]})
+    backups, place = made(storage, clock, found), place_of(found)
+    backups.create(place)
+    Identity.make(tmp_path / "other")
+    checked, whole = backups.verify(place, identity=tmp_path / "other")
+    assert ([(item.depth, item.findings) for item in checked], whole) == ([("files", [])], [])
+    assert Catalogue(place).damaged() == set()
+    assert 1 in Catalogue(place).verified()
+
+
+def test_what_is_found_while_one_is_made_is_not_forgotten(
+    tmp_path: Path, storage: MemoryStorage, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody reads backups back meanwhile, and finds a content that the new one needs too."""
+    found = settings(tmp_path)
+    backups, place = made(storage, clock, found), place_of(found)
+    backups.create(place)
+    victim = max(place.list("objects/"), key=lambda name: len(place.get(name)))
+    missing = min(place.list("objects/"), key=lambda name: len(place.get(name)))
+    place.put(victim, b"rno")
+    backups.verify(place)
+    place.put(missing, b"rno")
+    capture = creating.capture
+
+    def meanwhile(journals: Journals) -> Any:
+        made(storage, clock, found).verify(place)
+        return capture(journals)
+
+    monkeypatch.setattr(creating, "capture", meanwhile)
+    backups.create(place)
+    monkeypatch.undo()
+    assert 2 not in Catalogue(place).verified()
+    assert Catalogue(place).damaged() == {missing.rpartition("/")[2]}
+    backups.create(place)
+    checked, _ = backups.verify(place)
+    assert [item.findings for item in checked] == [[]]
 
 
 def test_what_the_store_remembers_is_of_one_place(

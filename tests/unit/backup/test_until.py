@@ -8,6 +8,7 @@ import pytest
 
 from observer_core.backup.vault import Vault
 from observer_core.maintenance.compaction import CompactionConfig, pack_closed, sweep
+from observer_core.retention import holds
 from observer_core.runtime.audit.ledger import Ledger
 from observer_core.runtime.audit.ledger import verify as compare
 from observer_core.runtime.engine import EngineOptions
@@ -178,6 +179,29 @@ def test_what_was_set_aside_then_is_set_aside_whatever_happened_later() -> None:
         again, _ = bring_back(place, until_ns=START_NS + round(seconds * SECOND))
         views = Journals(again, worker="r").open("events.d").views("quarantined.")
         assert {int(key.rpartition("@")[2]) for key in views} == expected
+
+
+def test_holds_stand_as_they_stood_and_those_that_came_later_too() -> None:
+    """One that was ended later stands again; one that was asked for later is not lost for that."""
+    storage = MemoryStorage()
+    journals = Journals(storage, worker="w")
+    feed(journals, range(3), name="snapshots.d")
+
+    def at(seconds: float) -> int:
+        return START_NS + round(seconds * SECOND)
+
+    ended = holds.add(journals, ["snapshots.*"], author="a", reason="r", now_ns=at(1))
+    kept = holds.add(journals, ["snapshots.d"], author="b", reason="s", now_ns=at(2), to_ns=at(9))
+    holds.end(journals, ended.id, author="a", reason="settled", now_ns=at(3))
+    later = holds.add(journals, ["*"], author="c", reason="t", now_ns=at(4))
+    assert holds.standing(journals) == [kept, later]
+    place = MemoryPlace()
+    back_up(storage, place)
+    for seconds, expected in (
+        (1, [ended, kept, later]), (2.5, [ended, kept, later]), (3, [kept, later]), (4, [kept, later]),
+    ):  # fmt: skip
+        again, _ = bring_back(place, until_ns=at(seconds))
+        assert holds.standing(Journals(again, worker="r")) == expected, seconds
 
 
 def test_checkpoints_requests_and_epochs_are_those_of_the_time() -> None:

@@ -24,6 +24,15 @@ port = 8123
 name = "hook"
 sink = { kind = "webhook", url = "https://hooks.example/T000/B000", secret = "s3cret" }
 """
+RECORDING = """
+[[source]]
+name = "x"
+domain = "y"
+kind = "recording"
+paths = ["nowhere.csv"]
+[source.mapping]
+time = "t"
+"""
 
 
 @pytest.fixture
@@ -95,8 +104,8 @@ def test_doctor_finds_nothing_on_a_machine_that_is_well(own: Path, monkeypatch: 
     assert all(line.startswith("✓") for line in checked.stdout.splitlines())
     names = {json.loads(line)["check"] for line in run(own, "doctor", "--json").stdout.splitlines()}
     assert names == {
-        "python", "packages", "configuration", "deployment", "data folder", "log folder", "disk space",
-        "single instance", "port", "errors", "sqlite", "journal.db", "clock",
+        "python", "packages", "configuration", "needs", "deployment", "data folder", "log folder",
+        "disk space", "single instance", "port", "errors", "sqlite", "journal.db", "clock",
     }  # fmt: skip
 
 
@@ -150,6 +159,51 @@ def test_a_full_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert checkup.disk(tmp_path / "not/there/yet").ok
     monkeypatch.setattr(checkup, "LEAST_FREE_BYTES", 2**62)
     assert "Free some" in checkup.disk(tmp_path).remedy
+
+
+def test_less_space_than_the_observer_takes_in_is_found(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OBSERVER_SAFETY__LEAST_FREE", "1000000GiB")
+    assert "✗ disk space" in run(own, "doctor").stdout
+
+
+def test_records_without_their_index_are_found(own: Path) -> None:
+    (own / "data/observer/journal.db").rename(own / "away.db")
+    line = next(line for line in run(own, "doctor").stdout.splitlines() if "journal.db" in line)
+    assert line.startswith("✗ journal.db"), line
+    assert "is missing" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[heartbeat]\nurl = { env = "NOT_THERE" }', "heartbeat.url: the environment has no NOT_THERE"),
+        ('[[subscription]]\nname = "a"\n[subscription.sink]\nkind = "slack"\nurl = { env = "NOT_THERE" }',
+         "subscription.a.sink.url: the environment has no NOT_THERE"),
+        ('[telemetry]\ntraces = "azure_monitor"\nconnection = "NOT_THERE"', "has no NOT_THERE"),
+        ('[[source]]\nname = "x"\nkind = "market"\nexchange = "none"\nsymbols = ["A/B"]', "none"),
+        ('[web]\nhost = "0.0.0.0"', "0.0.0.0"),
+        (RECORDING, "nowhere.csv"),
+    ],
+)  # fmt: skip
+def test_what_would_end_a_start_is_found_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/observer.toml").write_text(text)
+    checked = run(tmp_path, "doctor", "--json")
+    found = {item["check"]: item for item in map(json.loads, checked.stdout.splitlines())}
+    assert checked.exit_code == 1
+    assert not found["needs"]["ok"], found["configuration"]
+    assert says in found["needs"]["found"]
+
+
+def test_the_secrets_of_an_observer_that_runs_are_not_looked_for_here(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/observer.toml").write_text('[heartbeat]\nurl = { env = "NOT_THERE" }')
+    with single_instance(tmp_path / "data/observer"):
+        lines = run(tmp_path, "doctor", "--json").stdout.splitlines()
+    assert {item["check"]: item["ok"] for item in map(json.loads, lines)}["needs"]
 
 
 def test_a_package_at_another_version_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

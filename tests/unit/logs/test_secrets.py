@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
 import logging
 import os
@@ -130,6 +132,88 @@ def test_the_host_gets_no_secret_either(read: Settings, caplog: pytest.LogCaptur
 def test_secrets_that_nobody_has_told_of_are_known_by_their_look(text: str, bare: str) -> None:
     assert bare not in redact_text(f"seen: {text} there")
     assert bare not in json.dumps(redact_text(json.dumps({"a": text})))
+
+
+@pytest.mark.parametrize("text", [
+    "https://hunter22-as-name@example.org/x", "https://user:p@hunter22@example.org/x",
+    "https://h/x?access_token=hunter22", "https://h/x?a=1&code=hunter22==&b=2", "https://h/x?key=hunter22",
+    "{'token': 'hunter22'}", '{"a": 1, "password": "my hunter22"}', '{\\"client_secret\\": \\"hunter22\\"}',
+    "Config(password='hunter22', n=1)", "Settings(api_key=b'hunter22')", 'secret_key="hunter22"',
+    "x-api-key: hunter22", "Authorization: SharedKey account:hunter22==", "Cookie: a=1; session=hunter22",
+    "refresh_token=hunter22", "passphrase=hunter22", "X-Amz-Credential=hunter22/20260101",
+    "ghp_hunter22hunter22hunter22hunter22", "eyJhbGciOiJIUzI1NiJ9.eyJodW50ZXIyMiI6MX0.hunter22",
+    "https://discord.com/api/webhooks/123/hunter22", "https://api.telegram.org/bot1:hunter22/sendMessage",
+])  # fmt: skip
+def test_a_secret_is_masked_wherever_addresses_and_libraries_put_one(text: str) -> None:
+    assert "hunter22" not in redact_text(f"seen: {text}")
+
+
+@pytest.mark.parametrize("text", [
+    "alert.token: Field required", "key=BTC/USDT", "exit code=3", "monkey=a b", "tokens: 12",
+    "at user@example.org",
+    "https://example.org/a?limit=3&page=2", "snapshots.binance@12 follows", "the keyboard: none",
+    "https://example.org/a, user@example.org", "passed=12",
+])  # fmt: skip
+def test_what_is_no_secret_stays_readable(text: str) -> None:
+    assert redact_text(text) == text
+
+
+@dataclasses.dataclass
+class Account:
+    name: str
+    password: str
+    inner: object = None
+
+    def __repr__(self) -> str:
+        return f"Account({self.name}, {self.password})"
+
+
+def test_objects_are_masked_in_files_and_for_people_alike(read: Settings, tmp_path: Path) -> None:
+    shown = io.StringIO()
+    logs = configure(tmp_path / "logs", console=True, stream=shown)
+    log = structlog.get_logger("observer.run")
+    known = SECRETS["HOOK_SECRET"][0]
+    log.info(
+        "seen", account=Account("desk", "hunter22", inner=[Account("deep", "hunter22")]), plain=Shows(known)
+    )
+    log.info("failed", error=ValueError(f"token={known}"), nested={"error": OSError("password='hunter22'")})
+    logs.close()
+    structlog.reset_defaults()
+    written = (tmp_path / "logs" / "observer.log").read_text()
+    for text in (written, shown.getvalue()):
+        assert "desk" in text
+        assert "hunter22" not in text
+        assert known not in text
+
+
+class Shows:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return f"Shows({self.text})"
+
+
+def test_what_libraries_tell_the_host_is_masked_too(read: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    before, factory = structlog.get_config(), logging.getLogRecordFactory()
+    try:
+        configure_for_host("info")
+        configure_for_host("info")  # a worker may be asked twice
+        library = logging.getLogger("urllib3.connectionpool")
+        library.warning("Retrying after %r: %s", ValueError("broken"), "/c/b?sv=1&sig=hunter22&se=2")
+        library.warning("100%% of %(name)s", {"name": SECRETS["HOOK_SECRET"][0]})
+        library.warning("malformed %d", "token=hunter22")
+        try:
+            raise RuntimeError("at https://user:hunter22@example.org/")
+        except RuntimeError:
+            library.exception("failed")
+    finally:
+        structlog.configure(**before)
+        logging.setLogRecordFactory(factory)
+    assert "Retrying after" in caplog.text
+    assert "RuntimeError" in caplog.text
+    assert "hunter22" not in caplog.text
+    assert_clean(caplog.text)
 
 
 def test_what_is_shown_of_settings_and_of_who_holds_a_secret_is_none(read: Settings, tmp_path: Path) -> None:

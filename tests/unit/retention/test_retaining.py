@@ -333,9 +333,31 @@ def test_it_runs_once_a_day_after_packing(aged: Aged) -> None:
     assert work.round().retained != []
 
 
+@pytest.mark.parametrize("put_right", [True, False])
+def test_by_itself_nothing_goes_at_once_when_the_clock_was_set_far_ahead(aged: Aged, put_right: bool) -> None:
+    """What comes then makes all that was there old; there is a day in which to put it right."""
+    market = aged()
+    config = MaintenanceConfig.model_validate(PACKING)
+    work = Maintenance(market.journals, market.clock, config, market.retention())
+    work.round()
+    before, hour = market.bases(), market.hour
+    market.clock.advance(400 * DAY_NS)
+    for hours in (1, 21, 1):
+        market.live(hours)
+        assert work.round().retained == []
+    assert market.bases() == before
+    if put_right:
+        market = Market(market.settings.paths.root, market.storage, hour + 23)
+        work = Maintenance(market.journals, market.clock, config, market.retention())
+        assert all(cut.last_ns < market.clock.now_ns() - 3 * DAY_NS for cut in work.round().retained)
+    else:
+        market.live(2)
+        assert work.round().retained != []
+
+
 def test_without_rules_it_never_does(aged: Aged) -> None:
     market = aged(retention={})
-    assert not market.retention().is_due
+    assert not market.retention().is_due()
     assert cuts(market.retain()) == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from io import StringIO
 from pathlib import Path
 
@@ -124,3 +125,38 @@ def test_switched_off_it_is_silent_and_reads_nothing(
     shown.console.beat()
     shown.console.stop()
     assert shown.text() == ""
+
+
+class Gone(StringIO):
+    """A file on a full disk, or a pipe that nobody reads any more."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__()
+        self.error: OSError | None = None
+        self._raises = error
+
+    def write(self, text: str) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(text)
+
+    def breaks(self) -> None:
+        self.error = self._raises
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("at_start", [False, True])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), BrokenPipeError(errno.EPIPE, "gone")])
+def test_what_nobody_can_be_shown_ends_nothing(
+    it: Observer, tmp_path: Path, error: OSError, at_start: bool, terminal: bool
+) -> None:
+    shown = Shown(it, terminal=terminal)
+    shown.terminal.file = gone = Gone(error)
+    if at_start:
+        gone.breaks()
+    shown.console.start(1)
+    gone.breaks()
+    take(it, recording(tmp_path / "desk.csv", range(100)))
+    for _ in range(3):
+        shown.console.beat()
+    shown.console.stop()

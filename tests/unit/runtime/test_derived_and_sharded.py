@@ -13,7 +13,9 @@ import pytest
 from observer_core.decision_pipeline.gate import GateAnswer
 from observer_core.runtime.audit.replay import computed, replay
 from observer_core.runtime.gate.reader import Gate
+from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
+from observer_core.runtime.telemetry import instruments as its
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.ids import shard_of
 from observer_core.shared.records import Decision, Event, PatternRecord, Snapshot
@@ -557,6 +559,15 @@ def test_with_other_shards_no_subject_becomes_stale_or_unknown(
     ]
     assert found == []
     assert_clean(it.observer.journals)
+
+
+def test_parts_of_before_make_no_lag_and_have_no_age(tmp_path: Path, three: Sharded) -> None:
+    it = three.again(tmp_path, 2)
+    it.seconds(60)
+    metrics = Metrics(it.observer)
+    assert set(metrics.values(its.SOURCE_AGE)) == {("web-0",), ("web-1",)}
+    assert metrics.values(its.STAGE_LAG)["live", "recognise"] <= 2
+    assert metrics.values(its.POSITION)["snapshots.web-2",] > 20  # what is stored is stored
 
 
 @pytest.mark.parametrize("count", [2, 4])

@@ -99,6 +99,21 @@ def test_everything_passes_when_data_is_fresh(setup: Callable[..., Setup]) -> No
     json.dumps(report)
 
 
+def test_data_that_are_ahead_of_a_clock_that_was_set_back_are_of_an_age_that_nobody_knows(
+    setup: Callable[..., Setup],
+) -> None:
+    it = setup(SYSTEM)
+    it.collect()
+    for seconds, status in ((5, "pass"), (6, "fail")):
+        before = ManualClock(it.clock.now_ns() - seconds * SECOND)
+        it.observer.clock = before
+        report = it.health.report()
+        (age,) = report["checks"]["source:age"]
+        assert age["status"] == status
+    assert report["status"] == "fail"
+    assert "ahead of the clock" in age["output"]
+
+
 def test_a_stale_source_fails(setup: Callable[..., Setup]) -> None:
     it = setup(SYSTEM)
     it.collect()

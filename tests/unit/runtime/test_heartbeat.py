@@ -117,6 +117,56 @@ class TestGaps:
         assert [gap["duration_ns"] // SECOND for gap in gaps] == [301 - 1, 61]
         assert {gap["ended"] for gap in gaps} == {"stalled"}
 
+    def test_a_first_tick_that_comes_long_after_the_start_ends_a_gap_of_its_own(
+        self, observer: Observer, clock: ManualClock
+    ) -> None:
+        domain, it = observer.domain("live"), lifecycle(observer)
+        domain.tick()
+        clock.advance(600 * SECOND)
+        it.started()
+        clock.advance(900 * SECOND)  # the storage did not answer
+        it.ticked(*domain.tick())
+        assert notes(observer)[-1] == {
+            "event": "gap", "from_ns": NOW + 600 * SECOND, "to_ns": NOW + 1500 * SECOND,
+            "duration_ns": 900 * SECOND, "ended": "stalled",
+        }  # fmt: skip
+
+    def test_space_that_lacked_from_the_start_on_is_not_what_the_start_has_told_of(
+        self, observer: Observer, clock: ManualClock
+    ) -> None:
+        domain, it = observer.domain("live"), lifecycle(observer)
+        domain.tick()
+        clock.advance(600 * SECOND)
+        it.started()
+        clock.advance(900 * SECOND)
+        it.had_space()
+        it.ticked(*domain.tick())
+        gaps = [(note["ended"], note["duration_ns"] // SECOND) for note in notes(observer)]
+        assert gaps == [("unclean", 600), ("full", 900)]
+
+    def test_a_gap_that_could_not_be_recorded_is_recorded_with_the_next_tick(
+        self, observer: Observer, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        domain, it = observer.domain("live"), lifecycle(observer)
+        it.ticked(*domain.tick())
+        clock.advance(300 * SECOND)
+        commit = observer.storage.tables.commit
+
+        def refuses(partition: str, ops: Any) -> list[str]:
+            if partition == OPERATIONS:
+                raise StorageUnavailable("away")
+            return commit(partition, ops)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(observer.storage.tables, "commit", refuses)
+            with pytest.raises(StorageUnavailable):
+                it.ticked(*domain.tick())
+        for _ in range(2):
+            clock.advance(SECOND)
+            it.ticked(*domain.tick())
+        (gap,) = notes(observer)
+        assert (gap["from_ns"], gap["to_ns"], gap["ended"]) == (NOW, NOW + 300 * SECOND, "stalled")
+
     def test_of_several_instances_one_records_a_gap(self, tmp_path: Path, clock: ManualClock) -> None:
         storage, settings = MemoryStorage(clock), load(root=tmp_path)
         instances = [Handlers(Observer(settings, storage, clock=clock)) for _ in range(3)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,24 @@ def test_switched_off_nothing_is_packed(tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("observer_core.storage.archive.parquet._LEVEL", 3)
+
+
+def test_what_a_killed_process_was_writing_goes_after_a_day(tmp_path: Path) -> None:
+    take_in(tmp_path, 2)
+    data = tmp_path / "data" / "observer"
+    nobody = 2**22 + 1  # more than there are processes
+    names = [f"state/patterns.x/.s.{nobody}.8", f"snapshots/source=x/.1.records.parquet.{nobody}.8",
+             f"cache/series/snapshots.x/.1-2.columns.{nobody}.8"]  # fmt: skip
+    drafts = [data / name for name in names]
+    young, lock = data / f"state/patterns.x/.t.{nobody}.8", data / ".lock"
+    for path in (*drafts, young, lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"ha")
+        if path != young:
+            os.utime(path, (time.time() - 90_000,) * 2)
+    maintained(tmp_path, dry_run=True)
+    assert all(path.exists() for path in drafts)
+    maintained(tmp_path)
+    assert not any(path.exists() for path in drafts)
+    assert young.exists()
+    assert lock.exists()

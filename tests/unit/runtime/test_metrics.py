@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from observer_core.runtime.metrics import Metrics
 from observer_core.runtime.observer import Observer
 from observer_core.runtime.settings import load
 from observer_core.runtime.telemetry.commits import Committed
+from observer_core.runtime.telemetry.gauges import Gauges
 from observer_core.runtime.telemetry.instruments import INSTRUMENTS
 from observer_core.shared.clock import SECOND, ManualClock
 from observer_core.shared.errors import StorageUnavailable
@@ -32,6 +36,7 @@ from observer_core.shared.records import (
 )
 from observer_core.storage.counting import CountingStorage
 from observer_core.storage.journal import Commit
+from observer_core.storage.local import LocalStorage
 from observer_core.storage.memory import MemoryStorage
 from observer_core.storage.recovery import OPERATIONS
 from observer_core.storage.rows import InputRange
@@ -105,22 +110,66 @@ def test_snapshots_are_counted_by_source_and_status_as_they_are_committed(observ
     assert found["observer_source_delay_seconds{of=median,source=host}"] == 0
 
 
-def test_a_step_that_fails_has_committed_nothing(observer: Observer) -> None:
+@pytest.mark.parametrize("kind", ["memory", "local"])
+def test_what_a_step_committed_before_it_failed_stands_and_is_counted_once(tmp_path: Path, kind: str) -> None:
+    storage = MemoryStorage() if kind == "memory" else LocalStorage(tmp_path / "data")
+    observer = Observer(load(root=tmp_path), storage, clock=ManualClock(NOW))
     metrics = Metrics(observer)
     name = "observer_snapshots_total{source=host,status=ok}"
 
-    def step(error: Exception | None) -> None:
+    def step() -> None:
         with observer.step():
             commit(observer, "snapshots.host", "live", snapshot(NOW))
             assert name not in samples(metrics)
-            if error is not None:
-                raise error
+            raise StorageUnavailable("away")
 
     with pytest.raises(StorageUnavailable):
-        step(StorageUnavailable("away"))
-    assert name not in samples(metrics)
-    step(None)
-    assert samples(metrics)[name] == 1
+        step()
+    assert samples(metrics)[name] == 1 == observer.journals.open("snapshots.host").head().position
+    with observer.step():
+        commit(observer, "snapshots.host", "live", snapshot(NOW))
+    assert samples(metrics)[name] == 2 == observer.journals.open("snapshots.host").head().position
+    observer.close()
+
+
+def test_a_step_that_could_not_become_durable_has_committed_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(tmp_path / "data")
+    observer = Observer(load(root=tmp_path), storage, clock=ManualClock(NOW))
+    metrics, whole = Metrics(observer), storage.tables.group
+    commit(observer, "snapshots.host", "live", snapshot(NOW))
+
+    @contextmanager
+    def failing() -> Iterator[None]:
+        with whole():
+            yield
+            raise StorageUnavailable("away")
+
+    def step() -> None:
+        with observer.step():
+            commit(observer, "snapshots.host", "live", snapshot(NOW))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage.tables, "group", failing)
+        with pytest.raises(StorageUnavailable):
+            step()
+    assert observer.journals.open("snapshots.host").head().position == 1
+    assert samples(metrics)["observer_snapshots_total{source=host,status=ok}"] == 1
+    observer.close()
+
+
+def test_who_counts_or_traces_never_fails_the_work(observer: Observer) -> None:
+    def broken(_: Committed) -> None:
+        raise ValueError("a defect")
+
+    observer.commits.listen(broken)
+    observer.commits.listen(broken, at_once=True)
+    metrics = Metrics(observer)
+    with observer.step():
+        commit(observer, "snapshots.host", "live", snapshot(NOW))
+    commit(observer, "snapshots.host", "live", snapshot(NOW))
+    assert samples(metrics)["observer_snapshots_total{source=host,status=ok}"] == 2
 
 
 def test_what_another_process_commits_is_its_own_to_count(observer: Observer, tmp_path: Path) -> None:
@@ -203,11 +252,58 @@ def test_lag_and_age_grow_with_the_clock(observer: Observer, clock: ManualClock)
         assert found[f"observer_stage_lag_seconds{{domain=live,stage={stage}}}"] == 7
 
 
+def test_a_source_that_nobody_recognises_yet_is_the_slowest(observer: Observer) -> None:
+    domain = observer.domain("live")
+    observer.writer("host", "live", "live", NOW).write([snapshot(NOW)])
+    domain.tick()
+    domain.work(refresh=True, flush=True)
+    commit(observer, "snapshots.other", "live", snapshot(NOW))
+    assert samples(Metrics(observer))["observer_stage_lag_seconds{domain=live,stage=recognise}"] == math.inf
+
+
 def test_a_recording_is_as_old_as_its_own_time_says(observer: Observer, clock: ManualClock) -> None:
     past = NOW - 10**6 * SECOND
     observer.writer("host", "tape", "recorded", past).write([snapshot(past)])
     observer.domain("tape").work(refresh=True, flush=True)
     assert samples(Metrics(observer))["observer_source_age_seconds{source=host}"] == 0
+
+
+def test_a_slow_storage_is_read_once_a_scrape(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    metrics, seconds, reads = Metrics(observer), [0.0], []
+    read = Gauges.read
+
+    def slow(gauges: Gauges) -> Any:
+        reads.append(1)
+        seconds[0] += 5  # longer than it is kept
+        return read(gauges)
+
+    monkeypatch.setattr(Gauges, "read", slow)
+    monkeypatch.setattr("observer_core.runtime.metrics.time.monotonic", lambda: seconds[0])
+    samples(metrics)
+    assert len(reads) == 1
+    samples(metrics)
+    assert len(reads) == 2
+
+
+def test_a_storage_that_fails_is_not_asked_again_for_the_lag_of_each_decision(
+    observer: Observer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fails(*_: object) -> None:
+        asked.append(1)
+        raise StorageUnavailable("away")
+
+    monkeypatch.setattr("observer_core.runtime.metrics.cause", fails)
+    metrics = Metrics(observer)
+    cited = [replace(DECISION, causation=(f"events.live@{place}",)) for place in (1, 2, 3)]
+    journal = observer.journals.open("decisions.live", "live")
+    inputs = (InputRange("events.live", 1, 3),)
+    journal.commit(journal.head(), Commit(records=cited, through_ns=NOW, inputs=inputs))
+    assert len(asked) == 1
+    assert samples(metrics)["observer_decisions_total{domain=live,verdict=block}"] == 3
 
 
 def test_conflicts_and_quarantines_come_from_the_workers(observer: Observer) -> None:
@@ -321,6 +417,12 @@ def test_the_ages_of_anchors_and_of_upkeep_are_told(tmp_path: Path, clock: Manua
         found = samples(metrics)
     assert found["observer_anchor_age_seconds{of=made}"] == 0
     assert found["observer_anchor_age_seconds{of=outside}"] == 60
+    elsewhere = load(root=tmp_path, ledger={**ledger, "to": {"kind": "file", "path": "else/anchors.ndjson"}})
+    clock.advance(30 * SECOND)
+    Anchoring(observer.journals, elsewhere, clock).look()  # where it went before, no more goes
+    clock.advance(2 * SECOND)
+    again = samples(Metrics(Observer(elsewhere, observer.storage, clock=clock)))
+    assert again["observer_anchor_age_seconds{of=outside}"] == 32
     assert found["observer_upkeep_age_seconds{kind=backup}"] == 50
     assert found["observer_upkeep_age_seconds{kind=maintenance}"] == 20
     assert "observer_upkeep_age_seconds{kind=lifecycle}" not in found

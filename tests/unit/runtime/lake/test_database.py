@@ -61,6 +61,20 @@ def test_each_value_is_the_recorded_one_before_and_after_packing(journals: Journ
         pack(journals)
 
 
+def test_what_is_too_much_for_memory_is_asked_on_the_disk(
+    journals: Journals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = ("snapshots", "collections", "events")
+    statements = [f"SELECT * FROM {table} ORDER BY ALL" for table in tables]
+    expected = [asked(journals, statement) for statement in statements]
+    monkeypatch.setattr("observer_core.runtime.lake.database._HELD_BYTES", 0)
+    with lake(journals) as connection:
+        views = connection.execute("SELECT sql FROM duckdb_views() WHERE NOT internal").fetchall()
+        assert not any("tail_1 " in sql or "tail_1)" in sql for (sql,) in views)
+        assert any("tail_1.parquet" in sql for (sql,) in views)
+        assert [list(rows(connection, statement)) for statement in statements] == expected
+
+
 def test_a_row_says_where_and_when_it_is_from(journals: Journals) -> None:
     first = asked(journals, ORDERED)[0]
     assert (first["journal"], first["domain"], first["source"], first["position"]) == (SNAPSHOTS, "d", "x", 1)
@@ -128,6 +142,64 @@ def record(journals: Journals, *snapshots: tuple[dict[str, list[float]], int]) -
         columns = {name: np.array(values) for name, values in fields.items()}
         snapshot = Snapshot(source="x", event_ns=at, ingest_ns=at, subjects=("A",), fields=columns)
         journal.commit(journal.head(), Commit(records=[snapshot]))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_snapshots_that_columns_cannot_hold_are_rows_too(packed: bool) -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, ({"position": [0.1 + 0.2], "price": [3.0], "": [1.0]}, 1), ({"price": [5.25]}, 2))
+    record(journals, ({"a.scale": [math.nan], "price": [math.nan], "o'x": [2.5]}, 3), ({"price": [1.0]}, 4))
+    if packed:
+        pack(journals)
+    found = asked(journals, ORDERED)
+    names = ("position", "subject", "source", "position_value", "price", "a.scale", "o'x")
+    assert [tuple(row[name] for name in names) for row in found] == [
+        (1, "A", "x", 0.1 + 0.2, 3.0, None, None), (2, "A", "x", None, 5.25, None, None),
+        (3, "A", "x", None, None, None, 2.5), (4, "A", "x", None, 1.0, None, None),
+    ]  # fmt: skip
+    assert found[0]["time"] == found[0]["event_time"] == format_time(1)
+    collections = asked(
+        journals, "SELECT position, source, status, error, quality FROM collections ORDER BY 1"
+    )
+    assert [row["position"] for row in collections] == [1, 2, 3, 4]
+    assert {(row["source"], row["status"], row["error"]) for row in collections} == {("x", "ok", None)}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_fields_that_differ_only_in_case_are_refused_and_never_mixed(packed: bool) -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(
+        journals, ({"p": [1.25]}, 1), ({"P": [7.0], "q": [1.0]}, 2), ({"fields": [1.0], "place": [2.0]}, 3)
+    )
+    if packed:
+        pack(journals)
+    for statement in ("SELECT * FROM snapshots", "SELECT count(*) FROM snapshots"):
+        with pytest.raises(InputError, match="source x has fields 'P' and 'p'"):
+            asked(journals, statement)
+    assert len(asked(journals, "SELECT * FROM collections")) == 3
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, ({"Subject": [1.25]}, 1), ({"source": [1.0]}, 2))
+    with pytest.raises(InputError, match="source x has a field 'Subject'"):
+        asked(journals, ORDERED)
+
+
+def test_fields_may_have_the_names_that_the_questions_themselves_use() -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, ({"fields": [1.0], "place": [2.0], "line": [3.0], "position": [4.0]}, 1))
+    (row,) = asked(journals, ORDERED)
+    assert (row["fields"], row["place"], row["line"], row["position_value"]) == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_columns_of_the_same_name_are_told_apart() -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    record(journals, ({"price": [1.0]}, 1), ({"price": [2.0]}, 2))
+    (row,) = asked(
+        journals,
+        "SELECT a.time, b.time, a.price, b.price, 3 AS price_1 FROM snapshots a JOIN snapshots b "
+        "ON a.position < b.position",
+    )
+    assert list(row.values()) == [format_time(1), format_time(2), 1.0, 2.0, 3]
+    assert len(set(row)) == 5
 
 
 def test_a_field_without_a_name_hides_no_other() -> None:

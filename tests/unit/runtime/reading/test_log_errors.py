@@ -7,7 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
+import structlog
 
+from observer_core.logs.configure import configure
 from observer_core.logs.files import LogFile
 from observer_core.runtime.reading import logs
 from observer_core.runtime.reading.logs import OTHERS, errors, follow
@@ -47,6 +49,17 @@ def test_errors_are_counted_by_event_over_all_files_since_a_moment(tmp_path: Pat
     assert errors(tmp_path, SINCE)[0].newest["fields"]["n"] == 3
     assert len(errors(tmp_path, SINCE, "warning")) == 4
     assert errors(tmp_path, SINCE + 10**10) == []
+
+
+def test_an_error_with_as_long_a_traceback_as_a_line_may_have_counts(tmp_path: Path) -> None:
+    written = configure(tmp_path)
+    try:
+        structlog.get_logger("observer.x").error("failed", exception="frame\n" * 6_000)
+        structlog.get_logger("observer.x").error("failed", exception="frame\n" * 60_000)
+    finally:
+        written.close()
+        structlog.reset_defaults()
+    assert [(group.event, group.count) for group in errors(tmp_path, SINCE)] == [("failed", 2)]
 
 
 def test_however_many_events_there_are_memory_is_bounded(

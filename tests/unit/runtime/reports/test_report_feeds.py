@@ -184,6 +184,30 @@ def test_uptime_is_the_time_without_pauses_of_the_clock() -> None:
     assert found.share == 1 - 210 / 400
 
 
+def test_a_pause_over_the_end_is_told_by_what_was_recorded_before_it() -> None:
+    """A report that is made while nobody runs is the same as one that is made after the next start."""
+
+    def note(second: float, **body: object) -> Note:
+        return Note(kind="lifecycle", time_ns=at(second), body=body)
+
+    for clean in (False, True):
+        journals = ticking(range(0, 100, 10))
+        operations = journals.open("operations.local", "operations")
+        if clean:
+            operations.commit(operations.head(), Commit(records=[note(95, event="stop", reason="asked")]))
+        before = uptime(Stretches(journals, told(0, 200)), "live", 60 * SECOND)
+        gap = {"from_ns": at(90), "to_ns": at(300), "ended": "clean" if clean else "unclean"}
+        operations.commit(operations.head(), Commit(records=[note(300, event="start", **gap)]))
+        clock = journals.open("clock.live")
+        clock.commit(clock.head(), Commit(records=[Note(kind="tick", time_ns=at(301), body={})]))
+        after = uptime(Stretches(journals, told(0, 200)), "live", 60 * SECOND)
+        assert before == after
+        assert before is not None
+        (down,) = before.down
+        assert (down.from_ns, down.to_ns) == (at(90), at(200))
+        assert (down.how, down.record) == (("clean", "operations.local@1") if clean else ("unknown", ""))
+
+
 def test_a_clock_that_never_ticked_again_is_down_to_the_end_and_counts_from_its_first_tick() -> None:
     found = uptime(Stretches(ticking([100, 110]), told(0, 310)), "live", 60 * SECOND)
     assert found is not None

@@ -78,6 +78,20 @@ def test_an_epoch_names_what_is_other_than_before() -> None:
     ]  # fmt: skip
 
 
+def test_what_changed_is_found_however_many_epochs_there_were_since() -> None:
+    journals = Journals(MemoryStorage(), worker="w")
+    journal = journals.open("decisions.live", "live")
+    found = []
+    for number, second in enumerate((-9, 5, *range(200, 400))):
+        head = journal.head()
+        opening, row = Epoch("decide", "1", {"a": number}, Build("1", "lock")).opening(head, at(second))
+        journal.commit(head, Commit(records=[opening], epoch=head.epoch + 1, extra=[row]))
+        if number:
+            found.append(changes(stretches(journals), ["decisions.live"]))
+    assert found[0]
+    assert all(one == found[0] for one in found)
+
+
 def test_growth_counts_the_lines_of_the_period_alone() -> None:
     journals = Journals(MemoryStorage(), worker="w")
     noted(journals, "clock.live", *(note("tick", second) for second in (-1, 0, 50, 100)))

@@ -47,6 +47,22 @@ def test_nothing_is_written_before_its_time_of_day(reporting: Reporting, clock: 
     assert names(reporting.look()) == ["daily-2026-03-03-live.ko.html", "daily-2026-03-03-live.ko.md"]
 
 
+def test_a_day_is_reported_once_what_was_asked_for_in_it_has_had_time_to_come(
+    written: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    clock, settings = ManualClock(), configured(written, tmp_path, daily="00:00", weekly="00:00")
+    storage = LocalStorage(settings.paths.data, durability="normal")
+    reporting = Reporting(Journals(storage, worker="w"), settings, clock)
+    for minute, count in ((0, 0), (4, 0), (5, 1)):
+        clock.set(parse_time("2026-03-03T15:00:00Z") + minute * 60 * 10**9)  # midnight in Seoul
+        assert len(reporting.look()) == count
+    clock.set(parse_time("2026-03-08T15:00:01Z"))
+    assert reporting.look() == []  # nor the week
+    clock.set(parse_time("2026-03-08T15:05:00Z"))
+    assert names(reporting.look()) == ["daily-2026-03-08-live.ko.html", "weekly-2026-03-02-live.ko.html"]
+    storage.close()
+
+
 def test_each_report_is_written_once_and_again_if_its_file_is_gone(
     reporting: Reporting, clock: ManualClock
 ) -> None:  # fmt: skip
