@@ -10,8 +10,12 @@ snapshot by snapshot; within one by field (those judged by their return first), 
 come. When the first has to be left out a record of its own says so, once. Subjects of another shard
 are forgotten, and make room.
 
-Cost: some array arithmetic for every series by itself, which is why there is a bound. State of a
-series: at most 17 KB, and 104 KB more where it is periodic and `shape` is asked for.
+Series that have had all their observations at the same times are watched together (`Watch`): one that
+misses a snapshot goes on by itself, and joins those of the same times when the state is loaded. That
+is a matter of cost, never of what is found. What is serialised is each series' own.
+
+Cost: see `detectors.change_point`; it is why there is a bound. State of a series: at most 17 KB, and
+104 KB more where it is periodic and `shape` is asked for.
 """
 
 from __future__ import annotations
@@ -20,17 +24,18 @@ from array import array
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from math import isnan
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from observer_core.pattern_record.config import ChangePointPattern
-from observer_core.pattern_record.detectors.change_point import Change, ChangeConfig, ChangePoints
+from observer_core.pattern_record.detectors.change_point import Change, ChangeConfig, Lane, March
 from observer_core.pattern_record.detectors.segments import ShapeConfig
 from observer_core.pattern_record.families import Seen
 from observer_core.pattern_record.findings import Finding, number
+from observer_core.pattern_record.window import Flags
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.errors import RecordError
 from observer_core.shared.records import Direction
@@ -40,6 +45,8 @@ _FORMAT = 1
 _WIDTH, _SIZES = 64, 16
 
 Cells = NDArray[np.intp]
+Name = tuple[str, str]
+"""Subject and field."""
 
 
 class Times:
@@ -79,25 +86,51 @@ class Times:
                 after = before
         return after
 
+    @staticmethod
+    def load(lengths: list[int], body: bytes) -> Times:
+        found, offset = Times(), 0
+        for known, count in zip(found.known, lengths, strict=True):
+            known.extend(np.frombuffer(body, "<i8", count, offset).tolist())
+            offset += 8 * count
+        return found
+
 
 @dataclass(slots=True, eq=False)
 class Watch:
-    """A series that is watched."""
+    """Series that have been observed at the same times, by columns: so that one look serves them all."""
 
-    points: ChangePoints
+    march: March
+    series: list[Name]
     times: Times = field(default_factory=Times)
+
+    def leave(self, columns: list[int]) -> Watch:
+        """Takes series out, which go on by themselves."""
+        gone = Watch(self.march.leave(columns), [self.series[column] for column in columns])
+        for own, known in zip(gone.times.known, self.times.known, strict=True):
+            own.extend(known)
+        self.series = [name for name in self.series if name not in set(gone.series)]
+        return gone
 
 
 @dataclass(slots=True, eq=False)
 class ChangePointState:
-    """`watched`: by subject and field, in the order of appearance. `told`: that there are more.
+    """`watched`: where each series is, by subject and field, in the order of appearance.
 
-    `version` counts the changes of `watched` in this process; it is no part of the state.
+    `told`: that there are more. `version` counts the changes of `watched` in this process; it is no part
+    of the state.
     """
 
-    watched: dict[tuple[str, str], Watch] = field(default_factory=dict)
+    watched: dict[Name, Watch] = field(default_factory=dict)
     told: bool = False
     version: int = 0
+
+    def enter(self, watch: Watch) -> None:
+        self.watched |= dict.fromkeys(watch.series, watch)
+        self.version += 1
+
+
+Watched = tuple[Watch, Cells | None, Cells]
+"""With its columns that a plan has cells of (None: all), and these cells."""
 
 
 class ChangePointFamily:
@@ -116,36 +149,56 @@ class ChangePointFamily:
 
     def observe(self, own: ChangePointState, seen: Seen) -> list[Finding]:
         watched, others = self._cells(own, seen)
-        found: list[Finding] = []
-        for cell, watch in watched:
-            if seen.fresh is None or seen.fresh[cell]:
-                found += _observe(watch, seen, cell)
+        found: list[tuple[int, Finding]] = []
+        for watch, columns, cells in watched:
+            if seen.fresh is None and columns is None:
+                _observe(watch, seen, cells, found)
+                continue
+            here = _arrived(seen, cells)
+            if columns is not None or not here.all():
+                columns = np.arange(len(cells)) if columns is None else columns
+                cells = cells[here]
+                absent = set(range(len(watch.series))) - set(columns[here].tolist())
+                if not len(cells):
+                    continue
+                if absent:
+                    own.enter(watch.leave(sorted(absent)))
+            _observe(watch, seen, cells, found)
+        found.sort(key=itemgetter(0))
+        findings = [finding for _, finding in found]
         if len(others):
-            new = others[~np.isnan(seen.values()[others])]
+            new = others[_arrived(seen, others)]
             room = max(0, self._config.most - len(own.watched))
-            for cell in new[:room].tolist():
-                watch = Watch(ChangePoints(self._detector))
-                own.watched[seen.series(cell)[1:]] = watch
-                found += _observe(watch, seen, cell)
+            if len(own_cells := new[:room]):
+                lanes = [Lane(self._detector.shape) for _ in own_cells]
+                names = [seen.series(cell)[1:] for cell in own_cells.tolist()]
+                watch = Watch(March(self._detector, lanes), names)
+                own.enter(watch)
+                _observe(watch, seen, own_cells, [])
             if len(new) > room:
                 left_out = {"most": self._config.most, "left_out": len(new) - room}
-                found.append(Finding(FULL, "none", seen.series(int(new[room])), 0.0, left_out))
-                own.told = True
-            own.version += bool(len(new))
-        return found
+                findings.append(Finding(FULL, "none", seen.series(int(new[room])), 0.0, left_out))
+                own.told, own.version = True, own.version + 1
+        return findings
 
     def forget(self, own: ChangePointState, subjects: Collection[str]) -> None:
-        kept = {series: watch for series, watch in own.watched.items() if series[0] not in subjects}
-        own.told = own.told and len(kept) == len(own.watched)
-        own.watched, own.version = kept, own.version + 1
+        before = len(own.watched)
+        for watch in dict.fromkeys(own.watched.values()):
+            gone = [column for column, (subject, _) in enumerate(watch.series) if subject in subjects]
+            if gone:
+                watch.leave(gone)
+        own.watched = {series: watch for series, watch in own.watched.items() if series[0] not in subjects}
+        own.told, own.version = own.told and len(own.watched) == before, own.version + 1
 
     def dump(self, own: ChangePointState) -> bytes:
+        blobs: dict[Name, bytes] = {}
+        for watch in dict.fromkeys(own.watched.values()):
+            blobs.update(zip(watch.series, watch.march.dump(), strict=True))
         header: list[Any] = []
         body: list[bytes] = []
         for series, watch in own.watched.items():
-            blob = watch.points.dump()
-            header.append([*series, len(blob), list(map(len, watch.times.known))])
-            body += (blob, *(np.array(known, "<i8").tobytes() for known in watch.times.known))
+            header.append([*series, len(blobs[series]), list(map(len, watch.times.known))])
+            body += (blobs[series], *(np.array(known, "<i8").tobytes() for known in watch.times.known))
         head = {"format": _FORMAT, "told": own.told, "watched": header}
         return b"".join((encode(head), b"\n", *body))
 
@@ -159,38 +212,51 @@ class ChangePointFamily:
         expected = sum(length + 8 * sum(lengths) for _, _, length, lengths in header["watched"])
         if len(body) != expected:
             raise RecordError(f"change points: expected {expected} bytes, found {len(body)}")
+        together: dict[bytes, list[Name]] = {}
+        times_of: dict[bytes, Times] = {}
+        marches: dict[Name, March] = {}
         for subject, name, length, lengths in header["watched"]:
-            watch = Watch(ChangePoints.load(body[offset : offset + length], self._detector))
-            offset += length
-            for known, count in zip(watch.times.known, lengths, strict=True):
-                known.extend(np.frombuffer(body, "<i8", count, offset).tolist())
-                offset += 8 * count
-            if self._asked(subject, name) and len(own.watched) < self._config.most:
-                own.watched[subject, name] = watch
+            march = March.load(body[offset : offset + length], self._detector)
+            times = offset + length
+            offset = times + 8 * sum(lengths)
+            if self._asked(subject, name) and len(marches) < self._config.most:
+                marches[subject, name] = march
+                key = encode([march.points, lengths]) + body[times:offset]
+                if key not in together:
+                    times_of[key] = Times.load(lengths, body[times:offset])
+                together.setdefault(key, []).append((subject, name))
+        for key, names in together.items():
+            watch = Watch(March.joined([marches[name] for name in names]), names)
+            watch.times = times_of[key]
+            own.enter(watch)
+        own.watched = {name: own.watched[name] for name in marches}
         own.told = own.told and len(own.watched) == self._config.most
         return own
 
-    def _cells(self, own: ChangePointState, seen: Seen) -> tuple[list[tuple[int, Watch]], Cells]:
+    def _cells(self, own: ChangePointState, seen: Seen) -> tuple[list[Watched], Cells]:
         """The cells of series that are watched, and those of others that could be or must be told of."""
         caches, key = seen.plan.caches, (own, own.version)
         known = caches.get(self.name)
         if known is None or known[0] != key:
-            watched, others = [], []
+            matching = self._matching(seen) if known is None else known[3]
             open_to_others = len(own.watched) < self._config.most or not own.told
-            for cell, series in self._matching(seen).items():
-                watch = own.watched.get(series)
-                if watch is not None:
-                    watched.append((cell, watch))
-                elif open_to_others:
-                    others.append(cell)
-            known = caches[self.name] = (key, watched, np.array(others, np.intp))
+            others = [cell for series, cell in matching.items() if series not in own.watched]
+            watched = []
+            for watch in dict.fromkeys(own.watched.values()):
+                cells = [matching.get(series, -1) for series in watch.series]
+                here = [column for column, cell in enumerate(cells) if cell >= 0]
+                columns = np.array(here, np.intp) if len(here) < len(cells) else None
+                if here:
+                    watched.append((watch, columns, np.array([cells[column] for column in here], np.intp)))
+            others = others if open_to_others else []
+            known = caches[self.name] = (key, watched, np.array(others, np.intp), matching)
         return known[1], known[2]
 
-    def _matching(self, seen: Seen) -> Mapping[int, tuple[str, str]]:
+    def _matching(self, seen: Seen) -> Mapping[Name, int]:
         plan = seen.plan
         rows = [(row, subject) for subject, row in plan.row_of.items() if self._asked(subject, None)]
         return {
-            place * len(plan.row_of) + row: (subject, name)
+            (subject, name): place * len(plan.row_of) + row
             for place, name in enumerate(plan.fields)
             if self._asked(None, name)
             for row, subject in rows
@@ -203,13 +269,17 @@ class ChangePointFamily:
         )
 
 
-def _observe(watch: Watch, seen: Seen, cell: int) -> list[Finding]:
-    value = float(seen.x[cell])
-    if isnan(value):
-        return []
+def _arrived(seen: Seen, cells: Cells) -> Flags:
+    """Which cells are observations."""
+    here: Flags = ~np.isnan(seen.x[cells])
+    return here if seen.fresh is None else here & seen.fresh[cells]
+
+
+def _observe(watch: Watch, seen: Seen, cells: Cells, found: list[tuple[int, Finding]]) -> None:
     watch.times.add(seen.snapshot.ingest_ns)
-    changes = watch.points.observe(value)
-    return [_finding(change, watch.times, seen, cell, value) for change in changes]
+    for column, change in watch.march.observe(seen.x[cells]):
+        cell = int(cells[column])
+        found.append((cell, _finding(change, watch.times, seen, cell, float(seen.x[cell]))))
 
 
 def _finding(change: Change, times: Times, seen: Seen, cell: int, value: float) -> Finding:

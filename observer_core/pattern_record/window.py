@@ -43,7 +43,7 @@ class Window:
         "calm", "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain",
         "gain_slow", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios", "residual",
         "same", "scale", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps",
-        "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
+        "twin", "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
     )  # fmt: skip
 
     def __init__(self, values: Floats) -> None:
@@ -68,6 +68,7 @@ class Window:
         self.valid, self.same = np.empty((2, m), np.bool_)
         self.fire = np.empty((STATISTICS, m), np.bool_)
         self.mature = False
+        self.twin: Window | None = None
         self.gain: Any = 1.0
         self.gain_slow: Any = 1.0
 

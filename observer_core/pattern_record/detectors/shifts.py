@@ -6,13 +6,14 @@ See `change_point` for the statistics, their guarantee and their sources.
 from __future__ import annotations
 
 import math
-from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from observer_core.pattern_record.detectors.screen import blocks_of, may_shift
 from observer_core.pattern_record.window import Floats
 
 Kind = Literal["level", "trend", "variance", "shape"]
@@ -21,10 +22,15 @@ LEFT, RIGHT = 8, 5
 """Points that a side of a split has at least."""
 RESOLUTION = 1e-13
 _WIDTH, _SIZES = 64, 8
+_LARGEST_FIRST = np.array([float(1 << size) for size in reversed(range(_SIZES))])
 _TREND_SIDE = 8
 _NOTHING = 1e-9
 _LEAST_SPREAD = 0.02
 _GLANCE = 16
+_SELDOM = 16
+"""Points between two looks, in long segments."""
+_FEW = 3
+"""So few are looked at one by one sooner than all at once."""
 _WALK, _WALKING = 0.15, 2.0
 """Residuals worth less than this share of the points are a random walk's: limits are so much higher then."""
 _LN2 = 0.6931471805599453
@@ -64,59 +70,120 @@ class Shift:
     after: float
 
 
+class Limits(NamedTuple):
+    """What a level (or variance) and a trend of a series must reach now.
+
+    `rise`: the factor by which those to be told are higher, but for a step at a glance. `side`: points
+    that both sides of a split have at least.
+    """
+
+    level: float
+    trend: float
+    rise: float
+    side: int
+
+
 class ShiftTest:
-    """The current segment of one sequence, as means of growing size, and its best split."""
+    """The current segments of series that are in step, as means of growing size, and their best splits.
 
-    def __init__(self, trends: bool) -> None:
-        self._trends = trends
+    In step: as many points in the segment, so that all arrays have a column a series. `means` of size k:
+    those of 2^k points, oldest first. `held`: looks running that found a shift. `taken` is the caller's.
+    """
+
+    __slots__ = ("_stride", "count", "held", "means", "taken", "trends")
+
+    def __init__(self, trends: bool, width: int, taken: int) -> None:
+        self.trends, self.taken = trends, taken
         self._stride = 1 if trends else 4
-        self.means = [array("d") for _ in range(_SIZES)]
-        self.count = self.held = 0
+        self.means: list[Floats] = [np.empty((0, width)) for _ in range(_SIZES)]
+        self.held = [0] * width
+        self.count = 0
 
-    def observe(self, value: float) -> None:
-        self.count += 1
-        for means in self.means:
-            means.append(value)
+    def observe(self, values: Floats) -> None:
+        """Takes points in, a row each."""
+        self.count += len(values)
+        for size, known in enumerate(self.means):
+            means = np.concatenate((known, values))
             if len(means) <= _WIDTH:
+                self.means[size] = means
                 return
-            value = means[0] / 2.0 + means[1] / 2.0
-            del means[:2]
+            merged = (len(means) - _WIDTH + 1) // 2 * 2
+            self.means[size] = means[merged:]
+            halves = means[:merged] / 2.0
+            values = halves[0::2] + halves[1::2]
 
-    def due(self) -> bool:
-        """Whether this is a point to look at: ever fewer in a long segment."""
-        return self.count % self._every() == 0
+    def due(self, more: int) -> bool:
+        """Whether the point that is so many further is one to look at: there are ever fewer."""
+        count = self.count + more
+        return count >= LEFT + RIGHT and count % self._every(count) == 0
 
-    def _every(self) -> int:
-        return max(self._stride, min(16, self.count // 64))
+    def wait(self, more: int) -> int:
+        """Points from there to the next that is one to look at."""
+        now = self.count + more
+        count = max(now + 1, LEFT + RIGHT)
+        if count >= _SELDOM * 64:
+            return -count % _SELDOM + count - now
+        while count % self._every(count):
+            count += 1
+        return count - now
+
+    def _every(self, count: int) -> int:
+        return max(self._stride, min(_SELDOM, count // 64))
 
     def keep(self, points: int) -> None:
         """Forgets all but the newest `points` (or a little more, where only means are left)."""
         left = points
         for size, means in enumerate(self.means):
             whole = min(len(means), -(-left // (1 << size)))
-            del means[: len(means) - whole]
+            self.means[size] = means[len(means) - whole :]
             left = max(0, left - whole * (1 << size))
-        self.count, self.held = points - left, 0
+        self.count, self.held = points - left, [0] * len(self.held)
 
-    def best(self, level: float, trend: float, rise: float, side: int) -> Shift | None:
-        """The shift if there is one, by these limits.
+    def part(self, columns: list[int]) -> ShiftTest:
+        """Some of the series, by themselves."""
+        found = ShiftTest(self.trends, 0, self.taken)
+        found.means = [means[:, columns] for means in self.means]
+        found.held, found.count = [self.held[column] for column in columns], self.count
+        return found
 
-        `rise`: the factor by which those to be told are higher, but for a step at a glance. `side`: points
-        that both sides of a split have at least.
-        """
-        parts = [means for means in reversed(self.means) if means]
-        y = np.concatenate([np.frombuffer(means) for means in parts])
-        grid = _grid(tuple(map(len, self.means)), side)
+    @staticmethod
+    def joined(tests: Sequence[ShiftTest]) -> ShiftTest:
+        """Several of equally many points as one."""
+        found = ShiftTest(tests[0].trends, 0, tests[0].taken)
+        found.means = [np.concatenate(means, axis=1) for means in zip(*(test.means for test in tests))]
+        found.held, found.count = [held for test in tests for held in test.held], tests[0].count
+        return found
+
+    def best(self, limits: Sequence[Limits]) -> dict[int, Shift]:
+        """The shifts there are, by the limits of each series."""
+        lengths = tuple(map(len, self.means))
+        y = np.concatenate(self.means[::-1])
+        columns: Iterable[int] = range(len(limits))
+        if len(limits) > _FEW:
+            grid = blocks_of(lengths, LEFT, RIGHT, _TREND_SIDE)
+            level, trend = _row([one.level for one in limits]), _row([one.trend for one in limits])
+            columns = np.flatnonzero(may_shift(y, grid, level, trend if self.trends else None)).tolist()
+        found = {column: self._best(y[:, column], lengths, limits[column]) for column in columns}
+        return {column: shift for column, shift in found.items() if shift}
+
+    def _best(self, y: Floats, lengths: tuple[int, ...], limits: Limits) -> Shift | None:
+        grid = _grid(lengths, limits.side)
         if not grid.splits:
             return None
-        share, walking = RESOLUTION if self._trends else _LEAST_SPREAD, _WALKING if side == 1 else 1.0
-        split = _Split(_without_outliers(y), grid, share, rise, walking, _GLANCE + 3 * self._every())
+        share, walking = RESOLUTION if self.trends else _LEAST_SPREAD, _WALKING if limits.side == 1 else 1.0
+        glance = _GLANCE + 3 * self._every(self.count)
+        split = _Split(_without_outliers(np.ascontiguousarray(y)), grid, share, limits.rise, walking, glance)
         if split.flat:
             return None
-        found = split.level(level)
-        if self._trends and (not found or split.prefers_lines()):
-            found = split.trend(trend) or found
+        found = split.level(limits.level)
+        if self.trends and (not found or split.prefers_lines()):
+            found = split.trend(limits.trend) or found
         return found
+
+
+def _row(numbers: list[float]) -> float | Floats:
+    """One number if all are equal."""
+    return numbers[0] if numbers.count(numbers[0]) == len(numbers) else np.array(numbers)
 
 
 def _without_outliers(y: Floats) -> Floats:
@@ -134,7 +201,9 @@ def _without_outliers(y: Floats) -> Floats:
     np.minimum(high, y, out=high)
     np.maximum(middle, high, out=middle)
     distance = np.abs(y - middle)
-    usual = np.sort(distance)[m // 2]
+    ordered = distance.copy()
+    ordered.sort()
+    usual = ordered[m // 2]
     return np.where(distance > 8.0 * usual, middle, y) if usual > 0.0 else y
 
 
@@ -146,18 +215,17 @@ class _Grid:
     """
 
     def __init__(self, lengths: tuple[int, ...], side: int) -> None:
-        sizes = np.array([float(1 << size) for size in reversed(range(_SIZES))])
-        self.n = n = np.repeat(sizes, lengths[::-1])
+        self.n = n = np.repeat(_LARGEST_FIRST, lengths[::-1])
         self.m = m = len(n)
         self.root = np.sqrt(n)
-        ends = np.cumsum(n)
+        ends = np.add.accumulate(n)
         self.total = total = float(ends[-1])
         self.weight = n / total
         self.t = t = (ends - n / 2.0) / total - 0.5
         self.left, self.right = ends[:-1], total - ends[:-1]
         self.share = 1.0 / self.left + 1.0 / self.right
         timed = n * t
-        first, second = np.cumsum(timed), np.cumsum(timed * t)
+        first, second = np.add.accumulate(timed), np.add.accumulate(timed * t)
         self.whole = 1.0 / max(float(second[-1] - first[-1] * first[-1] / total), 1e-15)
         self.middle, squares = np.empty((2, m - 1)), np.empty((2, m - 1))
         np.divide(first[:-1], self.left, out=self.middle[0])
@@ -200,9 +268,9 @@ class _Split:
         self._y = y = y / largest
         floor = floor / largest
         weighted = grid.n * y
-        sums = np.cumsum(weighted)
+        sums = np.add.accumulate(weighted)
         self._sums, self._rest = sums[:-1], float(sums[-1])
-        self._timed = np.cumsum(weighted * grid.t)
+        self._timed = np.add.accumulate(weighted * grid.t)
         self._constant = float(np.add.reduce(weighted * y))
         slope = float(self._timed[-1])
         self._line = max(self._constant - slope * slope * grid.whole, 0.0)

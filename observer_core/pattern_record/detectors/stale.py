@@ -70,7 +70,11 @@ def arrive(times: Floats, at: Any, now: float, config: Stale, *, familiar: bool 
         arrivals = times[ARRIVALS, at]
         gap[arrivals == 0.0] = 0.0
         times[ARRIVALS, at] = np.minimum(arrivals + 1.0, config.min_arrivals)
-    times[LONGEST, at] = np.maximum(np.multiply(longest, FADE), gap, out=gap)
+    faded = np.multiply(longest, FADE)
+    if familiar:  # the cells lie side by side: `longest` shows them in place
+        np.maximum(faded, gap, out=longest)
+    else:
+        times[LONGEST, at] = np.maximum(faded, gap)
     times[LAST, at] = now
 
 

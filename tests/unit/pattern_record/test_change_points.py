@@ -209,10 +209,10 @@ def test_rows_that_are_no_news_are_not_learnt() -> None:
     run = Run()
     for n in range(30):
         run.give(n, {"a": value(n), "b": value(n)})
-    before = run.state.families["change_points"].watched["a", "load"].points.dump()
+    before = ChangePointFamily(CONFIG).dump(run.state.families["change_points"])
     run.give(30, {"a": 99.0, "b": math.nan}, a=("duplicate",))
     run.give(31, {"a": 99.0, "b": math.nan}, a=("stale",))
-    assert run.state.families["change_points"].watched["a", "load"].points.dump() == before
+    assert ChangePointFamily(CONFIG).dump(run.state.families["change_points"]) == before
 
 
 def test_series_that_come_go_and_return_have_the_onset_of_their_own_observations() -> None:
@@ -254,7 +254,7 @@ def test_a_configuration_that_asks_for_less_forgets_the_rest() -> None:
     family = ChangePointFamily(ChangePointPattern(subjects=("b", "c"), most=1))
     own = family.load(ChangePointFamily(SHAPES).dump(run.state.families["change_points"]))
     assert list(own.watched) == [("b", "load")]
-    assert own.watched["b", "load"].points.shape_bytes == 0
+    assert own.watched["b", "load"].march.lanes[0].shapes is None
 
 
 def test_other_bytes_are_no_state() -> None:
@@ -272,10 +272,12 @@ def test_the_state_of_a_series_is_bounded() -> None:
     family, run = ChangePointFamily(SHAPES), Run(SHAPES)
     for n in range(3000):
         run.give(n, {"a": beat(n % 600)})
-    watch = run.state.families["change_points"].watched["a", "load"]
+    (lane,) = run.state.families["change_points"].watched["a", "load"].march.lanes
+    assert lane.shapes
+    shapes = len(lane.shapes.body())
     blob = family.dump(run.state.families["change_points"])
-    assert watch.points.shape_bytes < 2048 * 52
-    assert len(blob) - watch.points.shape_bytes < 17_000
+    assert shapes < 2048 * 52
+    assert len(blob) - shapes < 17_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,205 @@
+"""Which of many segments may have shifted at all: a look at all of them at once, before one at each.
+
+A look of `shifts` at one segment is some 45 NumPy calls; nearly always it ends with nothing. This one takes
+segments of equally many means side by side, in single precision, and asks for a bound instead of a
+statistic: of four means running (a *block*), a split inside of them leaves at least what constants
+(or lines) leave of all means before the block and of all after it. Where even that is too much, for every
+block, no split in the segment reaches the limit, and the segment is done with. The others are looked at
+one by one, in double precision. So what is declared is what the look at each would have declared.
+
+Why no rounding matters: sums have an error of some 1e-6 of Σny²; what remains of it after a mean (or a line)
+must be 1/50 of it, or the segment is looked at; so is one whose squares overflow or nearly vanish (a NaN
+says "may"), or with a mean so near to the bound of outliers that single precision cannot tell. A bound is
+taken to be reached 0.02 % before it is. And a segment has the same answer alone and among others: every
+operation is elementwise, a maximum or a sort, and sums are trees of additions.
+
+In white noise 1 of 100 looks is left, and of what wanders nearly all are: a limit is reached there at
+once, by residuals that are worth few points.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from observer_core.pattern_record.window import Flags, Floats
+
+_BLOCK = 4
+_AT_ONCE = 64
+_SIZES = np.array([float(1 << size) for size in reversed(range(8))])
+_ROUNDED = 2e-6
+_TINY = 1e-20
+_FOLD = 12
+_ASIDE = 80
+_MARGIN, _CLEAR = 1.0002, 0.02
+
+Limit = float | Floats
+Singles = NDArray[np.float32]
+
+
+class _Blocks:
+    """What does not depend on the values, for means of these sizes, in blocks from the newest on.
+
+    Every array has a row a boundary between blocks, left of it and right of it.
+    """
+
+    def __init__(self, lengths: tuple[int, ...], left: int, right: int, far: int) -> None:
+        n = np.repeat(_SIZES[-len(lengths) :], lengths[::-1])
+        self.m = m = len(n)
+        self.blocks = -(-m // _BLOCK)
+        self.pad = pad = self.blocks * _BLOCK - m
+        ends = np.cumsum(n)
+        total = float(ends[-1])
+        t = (ends - n / 2.0) / total - 0.5
+        own = np.zeros((3, pad + m))
+        own[0, pad:] = n
+        np.multiply(n, t, out=own[1, pad:])
+        np.multiply(own[1, pad:], t, out=own[2, pad:])
+        both = np.zeros((2, 3, self.blocks + 1))
+        np.cumsum(own, axis=1, out=own)
+        both[0, :, 1:] = own[:, _BLOCK - 1 :: _BLOCK]
+        np.subtract(both[0, :, -1:], both[0], out=both[1])
+        points, first, second = both[:, 0], both[:, 1], both[:, 2]
+        share = 1.0 / np.maximum(points, 1.0)
+        middle = first * share
+        lever = 1.0 / np.maximum(second - first * middle, 1e-15)
+        self.share, self.middle, self.lever = (
+            part.astype(np.float32)[:, :, np.newaxis] for part in (share, middle, lever)
+        )
+        self.n, self.t = (part.astype(np.float32)[:, np.newaxis] for part in (n, t))
+        self.near = slice((pad + left) // _BLOCK, (pad + m - right) // _BLOCK + 1)
+        self.far = slice((pad + far) // _BLOCK, (pad + m - far) // _BLOCK + 1)
+
+
+@lru_cache(maxsize=64)
+def blocks_of(lengths: tuple[int, ...], left: int, right: int, far: int) -> _Blocks:
+    return _Blocks(lengths, left, right, far)
+
+
+class _Room(threading.local):
+    """A thread's memory to work in: what is fresh from the system costs more than all the arithmetic."""
+
+    def __init__(self) -> None:
+        self._floats = np.empty(0, np.float32)
+
+    def floats(self, *shapes: tuple[int, ...]) -> list[Singles]:
+        """Arrays of these shapes, whatever is in them, each at another place within its page and line."""
+        sizes = [math.prod(shape) for shape in shapes]
+        begins = list(itertools.accumulate((-(-size // 1024) * 1024 + _ASIDE for size in sizes), initial=0))
+        if len(self._floats) < begins[-1]:
+            self._floats = np.empty(begins[-1], np.float32)
+        parts = zip(begins, sizes, shapes, strict=False)
+        return [self._floats[begin : begin + size].reshape(shape) for begin, size, shape in parts]
+
+
+_ROOM = _Room()
+
+
+def may_shift(y: Floats, grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
+    """Which columns of y may have a level, or a trend, of that limit.
+
+    A column a segment, its means oldest first. Limits are numbers or a number a column; `trend` is None
+    where none is looked for.
+    """
+    width = y.shape[1]
+    if width <= _AT_ONCE:
+        return _may_shift(y, grid, level, trend)
+    found = np.empty(width, np.bool_)
+    for begin in range(0, width, _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        own = None if trend is None else _part(trend, part)
+        found[part] = may_shift(y[:, part], grid, _part(level, part), own)
+    return found
+
+
+def _part(limit: Limit, part: slice) -> Limit:
+    return limit[part] if isinstance(limit, np.ndarray) else limit
+
+
+def _may_shift(y: Floats, grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
+    m, width = y.shape
+    blocks = grid.blocks
+    z, lower, upper, low, high, distance, ordered, terms, halves, sums, constant, line, rest = _ROOM.floats(
+        (m + 4, width), (m + 3, width), (m + 3, width), (m, width), (m, width), (m, width), (width, m),
+        (3, blocks, _BLOCK, width), (3, blocks, 2, width), (2, 3, blocks + 1, width),
+        (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
+    )  # fmt: skip
+    x = z[2 : m + 2]
+    np.subtract(y, y[m // 2], out=x, casting="same_kind")
+    z[:2] = x[0]
+    z[m + 2 :] = x[m - 1]
+    np.minimum(z[:-1], z[1:], out=lower)
+    np.maximum(z[:-1], z[1:], out=upper)
+    np.maximum(lower[:m], lower[3:], out=low)
+    np.minimum(upper[:m], upper[3:], out=high)
+    np.minimum(low, high, out=distance)
+    np.maximum(low, high, out=low)
+    np.minimum(low, x, out=low)
+    middle = np.maximum(distance, low, out=low)
+    np.subtract(x, middle, out=distance)
+    np.abs(distance, out=distance)
+    ordered[:] = distance.T
+    ordered.sort(axis=1)
+    usual = 8.0 * ordered[:, m // 2]
+    rounded = _ROUNDED * _reduced(np.maximum, np.abs(x, out=high))
+    np.subtract(distance, usual, out=distance)
+    near = _reduced(np.minimum, np.abs(distance, out=high))
+    unclear: Flags = ~((near > rounded) & (usual > rounded))
+    np.copyto(x, middle, where=distance > 0.0)
+
+    own = terms.reshape(3, -1, width)
+    own[:, : grid.pad] = 0.0
+    own = own[:, grid.pad :]
+    np.multiply(x, grid.n, out=own[0])
+    np.multiply(own[0], grid.t, out=own[1])
+    np.multiply(own[0], x, out=own[2])
+    np.add(terms[:, :, 0::2], terms[:, :, 1::2], out=halves)
+    sums[0, :, 0] = 0.0
+    before = sums[0, :, 1:]
+    np.add(halves[:, :, 0], halves[:, :, 1], out=before)
+    step = 1
+    while step < blocks:
+        np.add(before[:, step:], before[:, :-step], out=before[:, step:])  # NumPy reads before it writes
+        step *= 2
+    np.subtract(before[:, -1:], sums[0], out=sums[1])
+    s, timed, squares = sums[:, 0], sums[:, 1], sums[:, 2]
+    np.multiply(s, s, out=constant)
+    np.multiply(constant, grid.share, out=constant)
+    np.subtract(squares, constant, out=constant)
+    np.multiply(s, grid.middle, out=line)
+    np.subtract(timed, line, out=line)
+    np.multiply(line, line, out=line)
+    np.multiply(line, grid.lever, out=line)
+    np.subtract(constant, line, out=line)
+    everything, whole, straight = squares[0, -1], constant[0, -1], line[0, -1]
+    unclear |= ~((straight > _CLEAR * everything) & (everything > _TINY))
+    least = np.minimum.reduce(np.add(constant[0, :-1], constant[1, 1:], out=rest)[grid.near], axis=0)
+    found = (least <= whole * _fall(level, m)) & (least <= straight * _fall(level / 3.0, m))
+    if trend is not None and grid.far.start < grid.far.stop:
+        least = np.minimum.reduce(np.add(line[0, :-1], line[1, 1:], out=rest)[grid.far], axis=0)
+        found |= least <= straight * _fall(trend, m)
+    unclear |= found
+    return unclear
+
+
+def _reduced(extreme: np.ufunc, values: Singles) -> Singles:
+    """The greatest or least of every column: long rows first, for each costs NumPy a loop of its own."""
+    m, width = values.shape
+    rows = m // _FOLD
+    folded = extreme.reduce(values[: rows * _FOLD].reshape(_FOLD, rows * width), axis=0)
+    found: Singles = extreme.reduce(folded.reshape(rows, width), axis=0)
+    rest = values[rows * _FOLD :]
+    if len(rest):
+        extreme(found, extreme.reduce(rest, axis=0), out=found)
+    return found
+
+
+def _fall(limit: Limit, m: int) -> Limit:
+    """No less than exp(−limit/m), by which squares must fall for a statistic of m·ln to reach the limit."""
+    x = limit / m
+    return _MARGIN / (1.0 + x + x * x / 2.0)
