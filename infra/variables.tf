@@ -171,6 +171,11 @@ variable "internet_ports" {
   type        = set(string)
   default     = ["443"]
   nullable    = false
+
+  validation {
+    condition     = contains(var.internet_ports, "443") || var.registry_sku == "Premium"
+    error_message = "internet_ports must have 443 where registry_sku is Standard: the app pulls its image through it."
+  }
 }
 
 variable "private_endpoint_clients" {

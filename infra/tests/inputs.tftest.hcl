@@ -44,6 +44,16 @@ run "settings_are_merged" {
   }
 }
 
+run "refuses_a_registry_that_nobody_can_reach" {
+  command = plan
+  variables {
+    registry_sku                   = "Standard"
+    registry_public_access_enabled = true
+    internet_ports                 = []
+  }
+  expect_failures = [var.internet_ports]
+}
+
 run "refuses_names_and_ids" {
   command = plan
   variables {
