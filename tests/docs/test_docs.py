@@ -16,7 +16,9 @@ PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "CHANGELOG.md",
+    ROOT / "deploy" / "README.md",
     ROOT / "examples" / "README.md",
+    ROOT / "infra" / "README.md",
 ]
 
 
