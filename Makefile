@@ -5,6 +5,7 @@
 .PHONY: help setup chromium ops-tools vendor lint-page lint-ops package run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
 
 PYTHON ?=
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) * 3 / 2)))
 ARGS ?=
 DATA ?= ../shared/data
 UV := uv==0.13.9
@@ -14,6 +15,8 @@ PAGE := scripts/page/node_modules/.installed
 DCLINT := scripts/dclint/node_modules/.installed
 NPM := tests/azurite tests/browser scripts/page scripts/dclint scripts/core_tools
 ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
+# A file's tests stay together, with what they have set up; three workers, for two cores often wait.
+SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--custom-compile-command "make lock" $(ARGS)
@@ -61,10 +64,10 @@ func:  ## the Functions app on this machine: Azurite and Azure Functions Core To
 	@sh scripts/func.sh $(ARGS)
 
 test: setup ops-tools test313  ## all tests
-	@.venv/bin/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@.venv/bin/python -m pytest $(SPREAD) $(ARGS)
 
 test313: $(AZURITE) venv313  ## the Functions app on its worker library, and the journal heads, on Python 3.13
-	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest -n auto $(ON_313); fi
+	@if [ -x .venv313/bin/python ]; then .venv313/bin/python -m pytest $(SPREAD) $(ON_313); fi
 
 venv313:  ## .venv313, where there is a Python 3.13
 	@python=$$(sh scripts/find_python313.sh); \

@@ -60,7 +60,9 @@ _SECRET_TEXT: Final[tuple[tuple[tuple[str, ...], re.Pattern[str], str], ...]] = 
     (
         ("authorization", "cookie", "-key"),
         re.compile(
-            r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie|(?:[a-z]+-)+key)\s*:\s*[^\r\n\"',]+"
+            # But for what an answer tells a caller to send.
+            r"(?i)(?<![\w-])((?:proxy-)?authorization|(?:set-)?cookie|(?:[a-z]+-)+key)\s*:"
+            r"(?! ?Bearer qts_…)\s*[^\r\n\"',]+"
         ),
         rf"\1: {MASK}",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Route
+from playwright.sync_api import Locator, Route, expect
 
 from observer_core.decision_pipeline.control import ControlConfig
 from observer_core.runtime.settings import Settings
@@ -379,7 +379,7 @@ def test_subscriptions_are_for_admins(open_tab: OpenTab, scene: Any) -> None:
     admin = logged_in(open_tab, site, tokens["root"])
     admin.locator("#operate-subscriptions").get_by_role("button", name="Pause: journal").click()
     dialog = admin.get_by_role("dialog")
-    assert not dialog.get_by_label("Author").is_editable()
+    expect(dialog.get_by_label("Author")).not_to_be_editable()
     dialog.get_by_label("Reason").fill("its disk is full")
     dialog.get_by_role("button", name="Pause").click()
     told(admin)

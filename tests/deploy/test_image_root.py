@@ -43,7 +43,7 @@ except urllib.error.HTTPError as error:
     print(error.code)
 """
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("image-roots")]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")

@@ -274,12 +274,13 @@ def test_the_newest_span_is_complete_at_once(desk: Desk) -> None:
 def test_a_process_that_lives_long_builds_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "_FIRST_S", 0.0)
     desk = long(Desk(tmp_path, ahead=True))
+    before = set(threading.enumerate())
     desk.series.start()
     query = Query("feed", "S7", "price")
     until(lambda: bool(desk.series.points(query)["complete"]))
     desk.series.close()
     assert desk.series.build(query) is None
-    assert not any(thread.name == "series" for thread in threading.enumerate())
+    assert not any(thread.name == "series" for thread in set(threading.enumerate()) - before)
 
 
 def test_after_it_was_closed_nothing_is_built_and_the_newest_rows_are_answered(desk: Desk) -> None:
