@@ -49,7 +49,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def builder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Builder]:
     if (why := image_roots.missing()) is not None:
-        if os.environ.get("CI") == "true":
+        if os.environ.get("CI") == "true" and "make ops-tools" in why:
             pytest.fail(f"{why}; .ci/run was to see to it")
         pytest.skip(why)
     folder = tmp_path_factory.mktemp("images")
