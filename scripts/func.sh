@@ -39,5 +39,6 @@ else
         sleep 0.2
     done
 fi
+# shellcheck source=/dev/null
 . .venv313/bin/activate
 func start "$@"
