@@ -31,16 +31,28 @@ with_registry() {
     return "$code"
 }
 
-# each: the root and every module, offline or not.
+# one HOW DIR: the root, or a module; its whole story at once, for several are told side by side.
+one() {
+    local said code=0
+    said=$(if [[ $1 == offline ]]; then "$offline" "$2"; else with_registry "$2"; fi 2>&1) || code=$?
+    printf 'check-infra: %s\n%s\n' "$2" "$said"
+    ((code == 0)) || echo "check-infra: $2 is not as it must be (above)" >&2
+    return "$code"
+}
+
+# each HOW: the root first, which fetches the provider; then every module.
 each() {
-    local dir
-    for dir in infra infra/modules/*; do
-        echo "check-infra: $dir"
-        if [[ $1 == offline ]]; then "$offline" "$dir"; else with_registry "$dir"; fi || {
-            echo "check-infra: $dir is not as it must be (above)" >&2
-            failed=1
-        }
+    local dir running=()
+    one "$1" infra || failed=1
+    for dir in infra/modules/*; do
+        one "$1" "$dir" &
+        running+=($!)
+        if ((${#running[@]} == 2)); then
+            wait "${running[0]}" || failed=1
+            running=("${running[@]:1}")
+        fi
     done
+    for dir in "${running[@]}"; do wait "$dir" || failed=1; done
 }
 
 if ! command -v terraform >/dev/null; then
