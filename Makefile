@@ -5,7 +5,7 @@
 .PHONY: help setup chromium ops-tools vendor lint-page lint-ops package run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
 
 PYTHON ?=
-WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) * 2)))
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) * 3 / 2)))
 ARGS ?=
 DATA ?= ../shared/data
 UV := uv==0.13.9
@@ -15,7 +15,7 @@ PAGE := scripts/page/node_modules/.installed
 DCLINT := scripts/dclint/node_modules/.installed
 NPM := tests/azurite tests/browser scripts/page scripts/dclint scripts/core_tools
 ON_313 := tests/golden tests/functions tests/unit/test_functions_files.py
-# A file's tests stay together, with what they have set up; two workers a core, for many tests wait.
+# A file's tests stay together, with what they have set up; three workers on two cores, for many tests wait.
 SPREAD := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 REQUIREMENTS := requirements.txt requirements-dev.txt pyproject.toml scripts/make_venv.sh
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
