@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # check_infra.sh: what can be said of infra/ without an Azure account: format, validity and tests of the root and of
 # each module, then checkov. Terraform needs the provider for it: the offline one where it lies beside this repository,
-# else the real one from Terraform's registry, in CI or with INFRA_NETWORK=1. What cannot be done is skipped, and said;
-# with CI=true that fails. Exit code 1: something is wrong.
+# else the real one from Terraform's registry, on GitHub or with INFRA_NETWORK=1. What cannot be done is skipped, and said;
+# on GitHub that fails. Exit code 1: something is wrong.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv-ops/bin:$PATH
@@ -11,7 +11,7 @@ failed=0
 
 skip() {
     echo "check-infra: SKIPPED $*" >&2
-    [[ ${CI-} != true ]] || failed=1
+    [[ ${GITHUB_ACTIONS-} != true ]] || failed=1
 }
 
 # tested DIR COPY, with_registry DIR: what the offline checker does, with the real provider, in a copy that goes.
@@ -61,7 +61,7 @@ elif [[ -n $offline && -x $offline ]]; then
     export TFSTUB_CACHE=${TFSTUB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/qts-terraform-offline}
     mkdir -p "$TFSTUB_CACHE"
     each offline
-elif [[ ${CI-} == true || ${INFRA_NETWORK-} == 1 ]]; then
+elif [[ ${GITHUB_ACTIONS-} == true || ${INFRA_NETWORK-} == 1 ]]; then
     export TF_IN_AUTOMATION=1 TF_PLUGIN_CACHE_DIR=${TF_PLUGIN_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/qts-terraform-plugins}
     mkdir -p "$TF_PLUGIN_CACHE_DIR"
     each registry

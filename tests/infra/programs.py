@@ -66,4 +66,4 @@ class Programs:
 
 
 def in_ci() -> bool:
-    return os.environ.get("CI") == "true"
+    return os.environ.get("GITHUB_ACTIONS") == "true"
