@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.limit import Limit
+from observer_core.pattern_record.config import Frequency, RecogniserConfig
+from observer_core.pattern_record.market.config import Market
 from observer_core.runtime import settings
 from observer_core.runtime.audit.replay import replay
 from observer_core.runtime.ingest import ingest
@@ -33,6 +35,8 @@ FIELDS = ("price", "volume")
 NEWS_EVERY = 20
 WARM = 600
 """Ticks before anything is measured: buffers, statements, learnt baselines."""
+FOUR = RecogniserConfig(market=Market(prices=()), frequency=Frequency(enabled=False))
+"""A jump is a spike at once then, so the tick with news is the one that jumps."""
 RECORDING = Path(__file__).parent.parent / "examples" / "sp500-2000.csv"
 
 
@@ -69,8 +73,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ticks", type=int, default=1500, help="hot ticks a line")
     parser.add_argument("--paced", type=float, default=12.0, help="seconds a paced line takes")
-    parser.add_argument("--only", choices=("ticks", "replay"))
+    parser.add_argument(
+        "--only", choices=("ticks", "replay", "four"), help="four: two lines with four detectors"
+    )
     options = parser.parse_args()
+    if options.only == "four":
+        print(HEADER)
+        four_detectors(options)
+        return
     if options.only != "replay":
         print(HEADER)
         for subjects in (100, 1_000, 10_000):
@@ -79,6 +89,7 @@ def main() -> None:
                 compare(subjects, durability, count, None)
         for durability in ("normal", "full"):
             compare(1_000, durability, round(options.paced * 50), 0.02)
+        four_detectors(options)
     if options.only != "ticks":
         print(f"\n{'replay from stored segments':44} {'records':>9} {'seconds':>8} {'Mobs/s':>8}")
         replay_recording()
@@ -87,9 +98,20 @@ def main() -> None:
         replay_week()
 
 
-def compare(subjects: int, durability: str, count: int, pace: float | None) -> None:
+def four_detectors(options: argparse.Namespace) -> None:
+    """The budgets of the core: spike, level shift, variance shift, stale and flat, and nothing else."""
+    for durability in ("normal", "full"):
+        compare(1_000, durability, options.ticks, None, FOUR)
+        compare(1_000, durability, round(options.paced * 50), 0.02, FOUR)
+
+
+def compare(
+    subjects: int, durability: str, count: int, pace: float | None, detectors: RecogniserConfig | None = None
+) -> None:
     """The limit and the Observer, in turns of equal length, so that both meet the same machine."""
     what = f"{subjects} subjects x {len(FIELDS)}, {durability}, {'hot' if pace is None else '50 ticks/s'}"
+    if detectors is not None:
+        what += ", four"
     floor = Run([], [], 0.0, 0)
     mine = Run([], [], 0.0, 0)
     turns = 3 if pace is None else 1
@@ -97,7 +119,7 @@ def compare(subjects: int, durability: str, count: int, pace: float | None) -> N
         with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
             _add(floor, run_limit(Path(folder), subjects, durability, count // turns, pace))
         with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
-            _add(mine, run_observer(Path(folder), subjects, durability, count // turns, pace))
+            _add(mine, run_observer(Path(folder), subjects, durability, count // turns, pace, detectors))
     print(floor.line(f"limit     {what}"))
     print(mine.line(f"observer  {what}", floor), flush=True)
 
@@ -113,11 +135,22 @@ def run_limit(root: Path, subjects: int, durability: str, count: int, pace: floa
     return found
 
 
-def run_observer(root: Path, subjects: int, durability: str, count: int, pace: float | None) -> Run:
+def run_observer(
+    root: Path,
+    subjects: int,
+    durability: str,
+    count: int,
+    pace: float | None,
+    detectors: RecogniserConfig | None = None,
+) -> Run:
     (root / "policies.toml").write_text(_POLICIES)
     observer = Observer.local(
         settings.load(
-            root=root, durability=durability, policies=Path("policies.toml"), config_dir=Path("none")
+            root=root,
+            durability=durability,
+            policies=Path("policies.toml"),
+            config_dir=Path("none"),
+            **({} if detectors is None else {"recognise": detectors}),
         )
     )
     names = _names(subjects)
@@ -135,7 +168,7 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # as the standalone runtime does
     with Beside(observer.journals.sync):
-        found = _drive(ticks(subjects, count + WARM), tick, pace)
+        found = _drive(ticks(subjects, count + WARM, at_once=detectors is not None), tick, pace)
     decided = sum(isinstance(e.record, Decision) for e in observer.journals.open("decisions.live").scan())
     if decided < len(found.news):
         raise SystemExit(f"{len(found.news)} news ticks gave only {decided} decisions: not comparable")
@@ -143,10 +176,12 @@ def run_observer(root: Path, subjects: int, durability: str, count: int, pace: f
     return found
 
 
-def ticks(subjects: int, count: int) -> Iterator[tuple[int, dict[str, np.ndarray], bool]]:
+def ticks(
+    subjects: int, count: int, at_once: bool = False
+) -> Iterator[tuple[int, dict[str, np.ndarray], bool]]:
     """Seeded series around a level; after the warm-up a price jumps every 20th tick, another one each time.
 
-    The tick after it, which says whether that was a bad print, is the one with news.
+    The tick after it, which says whether that was a bad print, is the one with news; `at_once`, itself.
     """
     random = np.random.default_rng(7)
     base = np.round(random.uniform(50, 200, subjects), 2)
@@ -157,7 +192,7 @@ def ticks(subjects: int, count: int) -> Iterator[tuple[int, dict[str, np.ndarray
             jumped = (index // NEWS_EVERY * 7) % subjects
             base[jumped] *= 1.5
             price[jumped] = round(price[jumped] * 1.5, 2)
-        news = index > WARM and index % NEWS_EVERY == 1
+        news = index > WARM and index % NEWS_EVERY == (0 if at_once else 1)
         yield (1_700_000_000 + index) * SECOND, {"price": price, "volume": volume}, news
 
 
@@ -313,8 +348,8 @@ _POLICIES = """
 name = "shock"
 version = 1
 owner = "bench"
-description = "Every price shock blocks its subject."
-match = { types = ["pattern.price_shock"] }
+description = "Every price shock, and every spike where there are none, blocks its subject."
+match = { types = ["pattern.price_shock", "pattern.spike"] }
 verdict = "block"
 scope = "subject"
 until = "15m"
