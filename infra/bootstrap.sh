@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# bootstrap.sh: what must be there before Terraform can run, once for a subscription: the account for its state, and
-# who GitHub is. It can be run again at any time, and changes nothing that is as it should be.
+# bootstrap.sh: what must be there before Terraform can run, once for a subscription: the account for its state, who
+# GitHub is, and that both GitHub and whoever runs this may enter that state. It can be run again at any time, and
+# changes nothing that is as it should be.
 #
 #   bootstrap.sh --subscription ID --subject-prefix repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID
 #       [--project qts] [--location koreacentral] [--environments "dev staging prod"] [--dry-run]
@@ -110,12 +111,12 @@ role_is_there() {
     azure role definition "$verb" --role-definition "$definition"
 }
 
-# granted PRINCIPAL ROLE SCOPE [CONDITION]
+# granted PRINCIPAL ROLE SCOPE [CONDITION]: to an identity, or with kind=User before it to a person.
 granted() {
     local condition=()
     [[ -z ${4-} ]] || condition=(--condition "$4" --condition-version 2.0)
     [[ -n $(known role assignment list --assignee "$1" --role "$2" --scope "$3" --query '[].id') ]] ||
-        azure role assignment create --assignee-object-id "$1" --assignee-principal-type ServicePrincipal \
+        azure role assignment create --assignee-object-id "$1" --assignee-principal-type "${kind:-ServicePrincipal}" \
             --role "$2" --scope "$3" "${condition[@]}"
 }
 
@@ -140,6 +141,20 @@ identity_is_there() {
     client=$(known identity show --name "github-$name" --resource-group "$group" --query clientId)
     [[ $dry == false || -n $principal ]] || principal="PRINCIPAL-OF-github-$name" client="CLIENT-OF-github-$name"
     [[ -n $principal && -n $client ]] || refuse "az does not show the identity github-$name that it has just made; run this again in a minute"
+}
+
+# Who applies by hand the first time: to be an Owner opens no blob.
+owner_may_enter() {
+    local me
+    me=$(known ad signed-in-user show --query id)
+    [[ $dry == false ]] || me=WHO-IS-LOGGED-IN
+    if [[ -z $me ]]; then
+        say "az is not logged in as a person: whoever is to apply by hand needs Storage Blob Data Contributor on the containers of $account"
+        return
+    fi
+    for environment in $environments; do
+        kind=User granted "$me" 'Storage Blob Data Contributor' "$account_id/blobServices/default/containers/$environment"
+    done
 }
 
 deployers_are_there() {
@@ -171,7 +186,11 @@ for namespace in "${namespaces[@]}"; do
     azure provider register --namespace "Microsoft.$namespace"
 done
 state_account_is_there
+owner_may_enter
 deployers_are_there
+for namespace in "${namespaces[@]}"; do # it takes minutes, and Terraform does not wait for it
+    azure provider register --namespace "Microsoft.$namespace" --wait
+done
 
 tenant=$(known account show --query tenantId)
 cat <<END

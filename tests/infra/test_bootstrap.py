@@ -114,6 +114,30 @@ def test_who_plans_may_only_look(world: Programs) -> None:
     assert not [action for action in role["Actions"] if re.search(r"/(write|delete)$|^\*$", action)]
 
 
+def test_who_runs_it_may_enter_the_state_as_a_person(world: Programs) -> None:
+    world.answer(("signed-in-user show", 0, "22222222-0000-0000-0000-000000000000"), NEW[2], *NEW[:2])
+    assert world.run(SCRIPT, *GIVEN).returncode == 0
+    mine = [call for call in changes(world) if "22222222-0000-0000-0000-000000000000" in call]
+    assert [option(call, "--scope").rpartition("/")[2] for call in mine] == ["dev", "staging", "prod"]
+    assert {option(call, "--role") for call in mine} == {"Storage Blob Data Contributor"}
+    assert {option(call, "--assignee-principal-type") for call in mine} == {"User"}
+    others = [call for call in changes(world) if "assignment" in call and call not in mine]
+    assert {option(call, "--assignee-principal-type") for call in others} == {"ServicePrincipal"}
+
+
+def test_where_no_person_is_logged_in_it_says_what_is_missing(world: Programs) -> None:
+    done = world.run(SCRIPT, *GIVEN)
+    assert done.returncode == 0
+    assert "needs Storage Blob Data Contributor" in done.stderr
+
+
+def test_it_ends_when_everything_is_registered(world: Programs) -> None:
+    world.run(SCRIPT, *GIVEN)
+    asked = [option(call, "--namespace") for call in changes(world) if call[1] == "register"]
+    waited = [option(call, "--namespace") for call in changes(world)[-len(set(asked)) :] if "--wait" in call]
+    assert set(waited) == set(asked)
+
+
 def test_what_is_there_is_left_or_brought_up_to_date(world: Programs) -> None:
     world.answer(
         ("container-rm exists", 0, "true"), ("role assignment list", 0, "/an/id"),
