@@ -6,12 +6,18 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+from azure.core.exceptions import ServiceRequestError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.queue import QueueServiceClient
 
 from observer_core.event_bus.publisher import TYPE_PREFIX
 from observer_core.runtime.telemetry.instruments import INSTRUMENTS
+from observer_core.shared.clock import SECOND
+from observer_core.shared.errors import StorageUnavailable
+from observer_core.storage.azure.queues import AzureQueues
 from tests.infra.programs import INFRA, ROOT
 
 MONITORING: Final = INFRA / "modules" / "monitoring"
@@ -79,6 +85,27 @@ def test_queues_are_those_of_the_functions() -> None:
     assert {name for name in queues if not name.endswith("-poison")} == HINTS
     [asked] = re.findall(r'matches regex "-\(([a-z|-]+)\)\$"', RULES["queue_age"])
     assert set(asked.split("|")) == HINTS
+
+
+def test_what_comes_late_is_not_compared_with_the_clock() -> None:
+    # Logs of storage arrive minutes after: a queue would be as old as they are late.
+    assert [name for name, query in QUERIES.items() if "now()" in query] == []
+
+
+def test_a_message_that_was_put_off_waits_from_when_it_is_due() -> None:
+    [pattern] = re.findall(r'extract\("(visibilitytimeout=[^"]+)", 1, Uri\)', RULES["queue_age"])
+    asked: list[str] = []
+
+    class Kept(RequestsTransport):
+        def send(self, request: Any, **options: Any) -> Any:
+            asked.append(request.url)
+            raise ServiceRequestError("kept")
+
+    key = {"account_name": "main", "account_key": "a2V5"}
+    service = QueueServiceClient("https://main.example", credential=key, transport=Kept(), retry_total=0)
+    with pytest.raises(StorageUnavailable):
+        AzureQueues(lambda: service, "observer-").send("deliver", b"{}", delay_ns=300 * SECOND)
+    assert [re.findall(pattern, url) for url in asked] == [["300"]]
 
 
 def test_each_rule_has_its_query_and_its_chapter() -> None:
