@@ -101,8 +101,7 @@ def test_a_message_that_was_put_off_waits_from_when_it_is_due() -> None:
             asked.append(request.url)
             raise ServiceRequestError("kept")
 
-    key = {"account_name": "main", "account_key": "a2V5"}
-    service = QueueServiceClient("https://main.example", credential=key, transport=Kept(), retry_total=0)
+    service = QueueServiceClient("https://main.example?sv=1&sig=x", transport=Kept(), retry_total=0)
     with pytest.raises(StorageUnavailable):
         AzureQueues(lambda: service, "observer-").send("deliver", b"{}", delay_ns=300 * SECOND)
     assert [re.findall(pattern, url) for url in asked] == [["300"]]
