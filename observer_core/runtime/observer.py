@@ -6,10 +6,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import observer_core
@@ -145,32 +145,12 @@ class Observer:
             raise InputError(f"there is no source {source!r}; known are {', '.join(known) or 'none yet'}")
         return name
 
-    @contextmanager
-    def step(self) -> Iterator[None]:
+    def step(self) -> _Step:
         """What is committed inside becomes durable together; if that fails, nothing of it happened.
 
         What was committed before something else fails inside stands, and is told of.
         """
-        self.commits.begin()
-        traced = None if self.tracing is None else self.tracing.begin()
-        failed: Exception | None = None
-        stands = False
-        try:
-            with self.storage.group():
-                try:
-                    yield
-                except Exception as error:
-                    failed = error
-            stands = True
-            if failed is not None:
-                raise failed
-        except BaseException:
-            self.forget()
-            raise
-        finally:
-            self.commits.end(stands=stands)
-            if traced is not None and self.tracing is not None:
-                self.tracing.end(traced)
+        return _Step(self)
 
     def pump(
         self, worker: Worker[Any], *, refresh: Refresh, current: Collection[str] = (), flush: bool = False
@@ -214,6 +194,47 @@ class Observer:
             writer.close()
         self.journals.sync()
         self.storage.close()
+
+
+class _Step:
+    """`with` a step (`Observer.step`). Written out, because the hot path enters one at every round."""
+
+    __slots__ = ("_group", "_observer", "_traced")
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer, self._group = observer, observer.storage.group()
+
+    def __enter__(self) -> None:
+        observer = self._observer
+        observer.commits.begin()
+        self._traced = None if observer.tracing is None else observer.tracing.begin()
+        try:
+            self._group.__enter__()
+        except BaseException:
+            self._end(stands=False, failed=True)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: TracebackType | None) -> None:
+        death = None if isinstance(error, Exception) else error
+        stands = False
+        try:
+            if death is None:
+                self._group.__exit__(None, None, None)
+                stands = True
+            else:
+                self._group.__exit__(type(death), death, trace)
+        finally:
+            self._end(stands=stands, failed=error is not None)
+
+    def _end(self, *, stands: bool, failed: bool) -> None:
+        observer = self._observer
+        try:
+            if failed or not stands:
+                observer.forget()
+        finally:
+            observer.commits.end(stands=stands)
+            if self._traced is not None and observer.tracing is not None:
+                observer.tracing.end(self._traced)
 
 
 class Domain:

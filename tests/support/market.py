@@ -109,21 +109,19 @@ class Live:
 @contextmanager
 def unable_to_sync(storage: LocalStorage, times: int) -> Iterator[None]:
     """The next `times` groups cannot make their bytes durable when they end: nothing of them happens."""
-    original, left = storage.segments.group, [times]
+    original, left = storage.segments.settle, [times]
 
-    @contextmanager
-    def group() -> Iterator[None]:
-        with original():
-            yield
+    def settle() -> None:
+        original()
         if left[0]:
             left[0] -= 1
             raise StorageFull("sync segments: no space left on the device")
 
-    storage.segments.group = group  # type: ignore[method-assign]
+    storage.segments.settle = settle  # type: ignore[method-assign]
     try:
         yield
     finally:
-        storage.segments.group = original  # type: ignore[method-assign]
+        storage.segments.settle = original  # type: ignore[method-assign]
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20.0) -> Any:

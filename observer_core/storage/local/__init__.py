@@ -14,8 +14,6 @@ off: somebody calls `checkpoint` (the standalone runtime does it in a thread).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from observer_core.shared.clock import Clock, SystemClock
@@ -50,20 +48,8 @@ class LocalStorage:
         self.tables = LocalTables(self._database)
         self.queues = LocalQueues(self._database, clock or SystemClock())
 
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        if self.segments.in_group:
-            yield
-            return
-        failed: Exception | None = None
-        # Left from the right: bytes are synced before the rows that point to them are committed.
-        with self._database.transaction(), self.tables.group(), self.segments.group():
-            try:
-                yield
-            except Exception as error:
-                failed = error  # what was committed before it is whole, and stands
-        if failed is not None:
-            raise failed
+    def group(self) -> _Group:
+        return _Group(self.segments, self.tables, self._database)
 
     def settle(self) -> None:
         if self.segments.in_group:
@@ -77,3 +63,36 @@ class LocalStorage:
     def close(self) -> None:
         self.segments.close()
         self._database.close()
+
+
+class _Group:
+    """`with` a group. Written out, because the hot path enters one at every step."""
+
+    __slots__ = ("_inner", "_segments", "_tables", "_transaction")
+
+    def __init__(self, segments: LocalSegments, tables: LocalTables, database: Database) -> None:
+        self._segments, self._tables, self._transaction = segments, tables, database.transaction()
+
+    def __enter__(self) -> None:
+        self._inner = self._segments.in_group
+        if not self._inner:
+            self._transaction.__enter__()
+            self._tables.begin()
+            self._segments.begin()
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._inner:
+            return
+        # What was committed before an ordinary error is whole, and stands.
+        undone = None if isinstance(error, Exception) else error
+        try:
+            if undone is None:  # bytes are synced before the rows that point to them are committed
+                self._segments.settle()
+                self._tables.settle()
+        except BaseException as failure:
+            undone = failure
+            raise
+        finally:
+            self._segments.end()
+            self._tables.end()
+            self._transaction.__exit__(None, undone, None)

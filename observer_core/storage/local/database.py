@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from observer_core.shared.errors import StorageCorrupt, StorageError, StorageFull, StorageUnavailable
@@ -55,12 +54,9 @@ class Database:
             self.connection().execute("COMMIT")
             self.connection().execute("BEGIN IMMEDIATE")
 
-    @contextmanager
-    def errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self.translate(error, what) from error
+    def errors(self, what: str) -> _Errors:
+        """What SQLite raises inside is raised as an error of the storage, which could not do `what`."""
+        return _Errors(self, what)
 
     def translate(self, error: sqlite3.Error, what: str) -> StorageError:
         name = getattr(error, "sqlite_errorname", "") or ""
@@ -98,6 +94,20 @@ class Database:
         for connection in connections:
             connection.close()
         self._local = threading.local()
+
+
+class _Errors:
+    __slots__ = ("_database", "_what")
+
+    def __init__(self, database: Database, what: str) -> None:
+        self._database, self._what = database, what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise self._database.translate(error, self._what) from error
 
 
 class _Transaction:

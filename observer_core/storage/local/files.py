@@ -89,15 +89,12 @@ class LocalSegments:
     def in_group(self) -> bool:
         return getattr(self._group, "names", None) is not None
 
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        """In this thread, what is appended inside is synced once, when leaving."""
+    def begin(self) -> None:
+        """In this thread, what is appended from now on is synced once, by `settle`; until `end`."""
         self._group.names = set()
-        try:
-            yield
-            self.settle()
-        finally:
-            self._group.names = None
+
+    def end(self) -> None:
+        self._group.names = None
 
     def settle(self) -> None:
         """Syncs what the group has appended so far; what fails is still owed when it ends."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from observer_core.shared.errors import Conflict
 from observer_core.storage.local.database import Database
@@ -67,15 +66,12 @@ class LocalTables:
         with self._database.transaction() as connection:
             return [_apply(connection, partition, op) for op in ops]
 
-    @contextmanager
-    def group(self) -> Iterator[None]:
-        """In this thread and inside a transaction: what is committed inside is written when leaving."""
-        waiting = self._local.waiting = Waiting(self._database)
-        try:
-            yield
-            waiting.write()
-        finally:
-            self._local.waiting = None
+    def begin(self) -> None:
+        """In this thread and inside a transaction: what is committed waits for `settle`, until `end`."""
+        self._local.waiting = Waiting(self._database)
+
+    def end(self) -> None:
+        self._local.waiting = None
 
     def settle(self) -> None:
         """Writes what this thread's group holds back."""
