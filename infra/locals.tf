@@ -32,11 +32,14 @@ locals {
 
   easy_auth = var.easy_auth_client_id == null ? null : { client_id = var.easy_auth_client_id, tenant_id = var.tenant_id }
 
+  # Of the categories of Microsoft.Web/sites those that a function app has: any other one is refused.
+  function_app_logs = ["FunctionAppLogs", "AppServiceAuthenticationLogs"]
+
   # What monitoring keeps of others' logs; the gateway's, where there is one.
   diagnostics = merge(
     {
-      app              = { resource_id = module.compute.function_app_id, categories = ["FunctionAppLogs", "AppServiceIPSecAuditLogs", "AppServiceAuthenticationLogs"] }
-      slot             = { resource_id = module.compute.slot_id, categories = ["FunctionAppLogs", "AppServiceIPSecAuditLogs", "AppServiceAuthenticationLogs"] }
+      app              = { resource_id = module.compute.function_app_id, categories = local.function_app_logs }
+      slot             = { resource_id = module.compute.slot_id, categories = local.function_app_logs }
       key_vault        = { resource_id = module.key_vault.id, categories = ["AuditEvent"] }
       alerts_key_vault = { resource_id = module.alerts_key_vault.id, categories = ["AuditEvent"] }
       registry         = { resource_id = module.registry.id, categories = ["ContainerRegistryLoginEvents", "ContainerRegistryRepositoryEvents"] }

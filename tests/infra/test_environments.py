@@ -165,7 +165,8 @@ def test_vaults_go_by_roles_and_deny(environment: str) -> None:
         assert vault["purge_protection_enabled"] is (environment != "dev")
     assert vaults["module.key_vault.azurerm_key_vault.this"]["public_network_access_enabled"] is False
     assert vaults["module.alerts_key_vault.azurerm_key_vault.this"]["network_acls"][0]["ip_rules"] == [
-        "203.0.113.20/32"
+        "198.51.100.16/29",
+        "203.0.113.20/32",
     ]
 
 
@@ -257,6 +258,15 @@ def test_every_alert_is_there_and_on_but_for_dev(environment: str) -> None:
         item for item in made(environment) if item["type"] == "azurerm_application_insights_standard_web_test"
     ]
     assert len(asked) == (environment != "dev")
+
+
+@by_environment
+def test_of_a_function_app_no_log_is_asked_that_only_a_web_app_has(environment: str) -> None:
+    kept = {
+        address.partition('["')[2].rstrip('"]'): {log["category"] for log in item["enabled_log"]}
+        for address, item in of(environment, "azurerm_monitor_diagnostic_setting").items()
+    }
+    assert kept["app"] == kept["slot"] == {"FunctionAppLogs", "AppServiceAuthenticationLogs"}
 
 
 @by_environment

@@ -146,7 +146,7 @@ resource "azurerm_monitor_metric_alert" "storage_availability" {
   }
 }
 
-# E-mail alone can tell of this one.
+# Mail alone can tell of this one.
 resource "azurerm_monitor_metric_alert" "slack_relay" {
   name                = "${var.name_prefix}-slack-relay"
   description         = "Slack could not be told of an alert: is the address of its webhook in the vault, and good? ${var.runbook_url}#every-day"
@@ -168,6 +168,6 @@ resource "azurerm_monitor_metric_alert" "slack_relay" {
   }
 
   action {
-    action_group_id = azurerm_monitor_action_group.this.id
+    action_group_id = azurerm_monitor_action_group.owners.id
   }
 }

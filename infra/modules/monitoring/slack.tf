@@ -95,3 +95,26 @@ resource "azurerm_monitor_action_group" "this" {
     }
   }
 }
+
+# Who hears that Slack cannot be told. The subscription's owners are there without anybody naming them.
+resource "azurerm_monitor_action_group" "owners" {
+  name                = "${var.name_prefix}-owners"
+  resource_group_name = var.resource_group_name
+  short_name          = "owners"
+  tags                = var.tags
+
+  arm_role_receiver {
+    name                    = "owners"
+    role_id                 = "8e3af657-a8ff-443c-a75c-2fe8c4bcb635" # Owner, in every directory
+    use_common_alert_schema = true
+  }
+
+  dynamic "email_receiver" {
+    for_each = toset(var.alert_emails)
+    content {
+      name                    = email_receiver.value
+      email_address           = email_receiver.value
+      use_common_alert_schema = true
+    }
+  }
+}

@@ -106,7 +106,7 @@ variable "slack_secret_name" {
 }
 
 variable "alert_emails" {
-  description = "Who is told by e-mail, too: the only ones who hear of it when Slack cannot be told."
+  description = "Who is told by e-mail, too; with the subscription's owners also of it when Slack cannot be told."
   type        = list(string)
   default     = []
   nullable    = false

@@ -21,6 +21,10 @@ mock_provider "azurerm" {
   mock_resource "azurerm_monitor_action_group" {
     defaults = { id = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/actionGroups/qts-test-alerts" }
   }
+  override_resource {
+    target = azurerm_monitor_action_group.owners
+    values = { id = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/actionGroups/qts-test-owners" }
+  }
   mock_resource "azurerm_application_insights_standard_web_test" {
     defaults = { id = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Insights/webTests/qts-test-health" }
   }
@@ -119,6 +123,10 @@ run "slack_is_told_and_the_secret_stays_in_the_vault" {
     condition     = azurerm_monitor_metric_alert.slack_relay.criteria[0].metric_name == "RunsFailed" && output.slack_relay_ip_addresses == tolist(["203.0.113.20"])
     error_message = "a relay that fails must be noticed"
   }
+  assert {
+    condition     = length(azurerm_monitor_metric_alert.slack_relay.action) == 1 && one(azurerm_monitor_metric_alert.slack_relay.action).action_group_id == azurerm_monitor_action_group.owners.id && length(azurerm_monitor_action_group.owners.logic_app_receiver) == 0 && azurerm_monitor_action_group.owners.arm_role_receiver[0].role_id == "8e3af657-a8ff-443c-a75c-2fe8c4bcb635"
+    error_message = "that the relay fails, somebody must hear without the relay, though nobody gave an address"
+  }
 }
 
 run "logs_are_kept" {
@@ -150,7 +158,7 @@ run "health_is_asked_from_outside_where_there_is_a_way_in" {
     error_message = "/health must be asked, and answer 200"
   }
   assert {
-    condition     = azurerm_monitor_action_group.this.email_receiver[*].email_address == tolist(["ops@example.com"])
+    condition     = azurerm_monitor_action_group.this.email_receiver[*].email_address == tolist(["ops@example.com"]) && azurerm_monitor_action_group.owners.email_receiver[*].email_address == tolist(["ops@example.com"])
     error_message = "e-mail must be told, too"
   }
 }
