@@ -79,7 +79,7 @@ module "alerts_key_vault" {
   tenant_id                     = var.tenant_id
   purge_protection_enabled      = var.delete_protection_enabled
   public_network_access_enabled = true
-  allowed_ip_ranges             = [for address in module.monitoring.slack_relay_ip_addresses : "${address}/32"]
+  allowed_ip_ranges             = [for address in module.monitoring.slack_relay_ip_addresses : strcontains(address, "/") ? address : "${address}/32"]
 }
 
 module "app_identity" {

@@ -44,7 +44,7 @@ mock_resource "azurerm_linux_function_app_slot" {
 
 mock_resource "azurerm_logic_app_workflow" {
   defaults = {
-    workflow_outbound_ip_addresses = ["203.0.113.20"]
+    workflow_outbound_ip_addresses = ["203.0.113.20", "198.51.100.16/29"]
     identity                       = { principal_id = "relay" }
   }
 }
