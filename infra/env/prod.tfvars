@@ -19,5 +19,3 @@ front_door_sku = "Premium_AzureFrontDoor"
 retention_days = 365
 daily_quota_gb = 10
 alerts_enabled = true
-
-secret_settings = { SLACK_WEBHOOK_URL = "slack-webhook-url" }

@@ -18,5 +18,3 @@ front_door_sku = "Standard_AzureFrontDoor"
 retention_days = 30
 daily_quota_gb = 2
 alerts_enabled = true
-
-secret_settings = { SLACK_WEBHOOK_URL = "slack-webhook-url" }

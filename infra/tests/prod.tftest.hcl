@@ -34,7 +34,6 @@ run "prod" {
     retention_days            = run.environment.values.retention_days
     daily_quota_gb            = run.environment.values.daily_quota_gb
     alerts_enabled            = run.environment.values.alerts_enabled
-    secret_settings           = run.environment.values.secret_settings
   }
 
   assert {

@@ -73,6 +73,16 @@ def test_the_port_is_the_one_of_the_image() -> None:
     assert f"ASPNETCORE_URLS=http://+:{port}" in (ROOT / "Dockerfile").read_text()
 
 
+@pytest.mark.parametrize("environment", ["dev", "staging", "prod"])
+def test_every_secret_that_is_set_is_read(environment: str) -> None:
+    # Until somebody has written it into the vault, such a setting holds the reference itself.
+    values = (INFRA / "env" / f"{environment}.tfvars").read_text()
+    given = re.search(r"^secret_settings\s*=\s*\{(.*?)\}", values, re.DOTALL | re.MULTILINE)
+    names = re.findall(r"(\w+)\s*=", given[1]) if given else []
+    config = (ROOT / CONFIG["production"] / "observer.toml").read_text()
+    assert [name for name in names if name not in config] == []
+
+
 def _environment(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for name, value in {**GROUPS["common"], **GROUPS[place], "OBSERVER_CONFIG_DIR": CONFIG[place]}.items():
