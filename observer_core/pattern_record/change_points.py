@@ -137,7 +137,7 @@ class ChangePointFamily:
     """Watches the series that the configuration names. A `families.Family`."""
 
     name = "change_points"
-    detectors: ClassVar[Mapping[str, str]] = {"change_point": "change_point/2", FULL: "change_point/2"}
+    detectors: ClassVar[Mapping[str, str]] = {"change_point": "change_point/3", FULL: "change_point/3"}
 
     def __init__(self, config: ChangePointPattern) -> None:
         self._config = config

@@ -36,13 +36,13 @@ class Window:
     `values` (FLOAT_ROWS, m) is the state; the rest is scratch, and holds the last step's numbers
     until the next one: `x` what was observed, `u` what is judged (the value, or the growth
     x / |previous|), `residual`, `distance` and `z`. `gain` and `gain_slow` are
-    numbers where all series are `mature`.
+    numbers where all series are `mature`; `gains` has them for each.
     """
 
     __slots__ = (
         "calm", "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain",
-        "gain_slow", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios", "residual",
-        "same", "scale", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps",
+        "gain_slow", "gains", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios", "residual",
+        "same", "scale", "scales", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps",
         "twin", "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
     )  # fmt: skip
 
@@ -50,7 +50,7 @@ class Window:
         m = values.shape[1]
         self.values = values
         self.previous, self.level = values[PREVIOUS], values[LEVEL]
-        self.scale, self.slow_scale = values[SCALE], values[SLOW_SCALE]
+        self.scale, self.slow_scale = self.scales = values[SCALE : SLOW_SCALE + 1]
         self.count, self.change_rate = values[COUNT], values[CHANGE_RATE]
         self.steps, self.onsets = values[STEPS : STEPS + 2], values[ONSETS : ONSETS + 2]
         self.calm = values[CALM:STATISTIC]
@@ -63,7 +63,7 @@ class Window:
         self.variance_up, self.variance_down = self.ratios
         self.expected_changes = self.statistics[FLAT]
         self.x, self.u, self.residual, self.distance, self.clipped, self.signed, self.work = np.empty((7, m))
-        self.work2 = np.empty((2, m))
+        self.work2, self.gains = np.empty((2, 2, m))
         self.is_calm = np.empty((2, m), np.bool_)
         self.valid, self.same = np.empty((2, m), np.bool_)
         self.fire = np.empty((STATISTICS, m), np.bool_)

@@ -153,8 +153,8 @@ class _Block:
     """Columns of the state side by side, and room to compute in; rows that calls want, cut out once.
 
     `old`: no series is young; `filled`: the profile has no gaps; `muted`: a series may be in its
-    refractory time; `idle`: for so many steps no second range begins or takes the place of the first,
-    and nothing is swept.
+    refractory time; `measured`: `range`, `limits` and `floor` are those of the ranges as they stand;
+    `idle`: for so many steps no second range begins or takes the place of the first, and nothing is swept.
     """
 
     def __init__(self, values: Floats, season: Floats, score: Floats | None = None) -> None:
@@ -174,7 +174,7 @@ class _Block:
         self.channels = np.empty((2 * _K, m))
         self.c, self.negated = self.channels[:_K], self.channels[_K:]
         self.excess, self.span = np.empty((2, _K, m))
-        self.measured = self.span[:_RATIO]
+        self.spans = self.span[:_RATIO]
         self.work, self.none = np.empty((2 * _K, m)), np.empty((_K, m), np.bool_)
         self.up, self.down = self.work[:_K], self.work[_K:]
         five, self.grown_season, self.calm_mean = self.down[:5], self.up[_SEASON], self.calm[_MEAN]
@@ -193,7 +193,7 @@ class _Block:
         self.range, self.reach, self.floor, self.a = np.empty((4, m))
         self.score = np.empty(m) if score is None else score
         self.flag, self.far = np.empty(m, np.bool_), np.empty((2, m), np.bool_)
-        self.old = self.seasoned = self.filled = self.fired = False
+        self.old = self.seasoned = self.filled = self.fired = self.measured = False
         self.muted, self.idle = True, 0
 
 
@@ -234,7 +234,7 @@ class AnomalyScore:
         if self._single:
             self._twin_values[:], self._twin_season[:] = self.values, self.season
         for _, block in self._chunks:
-            block.muted, block.idle = True, 0
+            block.muted, block.measured, block.idle = True, False, 0
 
     def observe(self, x: Floats, at: int) -> Floats:
         """The scores of `x` (n,), observed at step `at` of the time line; NaN, no value, scores 0.
@@ -281,7 +281,7 @@ class AnomalyScore:
         part = _Block(block.values[:, present], block.season[:, present])
         part.x[:] = block.x[present]
         self._step(part, slot)
-        block.values[:, present], block.muted, block.idle = part.values, True, 0
+        block.values[:, present], block.muted, block.measured, block.idle = part.values, True, False, 0
         if slot >= 0:
             block.season[slot, present] = part.season[slot]
         block.score[:] = 0.0
@@ -293,6 +293,7 @@ class AnomalyScore:
         young: Any = None
         if not s.old:
             s.old = bool(s.count.min() > c.mature)
+            s.gains[:] = _GAINS
             young = s.count <= _YOUNG
             young = young if young.any() else None
         unknown = self._watch(s, slot, young)
@@ -304,17 +305,18 @@ class AnomalyScore:
     def _watch(self, s: _Block, slot: int, young: Any) -> Any:
         """Brings levels and profile up to date, and the channels with them; says whose slot was empty."""
         delta = s.delta
-        np.add(s.top, s.bottom, out=s.range)
-        np.multiply(s.range, _THREE, out=s.reach)
-        np.add(s.ends, s.reach, out=s.limits)
+        if not s.measured:
+            np.add(s.top, s.bottom, out=s.range)
+            np.multiply(s.range, _THREE, out=s.reach)
+            np.add(s.ends, s.reach, out=s.limits)
+            np.multiply(s.range, _SHARE, out=s.floor)
+            np.maximum(s.floor, _SMALLEST, out=s.floor)
         np.negative(s.x, out=s.minus_x)
         np.greater(s.both, s.limits, out=s.far)
         learnt, w = s.both, s.x
         if np.count_nonzero(s.far):
             learnt = _clip(s, young)
             w = learnt[0]
-        np.multiply(s.range, _SHARE, out=s.floor)
-        np.maximum(s.floor, _SMALLEST, out=s.floor)
         s.value[:] = s.x
         np.subtract(s.x, s.mean, out=s.from_mean)
         np.subtract(w, s.means, out=s.to_means)
@@ -329,12 +331,10 @@ class AnomalyScore:
         np.abs(s.deviation, out=s.a)
         np.add(s.a, _SMALL, out=s.a)
         np.subtract(s.a, s.scales, out=s.to_scales)
-        if s.old:
-            np.multiply(delta, _GAINS, out=delta)
-        else:
+        if not s.old:
             np.divide(_ONE, s.count, out=s.a)
             np.maximum(_GAINS, s.a, out=s.gains)
-            np.multiply(delta, s.gains, out=delta)
+        np.multiply(delta, s.gains, out=delta)
         np.add(s.level, delta, out=s.level)
         np.minimum(learnt, s.bounds, out=s.bounds)
         if young is not None:
@@ -377,15 +377,21 @@ class AnomalyScore:
         np.subtract(s.channels, s.extremes, out=s.work)
         np.maximum(s.up, s.down, out=excess)
         np.maximum(excess, _ZERO, out=excess)
-        np.add(s.highest, s.lowest, out=span)
-        np.maximum(s.measured, s.floor, out=s.measured)
-        np.minimum(excess, span, out=excess)
-        np.divide(excess, span, out=excess)
         np.multiply(s.growth, c.keep, out=s.growth)
-        np.add(s.growth, excess, out=s.growth)
         np.multiply(s.calm, c.keep_calm, out=s.calm)
         np.equal(excess, _ZERO, out=s.none)
-        np.add(s.calm, c.gain_calm, out=s.calm, where=s.none)
+        records = np.count_nonzero(s.none) < s.none.size
+        s.measured = s.old and not records
+        if records:
+            np.add(s.highest, s.lowest, out=span)
+            np.maximum(s.spans, s.floor, out=s.spans)
+            np.minimum(excess, span, out=excess)
+            np.divide(excess, span, out=excess)
+            np.add(s.growth, excess, out=s.growth)
+            np.equal(excess, _ZERO, out=s.none)
+            np.add(s.calm, c.gain_calm, out=s.calm, where=s.none)
+        else:
+            np.add(s.calm, c.gain_calm, out=s.calm)
         if unknown is not None:
             np.copyto(s.calm[_SEASON], _ZERO, where=unknown)
         if self.period and not s.seasoned:
@@ -433,6 +439,7 @@ class AnomalyScore:
         due = age == c.forget
         if due.any():
             np.copyto(s.extremes, s.seen, where=due)
+            s.measured = False
         turn = s.count - np.floor(s.count / _TURN) * _TURN
         if not turn.all():
             _sweep(s, turn == 0.0)

@@ -42,10 +42,11 @@ period is known a noisy season of 24 points has 0–3, one of 200 5–9. One of 
 learnt, looks like trends that change: 3–4; a step of its own height is then found no more, one of twice
 that as ever.
 
-Cost: a look is some 45 NumPy calls on at most 512 means, every point at first (of the variance: every
-fourth), every 16th once a segment has 1,024: 35–50 µs a point in segments of a hundred, 10 µs in those
+Cost: a look is some 45 NumPy calls on at most 512 means, at every point of a segment of less than 128 (of
+the variance: every fourth), then 32 times while its length doubles, at every 32nd point once it has 1,024; twice
+as often where the last look found something: 35–50 µs a point in segments of a hundred, 5 µs in those
 of thousands; a periodic series some 45 µs more. Series whose segments are equally long (`March`) are looked
-at together first (see `screen`), which most of them need no more than: below 1 µs a point for 64 of white
+at together first (see `screen`), which most of them need no more than: below 0.5 µs a point for 64 of white
 noise. Those that wander are still looked at one by one, and so is each whose segment began by itself.
 State: 8.4 KB, and up to 104 KB for a period (see `segments`).
 
@@ -276,14 +277,11 @@ class March:
 
     def _moved(self, step: _Step, test: ShiftTest, found: list[tuple[int, Change]]) -> list[_Step]:
         """The step after a look of one of its tests: those that begin a new segment go on by themselves."""
-        if not test.due(self._waiting(test)):
+        places = test.due(self._waiting(test))
+        if not places:
             return [step]
         self._take(step, test)
-        shifts = test.best(self._limits(step, test.trends))
-        held = test.held
-        test.held = [0] * len(held)
-        for place in shifts:
-            test.held[place] = held[place] + 1
+        shifts = test.best(places, self._limits([step.columns[place] for place in places], test.trends))
         begun = [place for place in shifts if test.held[place] >= self._config.confirmations]
         if not begun:
             return [step]
@@ -310,7 +308,7 @@ class March:
             onset = self.points - shift.points
             self._declare(column, onset, kind, shift.statistic, shift.limit, before, after, found)
 
-    def _limits(self, step: _Step, levels: bool) -> list[Limits]:
+    def _limits(self, columns: list[int], levels: bool) -> list[Limits]:
         """What a level (or variance) and a trend must reach now, and the factor by which both have risen."""
         config = self._config
         more = self._more
@@ -327,7 +325,7 @@ class March:
             lane.lower(self.points)
             return plain._replace(rise=_RISES[lane.raised])
 
-        lanes = [self.lanes[column] for column in step.columns]
+        lanes = [self.lanes[column] for column in columns]
         return [own(lane) if lane.raised or lane.shapes else plain for lane in lanes]
 
     def _declare(

@@ -62,12 +62,15 @@ class EwmaSpike:
     def begin(self, w: Window) -> None:
         """Counts the observation and sets the gains. The first observation of a series is its level."""
         if w.mature:
-            w.gain, w.gain_slow = self._gain, self._gain_slow
+            if w.gain is not self._gain:
+                w.gain, w.gain_slow = self._gain, self._gain_slow
+                w.gains[0], w.gains[1] = w.gain, w.gain_slow
             return
         np.copyto(w.level, w.u, where=w.count == 0.0)
         np.minimum(np.add(w.count, 1.0, out=w.count), float(self.maturity), out=w.count)
         gain = 1.0 / w.count
-        w.gain, w.gain_slow = np.maximum(gain, self._gain), np.maximum(gain, self._gain_slow)
+        w.gain = np.maximum(gain, self._gain, out=w.gains[0])
+        w.gain_slow = np.maximum(gain, self._gain_slow, out=w.gains[1])
 
     def observe(self, w: Window) -> None:
         """Scores `u` against what was learnt before it, then learns from it."""
@@ -83,12 +86,10 @@ class EwmaSpike:
         np.multiply(work, w.gain, out=work)
         np.add(w.level, work, out=w.level)
         np.multiply(clipped, _SIGMA, out=clipped)
-        for scale, gain in ((w.scale, w.gain), (w.slow_scale, w.gain_slow)):
-            np.subtract(clipped, scale, out=work)
-            np.multiply(work, gain, out=work)
-            np.add(scale, work, out=scale)
+        np.subtract(clipped, w.scales, out=w.work2)
+        np.multiply(w.work2, w.gains, out=w.work2)
+        np.add(w.scales, w.work2, out=w.scales)
         np.abs(w.level, out=work)
         np.multiply(work, self._floor, out=work)
         np.add(work, _TINY, out=work)
-        np.maximum(w.scale, work, out=w.scale)
-        np.maximum(w.slow_scale, work, out=w.slow_scale)
+        np.maximum(w.scales, work, out=w.scales)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -35,7 +36,7 @@ _SIZES = np.array([float(1 << size) for size in reversed(range(8))])
 _ROUNDED = 2e-6
 _TINY = 1e-20
 _FOLD = 12
-_ASIDE = 80
+_ASIDE, _CUTS = 80, 32
 _MARGIN, _CLEAR = 1.0002, 0.02
 
 Limit = float | Floats
@@ -86,13 +87,30 @@ class _Room(threading.local):
 
     def __init__(self) -> None:
         self._floats = np.empty(0, np.float32)
+        self._cut: dict[tuple[int, int], list[Singles]] = {}
 
-    def floats(self, *shapes: tuple[int, ...]) -> list[Singles]:
-        """Arrays of these shapes, whatever is in them, each at another place within its page and line."""
+    def floats(self, m: int, width: int) -> list[Singles]:
+        """Arrays for so many means of so many segments, whatever is in them."""
+        known = self._cut.get((m, width))
+        if known is None:
+            if len(self._cut) == _CUTS:
+                self._cut.clear()
+            known = self._cut[m, width] = self._arrays(m, width)
+        return known
+
+    def _arrays(self, m: int, width: int) -> list[Singles]:
+        """Each at another place within its page and line."""
+        blocks = -(-m // _BLOCK)
+        shapes: tuple[tuple[int, ...], ...] = (
+            (m + 4, width), (m + 3, width), (m + 3, width), (m, width), (m, width), (m, width), (width, m),
+            (3, blocks, _BLOCK, width), (3, blocks, 2, width), (2, 3, blocks + 1, width),
+            (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
+        )  # fmt: skip
         sizes = [math.prod(shape) for shape in shapes]
         begins = list(itertools.accumulate((-(-size // 1024) * 1024 + _ASIDE for size in sizes), initial=0))
         if len(self._floats) < begins[-1]:
             self._floats = np.empty(begins[-1], np.float32)
+            self._cut.clear()
         parts = zip(begins, sizes, shapes, strict=False)
         return [self._floats[begin : begin + size].reshape(shape) for begin, size, shape in parts]
 
@@ -100,20 +118,20 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-def may_shift(y: Floats, grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
-    """Which columns of y may have a level, or a trend, of that limit.
+def may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
+    """Which columns may have a level, or a trend, of that limit.
 
-    A column a segment, its means oldest first. Limits are numbers or a number a column; `trend` is None
-    where none is looked for.
+    A column a segment, its means in arrays one below the other, oldest first. Limits are numbers or a
+    number a column; `trend` is None where none is looked for.
     """
-    width = y.shape[1]
+    width = means[0].shape[1]
     if width <= _AT_ONCE:
-        return _may_shift(y, grid, level, trend)
+        return _may_shift(means, grid, level, trend)
     found = np.empty(width, np.bool_)
     for begin in range(0, width, _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
         own = None if trend is None else _part(trend, part)
-        found[part] = may_shift(y[:, part], grid, _part(level, part), own)
+        found[part] = _may_shift([some[:, part] for some in means], grid, _part(level, part), own)
     return found
 
 
@@ -121,16 +139,17 @@ def _part(limit: Limit, part: slice) -> Limit:
     return limit[part] if isinstance(limit, np.ndarray) else limit
 
 
-def _may_shift(y: Floats, grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
-    m, width = y.shape
+def _may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
+    m, width = grid.m, means[0].shape[1]
     blocks = grid.blocks
     z, lower, upper, low, high, distance, ordered, terms, halves, sums, constant, line, rest = _ROOM.floats(
-        (m + 4, width), (m + 3, width), (m + 3, width), (m, width), (m, width), (m, width), (width, m),
-        (3, blocks, _BLOCK, width), (3, blocks, 2, width), (2, 3, blocks + 1, width),
-        (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
-    )  # fmt: skip
+        m, width
+    )
     x = z[2 : m + 2]
-    np.subtract(y, y[m // 2], out=x, casting="same_kind")
+    usual_level, at = means[0][-1], 0
+    for some in means:
+        np.subtract(some, usual_level, out=x[at : at + len(some)], casting="same_kind")
+        at += len(some)
     z[:2] = x[0]
     z[m + 2 :] = x[m - 1]
     np.minimum(z[:-1], z[1:], out=lower)
@@ -150,7 +169,9 @@ def _may_shift(y: Floats, grid: _Blocks, level: Limit, trend: Limit | None) -> F
     np.subtract(distance, usual, out=distance)
     near = _reduced(np.minimum, np.abs(distance, out=high))
     unclear: Flags = ~((near > rounded) & (usual > rounded))
-    np.copyto(x, middle, where=distance > 0.0)
+    outliers = np.flatnonzero(distance > 0.0)
+    if len(outliers):
+        x.reshape(-1)[outliers] = middle.reshape(-1)[outliers]
 
     own = terms.reshape(3, -1, width)
     own[:, : grid.pad] = 0.0

@@ -27,8 +27,8 @@ _TREND_SIDE = 8
 _NOTHING = 1e-9
 _LEAST_SPREAD = 0.02
 _GLANCE = 16
-_SELDOM = 16
-"""Points between two looks, in long segments."""
+_SELDOM, _SHORT = 32, 128
+"""Points between two looks in long segments, and the part of shorter ones; in these every point is."""
 _FEW = 3
 """So few are looked at one by one sooner than all at once."""
 _WALK, _WALKING = 0.15, 2.0
@@ -112,23 +112,36 @@ class ShiftTest:
             halves = means[:merged] / 2.0
             values = halves[0::2] + halves[1::2]
 
-    def due(self, more: int) -> bool:
-        """Whether the point that is so many further is one to look at: there are ever fewer."""
+    def due(self, more: int) -> Sequence[int]:
+        """Of which series the point that is so many further is one to look at.
+
+        All of them, ever more rarely; twice as often those in which the last look found a shift.
+        """
         count = self.count + more
-        return count >= LEFT + RIGHT and count % self._every(count) == 0
+        if count < LEFT + RIGHT:
+            return ()
+        if count % self._every(count) == 0:
+            return range(len(self.held))
+        if count % self._soon(count) == 0:
+            return [place for place, held in enumerate(self.held) if held]
+        return ()
 
     def wait(self, more: int) -> int:
         """Points from there to the next that is one to look at."""
         now = self.count + more
         count = max(now + 1, LEFT + RIGHT)
-        if count >= _SELDOM * 64:
-            return -count % _SELDOM + count - now
-        while count % self._every(count):
+        shifted = any(self.held)
+        if count >= _SELDOM * _SELDOM:
+            return -count % (self._soon(count) if shifted else _SELDOM) + count - now
+        while count % self._every(count) and not (shifted and count % self._soon(count) == 0):
             count += 1
         return count - now
 
     def _every(self, count: int) -> int:
-        return max(self._stride, min(_SELDOM, count // 64))
+        return self._stride if count < _SHORT else max(self._stride, min(_SELDOM, count // _SELDOM))
+
+    def _soon(self, count: int) -> int:
+        return max(self._stride, self._every(count) // 2)
 
     def keep(self, points: int) -> None:
         """Forgets all but the newest `points` (or a little more, where only means are left)."""
@@ -154,25 +167,32 @@ class ShiftTest:
         found.held, found.count = [held for test in tests for held in test.held], tests[0].count
         return found
 
-    def best(self, limits: Sequence[Limits]) -> dict[int, Shift]:
-        """The shifts there are, by the limits of each series."""
+    def best(self, places: Sequence[int], limits: Sequence[Limits]) -> dict[int, Shift]:
+        """The shifts there are in the series at these places, by the limits of each; says what is held."""
         lengths = tuple(map(len, self.means))
-        y = np.concatenate(self.means[::-1])
-        columns: Iterable[int] = range(len(limits))
-        if len(limits) > _FEW:
+        means = [some for some in reversed(self.means) if len(some)]
+        may: Iterable[int] = range(len(places))
+        if len(places) > _FEW:
             grid = blocks_of(lengths, LEFT, RIGHT, _TREND_SIDE)
             level, trend = _row([one.level for one in limits]), _row([one.trend for one in limits])
-            columns = np.flatnonzero(may_shift(y, grid, level, trend if self.trends else None)).tolist()
-        found = {column: self._best(y[:, column], lengths, limits[column]) for column in columns}
-        return {column: shift for column, shift in found.items() if shift}
+            some = means if len(places) == len(self.held) else [part[:, places] for part in means]
+            may = np.flatnonzero(may_shift(some, grid, level, trend if self.trends else None)).tolist()
+        found: dict[int, Shift] = {}
+        for at in may:
+            shift = self._best(np.concatenate([part[:, places[at]] for part in means]), lengths, limits[at])
+            if shift:
+                found[places[at]] = shift
+        for place in places:
+            self.held[place] = self.held[place] + 1 if place in found else 0
+        return found
 
     def _best(self, y: Floats, lengths: tuple[int, ...], limits: Limits) -> Shift | None:
         grid = _grid(lengths, limits.side)
         if not grid.splits:
             return None
         share, walking = RESOLUTION if self.trends else _LEAST_SPREAD, _WALKING if limits.side == 1 else 1.0
-        glance = _GLANCE + 3 * self._every(self.count)
-        split = _Split(_without_outliers(np.ascontiguousarray(y)), grid, share, limits.rise, walking, glance)
+        glance = _GLANCE + self._every(self.count) + 2 * self._soon(self.count)
+        split = _Split(_without_outliers(y), grid, share, limits.rise, walking, glance)
         if split.flat:
             return None
         found = split.level(limits.level)

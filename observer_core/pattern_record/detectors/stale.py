@@ -110,7 +110,7 @@ def observe_run(w: Window) -> None:
     np.add(w.expected_changes, w.change_rate, out=w.expected_changes)
     np.logical_not(w.same, out=w.same)
     np.multiply(w.expected_changes, w.same, out=w.expected_changes)
-    np.copyto(w.previous, w.x)
+    w.previous[:] = w.x
 
 
 def restart(w: Window, at: int) -> None:

@@ -121,15 +121,16 @@ def _check(values: np.ndarray) -> None:
         test = ShiftTest(trends, width, 0)
         test.observe(values)
         lengths = tuple(map(len, test.means))
-        y = np.concatenate(test.means[::-1])
+        means = [some for some in reversed(test.means) if len(some)]
         grid = blocks_of(lengths, LEFT, RIGHT, 8)
         trend = LIMITS.trend if trends else None
         with np.errstate(all="ignore"):
-            may = may_shift(y, grid, LIMITS.level, trend)
+            may = may_shift(means, grid, LIMITS.level, trend)
             for column in range(width):
                 if not may[column]:
-                    assert test._best(y[:, column], lengths, LIMITS) is None
-                one = y[:, column : column + 1]
+                    y = np.concatenate([some[:, column] for some in means])
+                    assert test._best(y, lengths, LIMITS) is None
+                one = [some[:, column : column + 1] for some in means]
                 assert may_shift(one, grid, LIMITS.level, trend)[0] == may[column]
 
 
@@ -137,12 +138,12 @@ def test_the_screen_is_one() -> None:
     values = np.random.default_rng(3).normal(size=(3000, 200))
     test = ShiftTest(True, 200, 0)
     test.observe(values)
-    y = np.concatenate(test.means[::-1])
+    means = [some for some in reversed(test.means) if len(some)]
     grid = blocks_of(tuple(map(len, test.means)), LEFT, RIGHT, 8)
-    assert np.count_nonzero(may_shift(y, grid, 23.6, 33.6)) < 20
+    assert np.count_nonzero(may_shift(means, grid, 23.6, 33.6)) < 20
     limits = np.full(200, 23.6)
     limits[7] = 0.0
-    assert may_shift(y, grid, limits, limits + 10.0)[7]
+    assert may_shift(means, grid, limits, limits + 10.0)[7]
     assert screen._AT_ONCE < 200
 
 
@@ -155,6 +156,20 @@ def test_the_next_look_is_the_next_point_that_is_due(trends: bool) -> None:
         assert test.wait(0) == wait
         test.count = 0
         assert test.wait(count) == wait
+
+
+@pytest.mark.parametrize("trends", [True, False])
+def test_a_series_with_a_shift_is_looked_at_again_sooner_and_by_itself(trends: bool) -> None:
+    test = ShiftTest(trends, 3, 0)
+    for count in range(120, 1100):
+        test.count, test.held = count, [0, 0, 0]
+        rare = test.wait(0)
+        test.held = [0, 1, 0]
+        soon = next(more for more in range(1, 40) if test.due(more))
+        assert test.wait(0) == soon <= rare
+        assert list(test.due(rare)) == [0, 1, 2]
+        if soon < rare:
+            assert test.due(soon) == [1]
 
 
 class Run:

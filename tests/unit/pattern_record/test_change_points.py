@@ -98,7 +98,7 @@ def test_a_change_has_its_own_time_and_that_of_its_onset() -> None:
         run.give(n, {"a": value(n)})
     (record,) = run.records
     evidence = record.evidence
-    assert (record.pattern, record.detector, record.direction) == ("change_point", "change_point/2", "up")
+    assert (record.pattern, record.detector, record.direction) == ("change_point", "change_point/3", "up")
     assert (evidence["kind"], evidence["onset_ns"]) == ("level", START + SHIFT * STEP)
     assert record.time_ns == START + (SHIFT + evidence["steps"]) * STEP
     assert 0 < evidence["steps"] < 12
