@@ -63,7 +63,6 @@ namespaces=(ApiManagement Authorization Cdn ContainerRegistry Insights KeyVault 
 # The only roles that Terraform may give: name and id. A deployer cannot make itself, or anybody, an owner.
 declare -A grantable=(
     ["AcrPull"]=7f951dda-4ed3-4680-a7ca-43fe172d538d
-    ["AcrPush"]=8311e382-0749-4cb8-b61a-304f252e45ec
     ["Key Vault Secrets User"]=4633458b-17de-408a-b874-0445c86b69e6
     ["Monitoring Metrics Publisher"]=3913510d-42f4-4e42-8a64-420c390055eb
     ["Storage Blob Data Contributor"]=ba92f5b4-2d11-453d-a403-e96b0029c9fe

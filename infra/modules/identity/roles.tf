@@ -13,9 +13,6 @@ locals {
       "registry: AcrPull"             = { role = "AcrPull", scope = var.registry_id }
       "vault: Key Vault Secrets User" = { role = "Key Vault Secrets User", scope = var.key_vault_id }
     },
-    var.purpose != "build" ? {} : {
-      "registry: AcrPush" = { role = "AcrPush", scope = var.registry_id }
-    },
   )
 }
 

@@ -33,25 +33,25 @@ variable "tags" {
 }
 
 variable "purpose" {
-  description = "Whose identity it is, and with that what it may: app (production) and slot work with their own storage, platform pulls images and reads secrets for both of them, build pushes images."
+  description = "Whose identity it is, and with that what it may: app (production) and slot work with their own storage, platform pulls images and reads secrets for both of them."
   type        = string
   nullable    = false
 
   validation {
-    condition     = contains(["app", "slot", "platform", "build"], var.purpose)
-    error_message = "purpose must be app, slot, platform or build."
+    condition     = contains(["app", "slot", "platform"], var.purpose)
+    error_message = "purpose must be app, slot or platform."
   }
 }
 
 variable "storage_account_ids" {
-  description = "Accounts, by purpose, of which all blobs, queues and tables are its own: exactly one for app and for slot, none for the others."
+  description = "Accounts, by purpose, of which all blobs, queues and tables are its own: exactly one for app and for slot, none for platform."
   type        = map(string)
   default     = {}
   nullable    = false
 
   validation {
     condition     = length(var.storage_account_ids) == (contains(["app", "slot"], var.purpose) ? 1 : 0)
-    error_message = "storage_account_ids must hold exactly one account for app and for slot, and none for platform and build."
+    error_message = "storage_account_ids must hold exactly one account for app and for slot, and none for platform."
   }
 
   validation {
@@ -90,43 +90,13 @@ variable "key_vault_id" {
 }
 
 variable "registry_id" {
-  description = "The registry that platform pulls from and build pushes to."
+  description = "The registry that platform pulls from."
   type        = string
   default     = null
   nullable    = true
 
   validation {
-    condition     = !contains(["platform", "build"], var.purpose) || var.registry_id != null
-    error_message = "registry_id is needed for platform and build."
-  }
-}
-
-variable "github" {
-  description = "Workflows that become this identity without a secret (OIDC): subject_prefix is repo:OWNER/REPOSITORY, or the form with ids that GitHub gives new repositories; subjects are what may follow it, by name, such as environment:dev."
-  type = object({
-    subject_prefix = string
-    subjects       = map(string)
-  })
-  default  = null
-  nullable = true
-
-  validation {
-    condition     = var.github == null || var.purpose == "build"
-    error_message = "github is for build alone: no workflow may become what runs in Azure."
-  }
-
-  validation {
-    condition     = var.github == null || can(regex("^[^:*\\s]+:[^*\\s]*[^:*\\s]$", var.github.subject_prefix))
-    error_message = "github.subject_prefix must be such as repo:acme/qts, without * and without : at its end."
-  }
-
-  validation {
-    condition     = alltrue([for subject in values(try(var.github.subjects, {})) : can(regex("^(environment:[^:*\\s]+|ref:refs/(heads|tags)/[^:*\\s]+)$", subject))])
-    error_message = "github.subjects must be environment:NAME, ref:refs/heads/BRANCH or ref:refs/tags/TAG, without *: pull_request would let every pull request push images."
-  }
-
-  validation {
-    condition     = alltrue([for name in keys(try(var.github.subjects, {})) : can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{2,119}$", name))]) && length(try(var.github.subjects, {})) <= 20
-    error_message = "github.subjects must be 20 at most, with names of 3 to 120 letters, digits, hyphens and underscores."
+    condition     = var.purpose != "platform" || var.registry_id != null
+    error_message = "registry_id is needed for platform."
   }
 }

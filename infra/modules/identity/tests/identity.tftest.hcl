@@ -33,8 +33,8 @@ run "app_works_with_its_account_and_two_containers" {
     error_message = "roles must be given to the identity itself"
   }
   assert {
-    condition     = azurerm_user_assigned_identity.this.name == "qts-test-app-id" && azurerm_user_assigned_identity.this.tags == var.tags && length(azurerm_federated_identity_credential.github) == 0
-    error_message = "named by its purpose, and nobody outside Azure becomes it"
+    condition     = azurerm_user_assigned_identity.this.name == "qts-test-app-id" && azurerm_user_assigned_identity.this.tags == var.tags
+    error_message = "named by its purpose"
   }
 }
 
@@ -61,33 +61,6 @@ run "platform_pulls_and_reads_secrets" {
   }
 }
 
-run "build_pushes_from_github" {
-  variables {
-    purpose     = "build"
-    registry_id = "/registries/cr"
-    github = {
-      subject_prefix = "repo:acme@123/qts@456"
-      subjects       = { main = "ref:refs/heads/main", environment-dev = "environment:dev" }
-    }
-  }
-  assert {
-    condition     = { for assignment in azurerm_role_assignment.this : assignment.role_definition_name => assignment.scope } == { AcrPush = "/registries/cr" }
-    error_message = "build may push images and nothing else"
-  }
-  assert {
-    condition = { for name, credential in azurerm_federated_identity_credential.github : name => credential.subject } == {
-      main            = "repo:acme@123/qts@456:ref:refs/heads/main"
-      environment-dev = "repo:acme@123/qts@456:environment:dev"
-    }
-    error_message = "subjects must be the prefix and what follows it"
-  }
-  assert {
-    condition = alltrue([for credential in azurerm_federated_identity_credential.github : credential.issuer == "https://token.actions.githubusercontent.com" &&
-    credential.audience == tolist(["api://AzureADTokenExchange"]) && credential.user_assigned_identity_id == output.id])
-    error_message = "only tokens of GitHub for Azure count"
-  }
-}
-
 run "bad_input_is_refused" {
   command = plan
   variables {
@@ -108,10 +81,11 @@ run "a_whole_account_is_no_container" {
   expect_failures = [var.container_ids]
 }
 
-run "build_with_an_account_is_refused" {
+run "platform_with_an_account_is_refused" {
   command = plan
   variables {
-    purpose             = "build"
+    purpose             = "platform"
+    key_vault_id        = "/vaults/kv"
     registry_id         = "/registries/cr"
     storage_account_ids = { main = "/accounts/main" }
   }
@@ -152,44 +126,4 @@ run "platform_without_vault_and_registry_is_refused" {
     purpose = "platform"
   }
   expect_failures = [var.key_vault_id, var.registry_id]
-}
-
-run "a_workflow_that_becomes_the_app_is_refused" {
-  command = plan
-  variables {
-    purpose             = "app"
-    storage_account_ids = { main = "/accounts/main" }
-    github              = { subject_prefix = "repo:acme/qts", subjects = { main = "ref:refs/heads/main" } }
-  }
-  expect_failures = [var.github]
-}
-
-run "pull_requests_cannot_push" {
-  command = plan
-  variables {
-    purpose     = "build"
-    registry_id = "/registries/cr"
-    github      = { subject_prefix = "repo:acme/qts", subjects = { prs = "pull_request" } }
-  }
-  expect_failures = [var.github]
-}
-
-run "every_repository_is_refused" {
-  command = plan
-  variables {
-    purpose     = "build"
-    registry_id = "/registries/cr"
-    github      = { subject_prefix = "repo:acme/*", subjects = { main = "ref:refs/heads/main" } }
-  }
-  expect_failures = [var.github]
-}
-
-run "an_empty_prefix_is_refused" {
-  command = plan
-  variables {
-    purpose     = "build"
-    registry_id = "/registries/cr"
-    github      = { subject_prefix = "", subjects = { main = "ref:refs/heads/main" } }
-  }
-  expect_failures = [var.github]
 }
