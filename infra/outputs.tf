@@ -38,6 +38,11 @@ output "url" {
   value       = local.has_gateway ? module.gateway.url : module.compute.production_url
 }
 
+output "storage_account_name" {
+  description = "Account of production's journals, for observer --storage azure."
+  value       = module.storage["main"].name
+}
+
 output "key_vault_name" {
   description = "Vault of the app's secrets (secret_settings)."
   value       = module.key_vault.name

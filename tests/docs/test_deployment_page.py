@@ -123,6 +123,19 @@ def test_every_chapter_that_is_linked_to_is_there(page: str) -> None:
         assert anchor in known, f"{target}#{anchor}"
 
 
+def test_what_azure_is_asked_for_is_called_as_terraform_calls_it() -> None:
+    infra = packages.ROOT / "infra"
+    [group] = re.findall(
+        r'name +\= "\$\{var\.name_prefix\}(-\w+)"',
+        (infra / "modules/resource_group/main.tf").read_text(),
+    )
+    assert set(re.findall(r"PROJECT-ENVIRONMENT([\w-]*)", PAGE)) == {group}
+    outputs = set(re.findall(r'^output "(\w+)"', (infra / "outputs.tf").read_text(), re.M))
+    asked = re.findall(r"output -raw (\w+)", PAGE + (packages.ROOT / "docs" / "ci_cd.md").read_text())
+    assert asked
+    assert set(asked) <= outputs
+
+
 def test_commands_and_settings_are_those_that_there_are() -> None:
     script = (packages.ROOT / "deploy" / "start_ops.sh").read_text()
     told = set(re.findall(r"^\| `(\w+)", README.partition("## Commands")[2].partition("\n## ")[0], re.M))
