@@ -29,9 +29,9 @@ import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from observer_core.shared.canonical import decode, encode
 from observer_core.shared.clock import SECOND, format_time
@@ -60,16 +60,15 @@ TAIL_BYTES: Final = 8 * 1024 * 1024
 _READ_BYTES: Final = 8 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(NamedTuple):
     """What one transaction changes besides `head`."""
 
     records: Sequence[Record] = ()
     inputs: Sequence[InputRange] = ()
     through_ns: int = 0
     epoch: int | None = None
-    checkpoints: Mapping[str, Any] = field(default_factory=dict)
-    views: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: Mapping[str, Any] = MappingProxyType({})
+    views: Mapping[str, Any] = MappingProxyType({})
     """Changed views; None removes one."""
     state: Callable[[int], StateRow] | None = None
     extra: Sequence[Op] = ()
@@ -100,10 +99,10 @@ class Journal:
 
     def head(self, *, refresh: bool = True) -> Head:
         """The head as stored; with `refresh=False` as this process last saw it."""
+        known = self._head
+        if known is not None and not refresh:
+            return known
         with self._lock:
-            known = self._head
-            if known is not None and not refresh:
-                return known
             return self._learn(self._storage.tables.get(self.name, "head"))
 
     def cold_start(self) -> tuple[Head, dict[str, Any]]:
@@ -377,9 +376,8 @@ class Journal:
             commit=identity,
         )
         ops = [Op("insert", row.key, row.value()) for row in rows]
-        ops += [
-            Op("upsert", f"c.{name}", encode(value)) for name, value in sorted(commit.checkpoints.items())
-        ]
+        for name, value in sorted(commit.checkpoints.items()):
+            ops.append(Op("upsert", f"c.{name}", encode(value)))
         for key, view in sorted(commit.views.items()):
             ops.append(Op("delete", f"v.{key}") if view is None else Op("upsert", f"v.{key}", encode(view)))
         if commit.state is not None:
@@ -424,17 +422,17 @@ class Journal:
         if not encoded and not commit.inputs:
             return rows
         position, previous, seq, last_ns = base.position, base.hash, base.seq, base.time_ns
-        start = 0
+        records, start = commit.records, 0
         while start < len(encoded) or not rows:
             stop, first_ns = start, last_ns
             if encoded:
-                hour = commit.records[start].time_ns // _HOUR_NS
-                first_ns = commit.records[start].time_ns
+                first_ns = records[start].time_ns
+                hour = first_ns // _HOUR_NS
                 size = 0
                 while stop < len(encoded) and (
                     stop == start or size + len(encoded[stop]) <= APPEND_BYTES // 2
                 ):
-                    time_ns = commit.records[stop].time_ns
+                    time_ns = records[stop].time_ns
                     if time_ns < last_ns:
                         raise JournalError(
                             f"a record for {self.name!r} is at {time_ns} ns, before the {last_ns} ns "

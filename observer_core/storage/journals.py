@@ -35,12 +35,13 @@ class Journals:
 
     def open(self, name: str, domain: str | None = None) -> Journal:
         """The journal; registered under `domain` when that is given (writers give it, readers need not)."""
-        with self._lock:
-            journal = self._open.get(name)
-            if journal is None:
-                _check_name(name)
-                journal = self._open[name] = Journal(
-                    self.storage, name, self._next_commit_id, self._tail_bytes, self._committed
+        journal = self._open.get(name)
+        if journal is None:
+            _check_name(name)
+            with self._lock:
+                journal = self._open.setdefault(
+                    name,
+                    Journal(self.storage, name, self._next_commit_id, self._tail_bytes, self._committed),
                 )
         # Not under the lock: who waits here for another thread's group must not hold what that one needs.
         if domain is not None and self._domains.get(name) != domain:

@@ -171,6 +171,8 @@ def check_transaction(partition: str, ops: Sequence[Op]) -> None:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise LimitExceeded(f"row {twice!r} of {partition!r} occurs twice in one transaction")
     sizes = [len(op.value) for op in ops]
+    if sum(sizes) <= ROW_BYTES:  # then none is too large, and with their keys they are far from too many
+        return
     if max(sizes) > ROW_BYTES:
         largest = keys[sizes.index(max(sizes))]
         raise LimitExceeded(
@@ -196,9 +198,8 @@ def check_message(queue: str, body: bytes) -> None:
 
 
 def _check_keys(partition: str, keys: list[str]) -> None:
-    lengths = [len(partition), *map(len, keys)]
-    fit = min(lengths) > 0 and max(lengths) <= _KEY_LENGTH
-    if fit and not _FORBIDDEN.search(partition + "".join(keys)):
+    together = partition + "".join(keys)
+    if partition and all(keys) and len(together) <= _KEY_LENGTH and not _FORBIDDEN.search(together):
         return
     for index, key in enumerate((partition, *keys)):
         if _FORBIDDEN.search(key) or not 0 < len(key) <= _KEY_LENGTH:

@@ -88,7 +88,7 @@ class Head(NamedTuple):
 
     def at(self, etag: str) -> Head:
         """The same head as the storage knows it under `etag`."""
-        return self._replace(etag=etag)
+        return Head(*self[:-1], etag)
 
     @staticmethod
     def of(row: Row) -> Head:

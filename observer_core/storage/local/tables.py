@@ -32,8 +32,9 @@ class LocalTables:
         if waiting is not None:
             known = waiting.rows.get((partition, key))
             if known is not None:
-                if known.etag is not None:
-                    return None if known.value is None else Row(key, known.value, str(known.etag))
+                value, etag = known
+                if etag is not None:
+                    return None if value is None else Row(key, value, str(etag))
                 waiting.write()
         with self._database.errors("read"):
             found = (
@@ -79,20 +80,15 @@ class LocalTables:
             self._waiting.write()
 
 
-class Held:
-    """A row that waits: `value` None is a deletion, `etag` None one that only the database can tell."""
-
-    __slots__ = ("etag", "value")
-
-    def __init__(self, value: bytes | None, etag: int | None) -> None:
-        self.value, self.etag = value, etag
+Held = tuple[bytes | None, int | None]
+"""A row that waits, and its etag: no value is a deletion, no etag one that only the database can tell."""
 
 
 class Waiting:
     """The rows of one group. Conditions are checked when a commit is made, before any of it is taken."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._database, self._connection = database, database.connection()
         self.rows: dict[tuple[str, str], Held] = {}
 
     def commit(self, partition: str, ops: Sequence[Op]) -> list[str]:
@@ -103,60 +99,54 @@ class Waiting:
                     raise Conflict(partition, key, "none" if found is None else "another version")
             elif action == "insert" and self._etag(partition, key) is not None:
                 raise Conflict(partition, key, "a row")
-        return [self._take(partition, op) for op in ops]
+        return [self._take((partition, key), action, value, etag) for action, key, value, etag in ops]
 
-    def _take(self, partition: str, op: Op) -> str:
-        action, name, value, before = op
-        key = (partition, name)
+    def _take(self, place: tuple[str, str], action: str, value: bytes, before: str) -> str:
+        etag: int | None = 1
+        if action == "delete":
+            self.rows[place] = None, 0
+            return ""
         if action == "replace":
             etag = int(before) + 1
-            self.rows[key] = Held(value, etag)
-            return str(etag)
-        if action == "insert":
-            self.rows[key] = Held(value, 1)
-            return "1"
-        if action == "delete":
-            self.rows[key] = Held(None, 0)
-            return ""
-        known = self.rows.get(key)
-        held = self.rows[key] = Held(value, None if known is None or known.etag is None else known.etag + 1)
-        return "" if held.etag is None else str(held.etag)
+        elif action == "upsert":
+            known = self.rows.get(place)
+            etag = None if known is None or known[1] is None else known[1] + 1
+        self.rows[place] = value, etag
+        return "" if etag is None else str(etag)
 
     def _etag(self, partition: str, key: str) -> int | None:
         place = (partition, key)
         known = self.rows.get(place)
         if known is not None:
-            if known.etag is not None:
-                return None if known.value is None else known.etag
+            value, etag = known
+            if etag is not None:
+                return None if value is None else etag
             self.write()
         try:
-            found = self._database.connection().execute(_ETAG, place).fetchone()
+            found = self._connection.execute(_ETAG, place).fetchone()
         except sqlite3.Error as error:
             raise self._database.translate(error, "read") from error
         return None if found is None else int(found[0])
 
     def write(self) -> None:
         """Into the open transaction."""
-        if not self.rows:
-            return
         known: list[tuple[str, str, int, bytes]] = []
         unknown: list[tuple[str, str, bytes]] = []
         gone: list[tuple[str, str]] = []
-        for (partition, key), row in self.rows.items():
-            if row.value is None:
+        for (partition, key), (value, etag) in self.rows.items():
+            if value is None:
                 gone.append((partition, key))
-            elif row.etag is None:
-                unknown.append((partition, key, row.value))
+            elif etag is None:
+                unknown.append((partition, key, value))
             else:
-                known.append((partition, key, row.etag, row.value))
+                known.append((partition, key, etag, value))
         with self._database.errors("commit"):
-            connection = self._database.connection()
             if known:
-                connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", known)
+                self._connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", known)
             if unknown:
-                connection.executemany(_UPSERT, unknown)
+                self._connection.executemany(_UPSERT, unknown)
             if gone:
-                connection.executemany("DELETE FROM rows WHERE partition = ? AND key = ?", gone)
+                self._connection.executemany("DELETE FROM rows WHERE partition = ? AND key = ?", gone)
         self.rows.clear()
 
 
