@@ -224,7 +224,8 @@ class Worker(Generic[S]):
                 self._consume(merge(batches, heads))
         if through > self._through and self._consumed and self._complete(names, refresh, current):
             self._open_epoch_if_needed(through)
-            self._emit(self._stage.advance(self._state, through))
+            if records := self._stage.advance(self._state, through):
+                self._emit(records)
             self._through = through
 
     def _complete(self, names: Sequence[str], refresh: Refresh, current: Collection[str]) -> bool:
@@ -281,7 +282,7 @@ class Worker(Generic[S]):
             len(self._hours) >= HOURS_PER_COMMIT // 2
             or len(self._records) >= 2000
             or len(self._ranges) >= 2000
-            or len({item.journal for item in self._ranges}) >= _INPUTS_PER_COMMIT
+            or len(self._ranges) >= _INPUTS_PER_COMMIT <= len({item.journal for item in self._ranges})
         )
 
     def _due(self, flush: bool) -> bool:
@@ -289,7 +290,6 @@ class Worker(Generic[S]):
             return False
         if self._records or self._changed_views():
             return True
-        self._views_version = self._stage.views_version(self._state)
         behind = self._through > self._head.through_ns or bool(self._ranges)
         return behind and (
             flush or self._clock.now_ns() - self._committed_at >= self._options.max_lag_ns // 3
@@ -347,7 +347,8 @@ class Worker(Generic[S]):
         self._committed_at = self._clock.now_ns()
 
     def _changed_views(self) -> dict[str, Any]:
-        if self._views_version == self._stage.views_version(self._state):
+        version = self._stage.views_version(self._state)
+        if self._views_version == version:
             return {}
         now = self._stage.views(self._state)
         changed = {
@@ -358,6 +359,8 @@ class Worker(Generic[S]):
         for key, value in self._views.items():
             if key not in now and value is not None and not key.startswith("quarantined."):
                 changed[key] = None
+        if not changed:
+            self._views_version = version
         return changed
 
     def _write_state(self) -> Callable[[int], StateRow]:

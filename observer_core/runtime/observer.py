@@ -29,7 +29,7 @@ from observer_core.runtime.paths import lock_hash
 from observer_core.runtime.settings import LEAST_MAX_AGE, Settings
 from observer_core.runtime.source_kinds import DerivedSourceConfig
 from observer_core.runtime.storages import open_storage
-from observer_core.runtime.telemetry.commits import Commits, Committed
+from observer_core.runtime.telemetry.commits import Commits
 from observer_core.safety.guards import Guards
 from observer_core.shared.clock import Clock, SystemClock
 from observer_core.shared.errors import Conflict, DomainMismatch, InputError
@@ -89,7 +89,7 @@ class Observer:
         self.cuts = recover(self.journals, self.clock)
         self.decisions: DecisionConfig = settings.decisions()
         self.commits = Commits()
-        self.journals.on_commit = self._committed
+        self.journals.on_commit = self.commits.add
         self.on_stage: Callable[[Worker[Any], float, int | Exception], None] | None = None
         """Told the seconds of each stage's turn, and how many records it gave or why it failed."""
         self.tracing: Tracing | None = None
@@ -174,9 +174,6 @@ class Observer:
         """From now on what is done is traced."""
         self.tracing = tracing
         self.commits.listen(tracing.committed, at_once=True)
-
-    def _committed(self, journal: str, first: int, commit: Commit, size: int) -> None:
-        self.commits.add(Committed(journal, first, commit.records, commit.inputs, size))
 
     def forget(self) -> None:
         """Drops all that is known of the storage and of the stages' states; both are read again."""
@@ -367,6 +364,8 @@ class Domain:
 
     def derived_from(self, source: str) -> list[str]:
         """The derived sources that follow from `source`, each after those that it reads."""
+        if not self._derivers:
+            return []
         found = {source}
         for name, worker in self._derivers.items():
             if not found.isdisjoint(journal.partition(".")[2] for journal in worker.spec.inputs()):

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from observer_core.shared.records import Record
+from observer_core.storage.journal import Commit
 from observer_core.storage.rows import InputRange
 
 
@@ -45,7 +46,10 @@ class Commits:
         else:
             self._listeners += (listener,)
 
-    def add(self, committed: Committed) -> None:
+    def add(self, journal: str, first: int, commit: Commit, size: int) -> None:
+        if not self._at_once and not self._listeners:
+            return
+        committed = Committed(journal, first, commit.records, commit.inputs, size)
         _tell(self._at_once, committed)
         if self._listeners:
             waiting: list[Committed] | None = getattr(self._steps, "waiting", None)
