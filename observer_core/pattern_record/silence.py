@@ -63,7 +63,10 @@ def arrive(
     state.next_silence = min(state.next_silence, state.clock + state.floor_ns)
     heard = _heard(config, plan, fresh)
     for name in heard:
-        halt.arrive(state.channels.setdefault(name, Channel()), state.clock, config.halt)
+        channel = state.channels.get(name)
+        if channel is None:
+            channel = state.channels[name] = Channel()
+        halt.arrive(channel, state.clock, config.halt)
     if not state.silent_series:
         _learn(state, config, plan, columns, fresh)
         return []

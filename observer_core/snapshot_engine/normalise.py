@@ -180,42 +180,44 @@ class Normaliser:
 
     def _in_schema(self, snapshot: Snapshot) -> tuple[Snapshot, Matrix]:
         """The snapshot with float columns, and those as a matrix, a field a row."""
-        where, count = f"snapshot of {shown(snapshot.source)}", len(snapshot.subjects)
+        count = len(snapshot.subjects)
         if problem := fault(snapshot.source):
-            raise RecordError(f"{where}: the source's name {problem}")
+            raise _refused(snapshot, f"the source's name {problem}")
         if snapshot.status not in _STATUSES:
-            raise RecordError(f"{where}: status is {shown(snapshot.status)}, expected one of {_STATUSES}")
+            raise _refused(snapshot, f"status is {shown(snapshot.status)}, expected one of {_STATUSES}")
         for kind, time in (("event_ns", snapshot.event_ns), ("ingest_ns", snapshot.ingest_ns)):
             if type(time) is not int or not NEVER < time < -NEVER:
-                raise RecordError(f"{where}: {kind} is {shown(time)}, expected whole nanoseconds in 64 bits")
+                raise _refused(snapshot, f"{kind} is {shown(time)}, expected whole nanoseconds in 64 bits")
         if len(snapshot.fields) > self.config.max_fields:
-            raise RecordError(
-                f"{where}: {len(snapshot.fields)} fields, at most {self.config.max_fields} expected "
-                "(max_fields)"
+            raise _refused(
+                snapshot,
+                f"{len(snapshot.fields)} fields, at most {self.config.max_fields} expected (max_fields)",
             )
         converted: dict[str, Column] = {}
         for name, column in snapshot.fields.items():
             if type(column) is not np.ndarray or column.dtype != np.float64:
-                converted[name] = column = _as_column(where, name, column)
+                converted[name] = column = _as_column(_named(snapshot.source), name, column)
             if column.shape != (count,):
-                raise RecordError(
-                    f"{where}: field {shown(name)} has shape {column.shape}, expected ({count},), "
-                    "one value a subject"
+                raise _refused(
+                    snapshot,
+                    f"field {shown(name)} has shape {column.shape}, expected ({count},), one value a subject",
                 )
         if converted:
             snapshot = replace(snapshot, fields={**snapshot.fields, **converted})
         values = np.array(tuple(snapshot.fields.values())).reshape(len(snapshot.fields), count)
         if not _all(np.isfinite(values), axis=None) and (infinite := np.isinf(values)).any():
             row, column_number = np.argwhere(infinite)[0].tolist()
-            raise RecordError(
-                f"{where}: field {shown(list(snapshot.fields)[row])} of "
-                f"{shown(snapshot.subjects[column_number])} is infinite; expected a number, or NaN for none"
+            raise _refused(
+                snapshot,
+                f"field {shown(list(snapshot.fields)[row])} of "
+                f"{shown(snapshot.subjects[column_number])} is infinite; expected a number, or NaN for none",
             )
         for subject, flags in snapshot.quality.items():
             if unknown := [flag for flag in flags if flag not in QUALITY_FLAGS]:
-                raise RecordError(
-                    f"{where}: {shown(subject)} has the unknown quality flag {shown(unknown[0])}; "
-                    f"known are {', '.join(QUALITY_FLAGS)}"
+                raise _refused(
+                    snapshot,
+                    f"{shown(subject)} has the unknown quality flag {shown(unknown[0])}; "
+                    f"known are {', '.join(QUALITY_FLAGS)}",
                 )
         return snapshot, values
 
@@ -273,7 +275,7 @@ class Normaliser:
         return index
 
     def _check_subjects(self, state: State, snapshot: Snapshot) -> None:
-        where = f"snapshot of {shown(snapshot.source)}"
+        where = _named(snapshot.source)
         seen: set[str] = set()
         for place, subject in enumerate(snapshot.subjects, start=1):
             if problem := fault(subject):
@@ -291,7 +293,7 @@ class Normaliser:
             )
 
     def _check_fields(self, state: State, source: str, new: list[str]) -> None:
-        where = f"snapshot of {shown(source)}"
+        where = _named(source)
         for name in new:
             if problem := fault(name):
                 raise RecordError(f"{where}: the name of field {shown(name)} {problem}")
@@ -357,6 +359,14 @@ class Normaliser:
             return None
         prices = values[layout.prices]
         return outlier_prints(state, snapshot.event_ns, prices, layout.price_rows, index, self._jump)
+
+
+def _named(source: object) -> str:
+    return f"snapshot of {shown(source)}"
+
+
+def _refused(snapshot: Snapshot, why: str) -> RecordError:
+    return RecordError(f"{_named(snapshot.source)}: {why}")
 
 
 def _remember(state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout) -> None:
