@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -38,7 +39,12 @@ class MarketConfig(Config):
         fields = self.moves.get(pattern.pattern)
         if fields is None or (pattern.pattern == "volatility_regime" and pattern.direction == "down"):
             return False
-        return all(any(fnmatchcase(name, glob) for glob in fields) for _, _, name in pattern.series)
+        return all(_is_one_of(name, fields) for _, _, name in pattern.series)
+
+
+@lru_cache(maxsize=1024)
+def _is_one_of(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 class PublisherConfig(Config):

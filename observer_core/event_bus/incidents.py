@@ -104,7 +104,8 @@ class Incidents:
         watch = self._watch(venue, pattern, now_ns)
         watch.meet(pattern)
         grave = self._is_grave(pattern)
-        back = next((one for one in self._by_age() if new.begun and new.begun <= one.held), None)
+        holding = self._by_age() if new.begun else ()
+        back = next((one for one in holding if new.begun <= one.held), None)
         if grave and back is not None:
             return back, self._told(back, self._join(back, new, lasts=True), now_ns)
         window_ns, config = self._window(pattern), self._config

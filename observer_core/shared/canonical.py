@@ -29,7 +29,7 @@ def encode(value: Any) -> bytes:
     """
     data = _dumps(value, _OPTIONS)
     if b"null" in data:  # how orjson spells NaN and infinity; without it there is none to look for
-        _refuse_non_finite(value, "$")
+        _refuse_non_finite(value)
     return data
 
 
@@ -61,19 +61,27 @@ def _dumps(value: Any, options: int) -> bytes:
         raise RecordError(f"cannot be written as a record: {error}") from None
 
 
-def _refuse_non_finite(value: Any, path: str) -> None:
+def _refuse_non_finite(value: Any) -> None:
+    found = _non_finite(value)
+    if found is not None:
+        path, number = found
+        raise RecordError(f"${path} is {number}; a finite number or null was expected")
+
+
+def _non_finite(value: Any) -> tuple[str, float] | None:
+    """The first number that is not finite, and where it stands."""
     kind = type(value)
     if kind is float:
-        if not math.isfinite(value):
-            raise RecordError(f"{path} is {value}; a finite number or null was expected")
-    elif kind is dict:
+        return None if math.isfinite(value) else ("", value)
+    if kind is dict:
         for key, item in value.items():
-            if type(item) in _CONTAINERS_OR_FLOAT:
-                _refuse_non_finite(item, f"{path}.{key}")
+            if type(item) in _CONTAINERS_OR_FLOAT and (found := _non_finite(item)) is not None:
+                return f".{key}{found[0]}", found[1]
     elif kind is list or kind is tuple:
         for index, item in enumerate(value):
-            if type(item) in _CONTAINERS_OR_FLOAT:
-                _refuse_non_finite(item, f"{path}[{index}]")
+            if type(item) in _CONTAINERS_OR_FLOAT and (found := _non_finite(item)) is not None:
+                return f"[{index}]{found[0]}", found[1]
+    return None
 
 
 _CONTAINERS_OR_FLOAT = frozenset((float, dict, list, tuple))

@@ -65,9 +65,7 @@ class ManualClock:
 def format_time(ns: int) -> str:
     """RFC 3339 in UTC with as many decimals as are needed: `2018-04-05T00:01:00Z`."""
     seconds, fraction = divmod(ns, SECOND)
-    text = (_EPOCH.fromtimestamp(seconds, UTC)).strftime("%Y-%m-%dT%H:%M:%S")
-    if text[0] != "2":
-        text = text.rjust(19, "0")
+    text = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
     return f"{text}.{fraction:09d}".rstrip("0") + "Z" if fraction else text + "Z"
 
 
