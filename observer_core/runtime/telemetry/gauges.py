@@ -58,8 +58,8 @@ class Gauges:
         for domain in self._gate.domains():
             now_ns = self._gate.now_ns(domain)
             mine = [name for name in names if domains[name] == domain and not self._is_retired(name)]
-            for stage, through_ns in _stages(domain, mine, heads).items():
-                found[its.STAGE_LAG][domain, stage] = _age(now_ns, through_ns)
+            for stage, lag in _lags(domain, mine, heads, now_ns).items():
+                found[its.STAGE_LAG][domain, stage] = lag
             for name in mine:
                 kind, _, source = name.partition(".")
                 if kind == "snapshots":
@@ -117,16 +117,22 @@ class Gauges:
         return {(kind,): _age(now_ns, time_ns) for kind, time_ns in sorted(self._upkeep.items())}
 
 
-def _stages(domain: str, names: list[str], heads: dict[str, Head]) -> dict[str, int]:
-    """How far each stage of a domain has come; 0 where nothing has been worked yet."""
+def _lags(domain: str, names: list[str], heads: dict[str, Head], now_ns: int) -> dict[str, float]:
+    """How far each stage of a domain is behind; infinite where nothing has been worked yet.
+
+    A source that is silent has nothing to be recognised: `recognise` is measured to the newest snapshot.
+    """
     sources = [name.partition(".")[2] for name in names if name.startswith("snapshots.")]
-    patterns = [heads.get(f"patterns.{source}", Head()).through_ns for source in sources]
+    recognise = [
+        _age(heads[f"snapshots.{source}"].time_ns, heads.get(f"patterns.{source}", Head()).through_ns)
+        for source in sources
+    ]
     routes = [heads[name].through_ns for name in names if name.startswith("routes.")]
     return {
-        "recognise": min(patterns, default=0),
-        "publish": heads.get(f"events.{domain}", Head()).through_ns,
-        "decide": heads.get(f"decisions.{domain}", Head()).through_ns,
-        **({"route": min(routes)} if routes else {}),
+        "recognise": max(recognise, default=math.inf),
+        "publish": _age(now_ns, heads.get(f"events.{domain}", Head()).through_ns),
+        "decide": _age(now_ns, heads.get(f"decisions.{domain}", Head()).through_ns),
+        **({"route": _age(now_ns, min(routes))} if routes else {}),
     }
 
 

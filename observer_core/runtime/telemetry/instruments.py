@@ -110,7 +110,8 @@ POSITION = _gauge(
 )
 STAGE_LAG = _gauge(
     "observer_stage_lag_seconds", "s",
-    "How far a stage is behind its domain's time (recognise: its slowest source); +Inf: no work yet.",
+    "How far a stage is behind its domain's time (recognise: behind the newest snapshot of its slowest "
+    "source); +Inf: no work yet.",
     "domain", "stage",
 )  # fmt: skip
 CHECKPOINT_AGE = _gauge(

@@ -248,8 +248,25 @@ def test_lag_and_age_grow_with_the_clock(observer: Observer, clock: ManualClock)
     clock.advance(7 * SECOND)
     found = samples(metrics)
     assert found["observer_source_age_seconds{source=host}"] == 7
-    for stage in ("recognise", "publish", "decide"):
+    for stage in ("publish", "decide"):
         assert found[f"observer_stage_lag_seconds{{domain=live,stage={stage}}}"] == 7
+
+
+def test_recognise_is_behind_new_snapshots_and_not_behind_a_silent_source(
+    observer: Observer, clock: ManualClock
+) -> None:
+    recognise = "observer_stage_lag_seconds{domain=live,stage=recognise}"
+    domain = observer.domain("live")
+    observer.writer("host", "live", "live", NOW).write([snapshot(NOW)])
+    domain.tick()
+    domain.work(refresh=True, flush=True)
+    clock.advance(3600 * SECOND)
+    domain.tick()
+    domain.work(refresh=True, flush=True)
+    found = samples(Metrics(observer))
+    assert {name: lag for name, lag in found.items() if "stage_lag" in name and lag} == {}
+    observer.writer("host", "live", "live", NOW).write([snapshot(NOW + 3600 * SECOND)])
+    assert samples(Metrics(observer))[recognise] == 3600
 
 
 def test_a_source_that_nobody_recognises_yet_is_the_slowest(observer: Observer) -> None:
