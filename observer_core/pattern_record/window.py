@@ -1,7 +1,9 @@
 """The series that one step works on, as rows of numbers.
 
 A step is the same arithmetic whether it runs over all series in place or over some of
-them gathered: a `Window` hides which. Rows are contiguous; nothing is allocated in a step.
+them gathered: a `Window` hides which. Rows are contiguous; nothing is allocated in a step. Where a
+NumPy function writes is its last argument: named `out` it costs 40 ns more a call, of which one series
+has a hundred (`minimum` and `maximum` want the name).
 """
 
 from __future__ import annotations
@@ -41,9 +43,10 @@ class Window:
 
     __slots__ = (
         "calm", "change_rate", "clipped", "count", "distance", "expected_changes", "fire", "gain",
-        "gain_slow", "gains", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios", "residual",
-        "same", "scale", "scales", "shift_down", "shift_up", "shifts", "signed", "slow_scale", "statistics", "steps",
-        "twin", "u", "valid", "values", "variance_down", "variance_up", "work", "work2", "x", "z",
+        "gain_slow", "gains", "is_calm", "level", "limits", "mature", "onsets", "previous", "ratios",
+        "residual", "same", "scale", "scales", "shift_down", "shift_up", "shifts", "signed", "slow_scale",
+        "statistics", "steps", "twin", "u", "valid", "values", "variance_down", "variance_up", "work",
+        "work2", "x", "z",
     )  # fmt: skip
 
     def __init__(self, values: Floats) -> None:

@@ -244,9 +244,9 @@ class AnomalyScore:
         slot = at % self.period * len(self.season) // self.period if self.period else -1
         self.fired = False
         for columns, block in self._chunks:
-            np.add(x if len(self._chunks) == 1 else x[columns], _ZERO, out=block.x)  # makes −0 a 0
-            np.abs(block.x, out=block.a)
-            np.less(block.a, LARGEST, out=block.flag)
+            np.add(x if len(self._chunks) == 1 else x[columns], _ZERO, block.x)  # makes −0 a 0
+            np.abs(block.x, block.a)
+            np.less(block.a, LARGEST, block.flag)
             present, size = np.count_nonzero(block.flag), len(block.flag)
             if present == size:
                 self._step(block, slot)
@@ -289,7 +289,7 @@ class AnomalyScore:
 
     def _step(self, s: _Block, slot: int) -> None:
         c = self._c
-        np.add(s.count, _ONE, out=s.count)
+        np.add(s.count, _ONE, s.count)
         young: Any = None
         if not s.old:
             s.old = bool(s.count.min() > c.mature)
@@ -306,48 +306,48 @@ class AnomalyScore:
         """Brings levels and profile up to date, and the channels with them; says whose slot was empty."""
         delta = s.delta
         if not s.measured:
-            np.add(s.top, s.bottom, out=s.range)
-            np.multiply(s.range, _THREE, out=s.reach)
-            np.add(s.ends, s.reach, out=s.limits)
-            np.multiply(s.range, _SHARE, out=s.floor)
+            np.add(s.top, s.bottom, s.range)
+            np.multiply(s.range, _THREE, s.reach)
+            np.add(s.ends, s.reach, s.limits)
+            np.multiply(s.range, _SHARE, s.floor)
             np.maximum(s.floor, _SMALLEST, out=s.floor)
-        np.negative(s.x, out=s.minus_x)
-        np.greater(s.both, s.limits, out=s.far)
+        np.negative(s.x, s.minus_x)
+        np.greater(s.both, s.limits, s.far)
         learnt, w = s.both, s.x
         if np.count_nonzero(s.far):
             learnt = _clip(s, young)
             w = learnt[0]
         s.value[:] = s.x
-        np.subtract(s.x, s.mean, out=s.from_mean)
-        np.subtract(w, s.means, out=s.to_means)
-        np.subtract(learnt[1], s.ceiling, out=s.to_ceiling)
-        np.multiply(s.scales, _THREE, out=s.steps)
-        np.add(s.steps, s.floor, out=s.steps)
+        np.subtract(s.x, s.mean, s.from_mean)
+        np.subtract(w, s.means, s.to_means)
+        np.subtract(learnt[1], s.ceiling, s.to_ceiling)
+        np.multiply(s.scales, _THREE, s.steps)
+        np.add(s.steps, s.floor, s.steps)
         if not s.old:
             np.copyto(s.steps, _FAR, where=s.count <= _UNCLIPPED)
         np.minimum(s.robust, s.steps, out=s.robust)
-        np.negative(s.steps, out=s.steps)
+        np.negative(s.steps, s.steps)
         np.maximum(s.robust, s.steps, out=s.robust)
-        np.abs(s.deviation, out=s.a)
-        np.add(s.a, _SMALL, out=s.a)
-        np.subtract(s.a, s.scales, out=s.to_scales)
+        np.abs(s.deviation, s.a)
+        np.add(s.a, _SMALL, s.a)
+        np.subtract(s.a, s.scales, s.to_scales)
         if not s.old:
-            np.divide(_ONE, s.count, out=s.a)
+            np.divide(_ONE, s.count, s.a)
             np.maximum(_GAINS, s.a, out=s.gains)
-        np.multiply(delta, s.gains, out=delta)
-        np.add(s.level, delta, out=s.level)
+        np.multiply(delta, s.gains, delta)
+        np.add(s.level, delta, s.level)
         np.minimum(learnt, s.bounds, out=s.bounds)
         if young is not None:
             _seed(s, young)
         s.same[:] = s.copied
-        np.subtract(s.fast, s.slow, out=s.shifts)
-        np.add(s.d_slow, s.d_fast, out=s.a)
-        np.divide(s.d_fast, s.a, out=s.ratio)
+        np.subtract(s.fast, s.slow, s.shifts)
+        np.add(s.d_slow, s.d_fast, s.a)
+        np.divide(s.d_fast, s.a, s.ratio)
         unknown = self._compare_season(s, slot, w)
         if young is not None:
             np.copyto(s.value, s.mean, where=young)
             np.copyto(s.from_mean, _ZERO, where=young)
-        np.negative(s.c, out=s.negated)
+        np.negative(s.c, s.negated)
         return unknown
 
     def _compare_season(self, s: _Block, slot: int, w: Floats) -> Any:
@@ -356,14 +356,14 @@ class AnomalyScore:
             channel[:] = 0.0
             return None
         profile = s.season[slot]
-        np.subtract(s.x, profile, out=channel)
-        step = channel if w is s.x else np.subtract(w, profile, out=s.a)
-        np.multiply(step, self._alpha, out=s.a)
+        np.subtract(s.x, profile, channel)
+        step = channel if w is s.x else np.subtract(w, profile, s.a)
+        np.multiply(step, self._alpha, s.a)
         if s.filled:
-            np.add(profile, s.a, out=profile)
+            np.add(profile, s.a, profile)
             return None
         unknown = np.isnan(profile)
-        np.add(profile, s.a, out=profile)
+        np.add(profile, s.a, profile)
         if not unknown.any():
             s.filled = bool(slot == 0 and not np.isnan(s.season).any())
             return None
@@ -374,50 +374,50 @@ class AnomalyScore:
     def _judge(self, s: _Block, unknown: Any) -> None:
         """Growth of the ranges, and the score."""
         c, excess, span = self._c, s.excess, s.span
-        np.subtract(s.channels, s.extremes, out=s.work)
+        np.subtract(s.channels, s.extremes, s.work)
         np.maximum(s.up, s.down, out=excess)
-        np.maximum(excess, _ZERO, out=excess)
-        np.multiply(s.growth, c.keep, out=s.growth)
-        np.multiply(s.calm, c.keep_calm, out=s.calm)
-        np.equal(excess, _ZERO, out=s.none)
+        np.less_equal(excess, _ZERO, s.none)
         records = np.count_nonzero(s.none) < s.none.size
         s.measured = s.old and not records
+        np.multiply(s.growth, c.keep, s.growth)
+        np.multiply(s.calm, c.keep_calm, s.calm)
         if records:
-            np.add(s.highest, s.lowest, out=span)
+            np.maximum(excess, _ZERO, out=excess)
+            np.add(s.highest, s.lowest, span)
             np.maximum(s.spans, s.floor, out=s.spans)
             np.minimum(excess, span, out=excess)
-            np.divide(excess, span, out=excess)
-            np.add(s.growth, excess, out=s.growth)
-            np.equal(excess, _ZERO, out=s.none)
+            np.divide(excess, span, excess)
+            np.add(s.growth, excess, s.growth)
+            np.equal(excess, _ZERO, s.none)
             np.add(s.calm, c.gain_calm, out=s.calm, where=s.none)
         else:
-            np.add(s.calm, c.gain_calm, out=s.calm)
+            np.add(s.calm, c.gain_calm, s.calm)
         if unknown is not None:
             np.copyto(s.calm[_SEASON], _ZERO, where=unknown)
         if self.period and not s.seasoned:
             np.copyto(s.growth[_SEASON], _ZERO, where=s.count <= 2 * self.period)
             s.seasoned = bool(s.count.min() > 2 * self.period)
-        np.multiply(s.growth, s.calm, out=s.up)
-        np.multiply(s.grown_season, s.calm_mean, out=s.grown_season)
+        np.multiply(s.growth, s.calm, s.up)
+        np.multiply(s.grown_season, s.calm_mean, s.grown_season)
         np.minimum(s.up, c.cap, out=s.up)
-        np.add(s.half, s.other_half, out=s.five)
-        np.add(s.pair, s.other_pair, out=s.pair)
+        np.add(s.half, s.other_half, s.five)
+        np.add(s.pair, s.other_pair, s.pair)
         total = s.total
-        np.add(total, s.second, out=total)
-        np.add(total, s.fifth, out=total)
-        np.multiply(s.limit, c.keep_alarms, out=s.limit)
-        np.add(s.limit, c.recovery, out=s.limit)
-        np.add(s.limit, total, out=s.a)
-        np.divide(total, s.a, out=s.score)
+        np.add(total, s.second, total)
+        np.add(total, s.fifth, total)
+        np.multiply(s.limit, c.keep_alarms, s.limit)
+        np.add(s.limit, c.recovery, s.limit)
+        np.add(s.limit, total, s.a)
+        np.divide(total, s.a, s.score)
         if not s.old:
             np.copyto(s.score, _ZERO, where=s.count <= _UNCLIPPED)
         if s.muted:
-            np.greater(s.quiet, _ZERO, out=s.flag)
+            np.greater(s.quiet, _ZERO, s.flag)
             np.multiply(s.score, _TENTH, out=s.score, where=s.flag)
             np.copyto(s.growth, _ZERO, where=s.flag)
             np.subtract(s.quiet, _ONE, out=s.quiet, where=s.flag)
             s.muted = bool(np.count_nonzero(s.flag))
-        np.greater_equal(s.score, _HALF, out=s.flag)
+        np.greater_equal(s.score, _HALF, s.flag)
         s.fired = bool(np.count_nonzero(s.flag))
         if s.fired:
             np.add(s.limit, c.rise, out=s.limit, where=s.flag)
@@ -453,12 +453,12 @@ def _clip(s: _Block, young: Any) -> Floats:
         np.copyto(s.far, False, where=young)
     far = s.far[0] | s.far[1]
     w, minus_w = s.clipped
-    np.negative(s.limits[1], out=minus_w)
+    np.negative(s.limits[1], minus_w)
     np.minimum(s.x, s.limits[0], out=w)
     np.maximum(w, minus_w, out=w)
     if young is not None:
         np.copyto(w, s.x, where=young)
-    np.negative(w, out=minus_w)
+    np.negative(w, minus_w)
     np.copyto(s.episode, s.count, where=far)
     if far.any():
         s.idle = 0

@@ -43,8 +43,8 @@ learnt, looks like trends that change: 3–4; a step of its own height is then f
 that as ever.
 
 Cost: a look is some 45 NumPy calls on at most 512 means, at every point of a segment of less than 128 (of
-the variance: every fourth), then 32 times while its length doubles, at every 32nd point once it has 1,024; twice
-as often where the last look found something: 35–50 µs a point in segments of a hundred, 5 µs in those
+the variance: every fourth), then 32 times while its length doubles, at every 32nd point once it has 1,024;
+twice as often where the last look found something: 35–50 µs a point in segments of a hundred, 5 µs in those
 of thousands; a periodic series some 45 µs more. Series whose segments are equally long (`March`) are looked
 at together first (see `screen`), which most of them need no more than: below 0.5 µs a point for 64 of white
 noise. Those that wander are still looked at one by one, and so is each whose segment began by itself.

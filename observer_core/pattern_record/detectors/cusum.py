@@ -52,17 +52,17 @@ class Cusum:
         self._now[()] = now
         signed, sums, work = w.signed, w.shifts, w.work2
         np.minimum(w.z, self._clip, out=signed)
-        np.copysign(signed, w.residual, out=signed)
+        np.copysign(signed, w.residual, signed)
         # Where a sum is zero, onset = now and steps = 0, else both stay: in arithmetic, because a
         # masked copy costs ten times as much where the mask cannot be foretold.
-        np.multiply(sums, _FAR, out=work)
+        np.multiply(sums, _FAR, work)
         np.minimum(w.steps, work, out=w.steps)
-        np.add(w.steps, _ONE, out=w.steps)
-        np.subtract(self._now, work, out=work)
+        np.add(w.steps, _ONE, w.steps)
+        np.subtract(self._now, work, work)
         np.maximum(w.onsets, work, out=w.onsets)
-        np.subtract(signed, self._drift, out=work[0])
-        np.subtract(self._back, signed, out=work[1])
-        np.add(sums, work, out=sums)
+        np.subtract(signed, self._drift, work[0])
+        np.subtract(self._back, signed, work[1])
+        np.add(sums, work, sums)
         np.maximum(sums, _ZERO, out=sums)
 
     def restart(self, w: Window, row: int, at: int) -> None:

@@ -103,13 +103,13 @@ _NONE = np.empty(0, np.intp)
 
 def observe_run(w: Window) -> None:
     """Counts the changes that were to be expected since the value last changed (`feed_flat`)."""
-    np.not_equal(w.x, w.previous, out=w.same)
-    np.subtract(w.same, w.change_rate, out=w.work)
-    np.multiply(w.work, w.gain_slow, out=w.work)
-    np.add(w.change_rate, w.work, out=w.change_rate)
-    np.add(w.expected_changes, w.change_rate, out=w.expected_changes)
-    np.logical_not(w.same, out=w.same)
-    np.multiply(w.expected_changes, w.same, out=w.expected_changes)
+    np.not_equal(w.x, w.previous, w.same)
+    np.subtract(w.same, w.change_rate, w.work)
+    np.multiply(w.work, w.gain_slow, w.work)
+    np.add(w.change_rate, w.work, w.change_rate)
+    np.add(w.expected_changes, w.change_rate, w.expected_changes)
+    np.logical_not(w.same, w.same)
+    np.multiply(w.expected_changes, w.same, w.expected_changes)
     w.previous[:] = w.x
 
 

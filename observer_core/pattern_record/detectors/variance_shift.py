@@ -41,9 +41,9 @@ _CALM = constant(1.25)
 
 def observe(w: Window, now: float) -> None:
     """Compares the scales as they stand after the observation; keeps when they were last alike."""
-    np.divide(w.scale, w.slow_scale, out=w.variance_up)
-    np.divide(w.slow_scale, w.scale, out=w.variance_down)
-    np.less(w.ratios, _CALM, out=w.is_calm)
+    np.divide(w.scale, w.slow_scale, w.variance_up)
+    np.divide(w.slow_scale, w.scale, w.variance_down)
+    np.less(w.ratios, _CALM, w.is_calm)
     np.copyto(w.calm, now, where=w.is_calm)
 
 
