@@ -18,6 +18,8 @@ resource "azurerm_private_dns_zone" "this" {
   tags                = var.tags
 }
 
+# Whatever of Azure has a private endpoint in somebody else's network is looked up in these zones as well: what they do
+# not hold is asked of the public one. Otherwise a source or sink there would have no address at all.
 resource "azurerm_private_dns_zone_virtual_network_link" "this" {
   for_each = local.zones
 
@@ -25,5 +27,6 @@ resource "azurerm_private_dns_zone_virtual_network_link" "this" {
   private_dns_zone_id  = azurerm_private_dns_zone.this[each.key].id
   virtual_network_id   = azurerm_virtual_network.this.id
   registration_enabled = false
+  resolution_policy    = "NxDomainRedirect"
   tags                 = var.tags
 }

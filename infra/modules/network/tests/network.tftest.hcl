@@ -107,7 +107,7 @@ run "names_lead_inside" {
   }
   assert {
     condition = keys(azurerm_private_dns_zone_virtual_network_link.this) == keys(output.private_dns_zone_ids) && alltrue([
-      for link in azurerm_private_dns_zone_virtual_network_link.this : !link.registration_enabled && link.virtual_network_id == output.vnet_id
+      for link in azurerm_private_dns_zone_virtual_network_link.this : !link.registration_enabled && link.resolution_policy == "NxDomainRedirect" && link.virtual_network_id == output.vnet_id
     ])
     error_message = "each zone must be linked with the network, and take no names of machines"
   }
