@@ -14,10 +14,11 @@ skip() {
     [[ ${GITHUB_ACTIONS-} != true ]] || failed=1
 }
 
-# tested DIR COPY, with_registry DIR: what the offline checker does, with the real provider, in a copy that goes.
+# tested DIR COPY OPTION…, with_registry DIR: what the offline checker does, with the real provider, in a copy that goes.
+# Into the cache of plugins one init may write at a time: the root does, and modules take from it what is there.
 tested() {
     terraform fmt -check -recursive -diff "$1" || return
-    terraform -chdir="$2" init -backend=false -input=false >/dev/null || return
+    terraform -chdir="$2" init -backend=false -input=false "${@:3}" >/dev/null || return
     terraform -chdir="$2" validate || return
     ! compgen -G "$2/tests/*.tftest.hcl" >/dev/null || terraform -chdir="$2" test
 }
@@ -26,7 +27,11 @@ with_registry() {
     local copy code=0
     copy=$(mktemp -d)
     cp -R "$1"/. "$copy"
-    tested "$1" "$copy" || code=$?
+    if [[ $1 == infra ]]; then
+        TF_PLUGIN_CACHE_DIR=$plugins tested "$1" "$copy" || code=$?
+    else
+        tested "$1" "$copy" -plugin-dir="$plugins" || code=$?
+    fi
     rm -rf "$copy"
     return "$code"
 }
@@ -62,8 +67,10 @@ elif [[ -n $offline && -x $offline ]]; then
     mkdir -p "$TFSTUB_CACHE"
     each offline
 elif [[ ${GITHUB_ACTIONS-} == true || ${INFRA_NETWORK-} == 1 ]]; then
-    export TF_IN_AUTOMATION=1 TF_PLUGIN_CACHE_DIR=${TF_PLUGIN_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/qts-terraform-plugins}
-    mkdir -p "$TF_PLUGIN_CACHE_DIR"
+    plugins=${TF_PLUGIN_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/qts-terraform-plugins}
+    export TF_IN_AUTOMATION=1
+    unset TF_PLUGIN_CACHE_DIR
+    mkdir -p "$plugins"
     each registry
 else
     skip "Terraform: neither the offline provider nor leave to use the network; INFRA_NETWORK=1 gives it"

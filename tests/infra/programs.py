@@ -16,7 +16,7 @@ _FAKE: Final = """#!{python}
 import json, os, pathlib, sys
 folder = pathlib.Path({folder!r})
 line = " ".join(sys.argv[1:])
-kept = {{n: v for n, v in os.environ.items() if n.startswith(("TF_VAR_", "ARM_"))}}
+kept = {{n: v for n, v in os.environ.items() if n.startswith(("TF_", "ARM_"))}}
 with (folder / "calls").open("a") as calls:
     calls.write(json.dumps([{name!r}, sys.argv[1:], kept]) + "\\n")
 for part, code, text in json.loads((folder / "answers.json").read_text()):
@@ -49,14 +49,15 @@ class Programs:
         )
 
     def calls(self, name: str) -> list[list[str]]:
-        return [arguments for program, arguments, _ in self._kept() if program == name]
+        return [arguments for program, arguments, _ in self.kept() if program == name]
 
     def environment(self) -> dict[str, str]:
-        """TF_VAR_ and ARM_ of the last call."""
-        found: dict[str, str] = self._kept()[-1][2]
+        """TF_ and ARM_ of the last call."""
+        found: dict[str, str] = self.kept()[-1][2]
         return found
 
-    def _kept(self) -> list[Any]:
+    def kept(self) -> list[Any]:
+        """Program, arguments and environment of each call."""
         path = self.folder / "calls"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
