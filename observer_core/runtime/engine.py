@@ -223,7 +223,8 @@ class Worker(Generic[S]):
                 # In the order in which they could be known; what is recorded is the order taken.
                 self._consume(merge(batches, heads))
         if through > self._through and self._consumed and self._complete(names, refresh, current):
-            self._open_epoch_if_needed(through)
+            if self._epoch is None:
+                self._open_epoch(through)
             if records := self._stage.advance(self._state, through):
                 self._emit(records)
             self._through = through
@@ -247,7 +248,8 @@ class Worker(Generic[S]):
         started = time.perf_counter()
         for entry in entries:
             self._at = entry
-            self._open_epoch_if_needed(entry.time_ns)
+            if self._epoch is None:
+                self._open_epoch(entry.time_ns)
             alone = self._attempts.suspects(entry)
             if alone and not self._admit(entry):
                 continue
@@ -554,9 +556,7 @@ class Worker(Generic[S]):
 
     # ------------------------------------------------------------------ epochs
 
-    def _open_epoch_if_needed(self, time_ns: int) -> None:
-        if self._epoch is not None:
-            return
+    def _open_epoch(self, time_ns: int) -> None:
         if self._ranges or self._records:
             raise AssertionError("an epoch opens before anything is consumed in it")
         if self._head.position:

@@ -241,10 +241,12 @@ class Domain:
         self.name = name
         self._observer = observer
         self._journals = observer.journals
+        self._pump = observer.pump
         self._mode: Mode | None = None
         self._recognisers: dict[str, Worker[Any]] = {}
         self._clock_journal = f"clock.{name}"
         self._commands = f"commands.{name}"
+        self._subscribed = bool(observer.subscribers(name))
         self.publisher = self._worker(
             Publisher(name, observer.settings.publisher(name)), f"events.{name}",
             lambda: [
@@ -327,7 +329,9 @@ class Domain:
         for name in names:
             if name in self._derivers:
                 self._pump(self._derivers[name], refresh=refresh, flush=flush)
-        found = sum(self._pump(self.recogniser(name), refresh=refresh, flush=flush) for name in names)
+        found = 0
+        for name in names:
+            found += self._pump(self.recogniser(name), refresh=refresh, flush=flush)
         if source is not None and not found and not flush:
             return 0
         self._pump(self.publisher, refresh=refresh, flush=flush)
@@ -338,12 +342,9 @@ class Domain:
     def obey(self) -> int:
         """What operators have asked is obeyed; nothing is collected or recognised for that."""
         self._known.pop("commands", None)
-        self._pump(self.publisher, refresh={self._commands}, flush=False)
-        decided = self._pump(self.decider, refresh=True, flush=False)
+        self._pump(self.publisher, refresh={self._commands})
+        decided = self._pump(self.decider, refresh=True)
         return decided + self.route(refresh=True)
-
-    def _pump(self, worker: Worker[Any], *, refresh: Refresh, flush: bool) -> int:
-        return self._observer.pump(worker, refresh=refresh, flush=flush)
 
     def recogniser(self, source: str) -> Worker[Any]:
         worker = self._recognisers.get(source)
@@ -398,9 +399,7 @@ class Domain:
 
     def is_routed(self) -> bool:
         """Whether there may be somebody to tell: a subscription is configured, or an operator has asked."""
-        if self._observer.subscribers(self.name):
-            return True
-        return bool(self._journals.open(self._commands).head(refresh=False).position)
+        return self._subscribed or bool(self._journals.open(self._commands).head(refresh=False).position)
 
     def route(self, *, refresh: bool = False, flush: bool = False) -> int:
         """Says who is told of what the domain has recorded; nothing where nobody is."""
