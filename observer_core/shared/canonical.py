@@ -40,7 +40,7 @@ def encode_columns(value: dict[str, Any], columns: dict[str, np.ndarray[Any, np.
     Infinity in a column raises `RecordError`.
     """
     for name, column in columns.items():
-        if np.isinf(column).any():
+        if np.count_nonzero(np.isinf(column)):
             raise RecordError(f"field {name!r} holds an infinity; a number or null was expected")
     return _dumps({**value, "fields": columns}, _OPTIONS_NUMPY)
 

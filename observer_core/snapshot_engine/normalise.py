@@ -55,7 +55,6 @@ BOOKS = (("bid", "ask"), ("bid_open", "ask_open"), ("bid_close", "ask_close"))
 
 _REMEMBERED = 64
 _STATUSES = get_args(Status)
-_all, _any = np.logical_and.reduce, np.logical_or.reduce
 _min, _max = np.minimum.reduce, np.maximum.reduce
 
 
@@ -205,7 +204,7 @@ class Normaliser:
         if converted:
             snapshot = replace(snapshot, fields={**snapshot.fields, **converted})
         values = np.array(tuple(snapshot.fields.values())).reshape(len(snapshot.fields), count)
-        if not _all(np.isfinite(values), axis=None) and (infinite := np.isinf(values)).any():
+        if np.count_nonzero(np.isfinite(values)) < values.size and (infinite := np.isinf(values)).any():
             row, column_number = np.argwhere(infinite)[0].tolist()
             raise _refused(
                 snapshot,
@@ -342,7 +341,7 @@ class Normaliser:
             since = np.maximum(newest, opened_ns)
             masks["gap"] = (since < event - self._gap_ns) & (newest != NEVER)
         not_positive = values[layout.prices] <= 0
-        if _any(not_positive, axis=None):
+        if np.count_nonzero(not_positive):
             masks["non_positive"] = np.logical_or.reduce(not_positive, axis=0)
         if len(layout.bids):
             crossed = values[layout.bids] > values[layout.asks]
@@ -350,7 +349,7 @@ class Normaliser:
         outliers = self._outliers(state, snapshot, values, index, layout)
         if outliers is not None:
             masks["outlier_print"] = outliers
-        return {flag: mask for flag, mask in masks.items() if _any(mask)}
+        return {flag: mask for flag, mask in masks.items() if np.count_nonzero(mask)}
 
     def _outliers(
         self, state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout

@@ -19,7 +19,7 @@ def outlier_prints(
     """
     before = state.values[cells(rows, columns)]
     far = (prices > before * jump) | (prices * jump < before)
-    if not state.doubted and not np.logical_or.reduce(far, axis=None):
+    if not state.doubted and not np.count_nonzero(far):
         return None
     current = state.newest_ns[columns] <= event_ns
     far &= (prices > 0) & (before > 0) & current
