@@ -200,6 +200,19 @@ def test_a_swap_takes_no_setting_along(environment: str) -> None:
 
 
 @by_environment
+def test_what_a_swap_could_take_along_is_the_same_in_both(environment: str) -> None:
+    [app] = of(environment, "azurerm_linux_function_app").values()
+    [slot] = of(environment, "azurerm_linux_function_app_slot").values()
+    stays = {"elastic_instance_minimum", "ip_restriction", "application_insights_connection_string"}
+    by_azure = {"linux_fx_version", "scm_type", "remote_debugging_version"}  # made up by the stand-in
+    ours, theirs = app["site_config"][0], slot["site_config"][0]
+    assert {name for name in ours if ours[name] != theirs.get(name)} <= stays | by_azure
+    same = ("https_only", "key_vault_reference_identity_id", "auth_settings_v2", "virtual_network_subnet_id",
+            "vnet_image_pull_enabled", "content_share_force_disabled")  # fmt: skip
+    assert {name for name in same if app[name] != slot[name]} == set()
+
+
+@by_environment
 def test_who_may_what_and_nothing_else(environment: str) -> None:
     people = {
         item["principal_id"]: address.split(".")[1].removesuffix("_identity")
