@@ -75,8 +75,10 @@ from observer_core.pattern_record.detectors.shifts import (
     RIGHT,
     Kind,
     Limits,
+    Look,
     Shift,
     ShiftTest,
+    best,
     ln,
 )
 from observer_core.pattern_record.window import Floats, constant
@@ -234,20 +236,16 @@ class March:
             self._declare(column, one.onset, "shape", one.evidence, limit, one.before, one.after, found)
 
     def _look(self, found: list[tuple[int, Change]]) -> None:
-        steps: list[_Step] = []
         self._more = 2.0 * ln(max(1.0, self.points / _SHORT))
-        for step in self._steps:
-            if self.points < step.next:
-                steps.append(step)
-                continue
-            for part in self._moved(step, step.levels, found):
-                for last in self._moved(part, part.scales, found):
-                    levels, scales = last.levels, last.scales
-                    waits = levels.wait(self._waiting(levels)), scales.wait(self._waiting(scales))
-                    last.next = self.points + min(waits)
-                    steps.append(last)
-        self._steps = steps
-        self._next = min(step.next for step in steps)
+        steps = [step for step in self._steps if self.points < step.next]
+        due = [step for step in self._steps if self.points >= step.next]
+        for levels in (True, False):
+            due = self._moved(due, levels, found)
+        for step in due:
+            waits = [test.wait(self.points, self._waiting(test)) for test in (step.levels, step.scales)]
+            step.next = self.points + min(waits)
+        self._steps = steps + due
+        self._next = min(step.next for step in self._steps)
 
     def _waiting(self, test: ShiftTest) -> int:
         """Points that are for a test, but which it has not seen yet."""
@@ -275,21 +273,30 @@ class March:
             rows = rows[:, columns]
         test.observe(rows)
 
-    def _moved(self, step: _Step, test: ShiftTest, found: list[tuple[int, Change]]) -> list[_Step]:
-        """The step after a look of one of its tests: those that begin a new segment go on by themselves."""
-        places = test.due(self._waiting(test))
-        if not places:
-            return [step]
-        self._take(step, test)
-        shifts = test.best(places, self._limits([step.columns[place] for place in places], test.trends))
-        begun = [place for place in shifts if test.held[place] >= self._config.confirmations]
-        if not begun:
-            return [step]
-        parts = [step.part([place]) for place in begun]
-        for place, part in zip(begun, parts, strict=True):
-            self._begin(part, test.trends, shifts[place], found)
-        rest = [place for place in range(len(test.held)) if place not in begun]
-        return [step.part(rest), *parts] if rest else parts
+    def _moved(self, steps: list[_Step], levels: bool, found: list[tuple[int, Change]]) -> list[_Step]:
+        """The steps after a look of one test of theirs: series that begin a segment go on by themselves."""
+        moved, looking, looks = [], [], []
+        for step in steps:
+            test = step.levels if levels else step.scales
+            places = test.due(self.points, self._waiting(test))
+            if places:
+                self._take(step, test)
+                limits = self._limits([step.columns[place] for place in places], levels)
+                looking.append(step)
+                looks.append(Look(test, places, limits))
+            else:
+                moved.append(step)
+        for step, look, shifts in zip(looking, looks, best(looks), strict=True):
+            held = look.test.held
+            begun = [place for place in shifts if held[place] >= self._config.confirmations]
+            parts = [step.part([place]) for place in begun]
+            for place, part in zip(begun, parts, strict=True):
+                self._begin(part, levels, shifts[place], found)
+            rest = [place for place in range(len(held)) if place not in begun] if begun else []
+            moved += parts
+            if rest or not begun:
+                moved.append(step.part(rest) if begun else step)
+        return moved
 
     def _begin(self, step: _Step, levels: bool, shift: Shift, found: list[tuple[int, Change]]) -> None:
         (column,) = step.columns

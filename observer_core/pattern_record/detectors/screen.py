@@ -1,7 +1,7 @@
 """Which of many segments may have shifted at all: a look at all of them at once, before one at each.
 
 A look of `shifts` at one segment is some 45 NumPy calls; nearly always it ends with nothing. This one takes
-segments of equally many means side by side, in single precision, and asks for a bound instead of a
+segments side by side, their newest means in one row, in single precision, and asks for a bound instead of a
 statistic: of four means running (a *block*), a split inside of them leaves at least what constants
 (or lines) leave of all means before the block and of all after it. Where even that is too much, for every
 block, no split in the segment reaches the limit, and the segment is done with. The others are looked at
@@ -10,8 +10,8 @@ one by one, in double precision. So what is declared is what the look at each wo
 Why no rounding matters: sums have an error of some 1e-6 of Σny²; what remains of it after a mean (or a line)
 must be 1/50 of it, or the segment is looked at; so is one whose squares overflow or nearly vanish (a NaN
 says "may"), or with a mean so near to the bound of outliers that single precision cannot tell. A bound is
-taken to be reached 0.02 % before it is. And a segment has the same answer alone and among others: every
-operation is elementwise, a maximum or a sort, and sums are trees of additions.
+taken to be reached 0.02 % before it is. Every operation is elementwise, a maximum or a sort, and sums are
+trees of additions.
 
 In white noise 1 of 100 looks is left, and of what wanders nearly all are: a limit is reached there at
 once, by residuals that are worth few points.
@@ -24,6 +24,7 @@ import math
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,17 +44,18 @@ Limit = float | Floats
 Singles = NDArray[np.float32]
 
 
-class _Blocks:
+class _Grid:
     """What does not depend on the values, for means of these sizes, in blocks from the newest on.
 
-    Every array has a row a boundary between blocks, left of it and right of it.
+    `share`, `middle` and `lever` have a row a boundary between blocks, left of it and right of it. Splits for
+    levels are in blocks from `near` to `near_end`, those for trends from `far` to `far_end`.
     """
 
     def __init__(self, lengths: tuple[int, ...], left: int, right: int, far: int) -> None:
         n = np.repeat(_SIZES[-len(lengths) :], lengths[::-1])
         self.m = m = len(n)
         self.blocks = -(-m // _BLOCK)
-        self.pad = pad = self.blocks * _BLOCK - m
+        pad = self.blocks * _BLOCK - m
         ends = np.cumsum(n)
         total = float(ends[-1])
         t = (ends - n / 2.0) / total - 0.5
@@ -73,13 +75,52 @@ class _Blocks:
             part.astype(np.float32)[:, :, np.newaxis] for part in (share, middle, lever)
         )
         self.n, self.t = (part.astype(np.float32)[:, np.newaxis] for part in (n, t))
-        self.near = slice((pad + left) // _BLOCK, (pad + m - right) // _BLOCK + 1)
-        self.far = slice((pad + far) // _BLOCK, (pad + m - far) // _BLOCK + 1)
+        self.near, self.near_end = (pad + left) // _BLOCK, (pad + m - right) // _BLOCK + 1
+        self.far, self.far_end = (pad + far) // _BLOCK, (pad + m - far) // _BLOCK + 1
 
 
 @lru_cache(maxsize=64)
-def blocks_of(lengths: tuple[int, ...], left: int, right: int, far: int) -> _Blocks:
-    return _Blocks(lengths, left, right, far)
+def grid_of(lengths: tuple[int, ...], left: int, right: int, far: int) -> _Grid:
+    """For so many means of each size, smallest first. Sides of a split have so many, for a trend `far`."""
+    return _Grid(lengths, left, right, far)
+
+
+class Segments(NamedTuple):
+    """Segments of equally many means, a column each: arrays one below the other, oldest first."""
+
+    means: Sequence[Floats]
+    grid: _Grid
+
+    @property
+    def width(self) -> int:
+        return int(self.means[0].shape[1])
+
+    def part(self, begin: int, end: int) -> Segments:
+        return Segments([some[:, begin:end] for some in self.means], self.grid)
+
+
+class _Side:
+    """Grids side by side, a column a segment; older rows of those with fewer means count for nothing."""
+
+    def __init__(self, parts: Sequence[tuple[slice, Segments]], width: int) -> None:
+        grids = [(columns, part.grid) for columns, part in parts]
+        largest = max((grid for _, grid in grids), key=lambda grid: grid.m)
+        self.m, self.blocks = largest.m, largest.blocks
+        self.means: Limit = float(self.m)
+        if len(grids) == 1:
+            self.n, self.t = largest.n, largest.t
+            self.share, self.middle, self.lever = largest.share, largest.middle, largest.lever
+            return
+        m, blocks = self.m, self.blocks
+        self.means = np.empty(width)
+        self.n, self.t = np.zeros((2, m, width), np.float32)
+        self.share, self.middle, self.lever = np.zeros((3, 2, blocks + 1, width), np.float32)
+        for columns, grid in grids:
+            self.means[columns] = grid.m
+            self.n[m - grid.m :, columns], self.t[m - grid.m :, columns] = grid.n, grid.t
+            rows = slice(blocks - grid.blocks, None)
+            self.share[:, rows, columns] = grid.share
+            self.middle[:, rows, columns], self.lever[:, rows, columns] = grid.middle, grid.lever
 
 
 class _Room(threading.local):
@@ -118,20 +159,26 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-def may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
-    """Which columns may have a level, or a trend, of that limit.
+def may_shift(segments: Sequence[Segments], level: Limit, trend: Limit | None) -> Flags:
+    """Which columns, one after the other, may have a level, or a trend, of that limit.
 
-    A column a segment, its means in arrays one below the other, oldest first. Limits are numbers or a
-    number a column; `trend` is None where none is looked for.
+    Limits are numbers or a number a column; `trend` is None where none is looked for.
     """
-    width = means[0].shape[1]
-    if width <= _AT_ONCE:
-        return _may_shift(means, grid, level, trend)
+    width = sum(some.width for some in segments)
     found = np.empty(width, np.bool_)
-    for begin in range(0, width, _AT_ONCE):
-        part = slice(begin, begin + _AT_ONCE)
-        own = None if trend is None else _part(trend, part)
-        found[part] = _may_shift([some[:, part] for some in means], grid, _part(level, part), own)
+    begin, parts, taken = 0, [], 0
+    for some in segments:
+        first = 0
+        while first < some.width:
+            own = min(some.width - first, _AT_ONCE - taken)
+            whole = own == some.width
+            parts.append((slice(taken, taken + own), some if whole else some.part(first, first + own)))
+            first, taken = first + own, taken + own
+            if taken == _AT_ONCE or begin + taken == width:
+                part = slice(begin, begin + taken)
+                limit = None if trend is None else _part(trend, part)
+                found[part] = _may_shift(parts, taken, _part(level, part), limit)
+                begin, parts, taken = begin + taken, [], 0
     return found
 
 
@@ -139,17 +186,23 @@ def _part(limit: Limit, part: slice) -> Limit:
     return limit[part] if isinstance(limit, np.ndarray) else limit
 
 
-def _may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limit | None) -> Flags:
-    m, width = grid.m, means[0].shape[1]
-    blocks = grid.blocks
+def _may_shift(
+    parts: Sequence[tuple[slice, Segments]], width: int, level: Limit, trend: Limit | None
+) -> Flags:
+    side = _Side(parts, width)
+    m, blocks = side.m, side.blocks
     z, lower, upper, low, high, distance, ordered, terms, halves, sums, constant, line, rest = _ROOM.floats(
         m, width
     )
     x = z[2 : m + 2]
-    usual_level, at = means[0][-1], 0
-    for some in means:
-        np.subtract(some, usual_level, out=x[at : at + len(some)], casting="same_kind")
-        at += len(some)
+    for columns, some in parts:
+        below = m - some.grid.m
+        at, near_all = below, some.means[0][-1]
+        for means in some.means:
+            np.subtract(means, near_all, out=x[at : at + len(means), columns], casting="same_kind")
+            at += len(means)
+        if below:
+            x[:below, columns] = x[below, columns]
     z[:2] = x[0]
     z[m + 2 :] = x[m - 1]
     np.minimum(z[:-1], z[1:], out=lower)
@@ -164,7 +217,9 @@ def _may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limi
     np.abs(distance, out=distance)
     ordered[:] = distance.T
     ordered.sort(axis=1)
-    usual = 8.0 * ordered[:, m // 2]
+    usual = np.empty(width, np.float32)
+    for columns, some in parts:  # the distances of rows that count for nothing are 0, and stand first
+        np.multiply(ordered[columns, m - some.grid.m + some.grid.m // 2], 8.0, out=usual[columns])
     rounded = _ROUNDED * _reduced(np.maximum, np.abs(x, out=high))
     np.subtract(distance, usual, out=distance)
     near = _reduced(np.minimum, np.abs(distance, out=high))
@@ -174,10 +229,11 @@ def _may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limi
         x.reshape(-1)[outliers] = middle.reshape(-1)[outliers]
 
     own = terms.reshape(3, -1, width)
-    own[:, : grid.pad] = 0.0
-    own = own[:, grid.pad :]
-    np.multiply(x, grid.n, out=own[0])
-    np.multiply(own[0], grid.t, out=own[1])
+    pad = blocks * _BLOCK - m
+    own[:, :pad] = 0.0
+    own = own[:, pad:]
+    np.multiply(x, side.n, out=own[0])
+    np.multiply(own[0], side.t, out=own[1])
     np.multiply(own[0], x, out=own[2])
     np.add(terms[:, :, 0::2], terms[:, :, 1::2], out=halves)
     sums[0, :, 0] = 0.0
@@ -190,22 +246,35 @@ def _may_shift(means: Sequence[Floats], grid: _Blocks, level: Limit, trend: Limi
     np.subtract(before[:, -1:], sums[0], out=sums[1])
     s, timed, squares = sums[:, 0], sums[:, 1], sums[:, 2]
     np.multiply(s, s, out=constant)
-    np.multiply(constant, grid.share, out=constant)
+    np.multiply(constant, side.share, out=constant)
     np.subtract(squares, constant, out=constant)
-    np.multiply(s, grid.middle, out=line)
+    np.multiply(s, side.middle, out=line)
     np.subtract(timed, line, out=line)
     np.multiply(line, line, out=line)
-    np.multiply(line, grid.lever, out=line)
+    np.multiply(line, side.lever, out=line)
     np.subtract(constant, line, out=line)
     everything, whole, straight = squares[0, -1], constant[0, -1], line[0, -1]
     unclear |= ~((straight > _CLEAR * everything) & (everything > _TINY))
-    least = np.minimum.reduce(np.add(constant[0, :-1], constant[1, 1:], out=rest)[grid.near], axis=0)
-    found = (least <= whole * _fall(level, m)) & (least <= straight * _fall(level / 3.0, m))
-    if trend is not None and grid.far.start < grid.far.stop:
-        least = np.minimum.reduce(np.add(line[0, :-1], line[1, 1:], out=rest)[grid.far], axis=0)
-        found |= least <= straight * _fall(trend, m)
+    least = _least(np.add(constant[0, :-1], constant[1, 1:], out=rest), parts, far=False)
+    found = (least <= whole * _fall(level, side.means)) & (least <= straight * _fall(level / 3.0, side.means))
+    if trend is not None:
+        least = _least(np.add(line[0, :-1], line[1, 1:], out=rest), parts, far=True)
+        found |= least <= straight * _fall(trend, side.means)
     unclear |= found
     return unclear
+
+
+def _least(rest: Singles, parts: Sequence[tuple[slice, Segments]], *, far: bool) -> Singles:
+    """What the best block leaves, in every column: of the blocks in which its segment may be split."""
+    blocks = len(rest)
+    least = np.full(rest.shape[1], np.inf, np.float32)
+    for columns, some in parts:
+        grid = some.grid
+        begin, end = (grid.far, grid.far_end) if far else (grid.near, grid.near_end)
+        if begin < end:
+            older = blocks - grid.blocks
+            np.minimum.reduce(rest[older + begin : older + end, columns], axis=0, out=least[columns])
+    return least
 
 
 def _reduced(extreme: np.ufunc, values: Singles) -> Singles:
@@ -220,7 +289,7 @@ def _reduced(extreme: np.ufunc, values: Singles) -> Singles:
     return found
 
 
-def _fall(limit: Limit, m: int) -> Limit:
+def _fall(limit: Limit, m: Limit) -> Limit:
     """No less than exp(−limit/m), by which squares must fall for a statistic of m·ln to reach the limit."""
     x = limit / m
     return _MARGIN / (1.0 + x + x * x / 2.0)

@@ -6,14 +6,14 @@ See `change_point` for the statistics, their guarantee and their sources.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from observer_core.pattern_record.detectors.screen import blocks_of, may_shift
+from observer_core.pattern_record.detectors.screen import Segments, grid_of, may_shift
 from observer_core.pattern_record.window import Floats
 
 Kind = Literal["level", "trend", "variance", "shape"]
@@ -112,36 +112,37 @@ class ShiftTest:
             halves = means[:merged] / 2.0
             values = halves[0::2] + halves[1::2]
 
-    def due(self, more: int) -> Sequence[int]:
-        """Of which series the point that is so many further is one to look at.
+    def due(self, points: int, more: int) -> Sequence[int]:
+        """Of which series the point that is so many further, the series' own so many-th, is one to look at.
 
         All of them, ever more rarely; twice as often those in which the last look found a shift.
         """
         count = self.count + more
         if count < LEFT + RIGHT:
             return ()
-        if count % self._every(count) == 0:
+        every = self._every(count)
+        if points % every == 0:
             return range(len(self.held))
-        if count % self._soon(count) == 0:
+        if points % max(self._stride, every // 2) == 0:
             return [place for place, held in enumerate(self.held) if held]
         return ()
 
-    def wait(self, more: int) -> int:
+    def wait(self, points: int, more: int) -> int:
         """Points from there to the next that is one to look at."""
-        now = self.count + more
-        count = max(now + 1, LEFT + RIGHT)
-        shifted = any(self.held)
-        if count >= _SELDOM * _SELDOM:
-            return -count % (self._soon(count) if shifted else _SELDOM) + count - now
-        while count % self._every(count) and not (shifted and count % self._soon(count) == 0):
-            count += 1
-        return count - now
+        shifted, count = any(self.held), self.count + more
+        wait = max(1, LEFT + RIGHT - count)
+        while True:
+            every = self._every(count + wait)
+            if shifted:
+                every = max(self._stride, every // 2)
+            missing = -(points + wait) % every
+            if not missing:
+                return wait
+            wait += missing
 
     def _every(self, count: int) -> int:
-        return self._stride if count < _SHORT else max(self._stride, min(_SELDOM, count // _SELDOM))
-
-    def _soon(self, count: int) -> int:
-        return max(self._stride, self._every(count) // 2)
+        """A power of two, so that series look at the same points whose segments began at different ones."""
+        return self._stride if count < _SHORT else min(_SELDOM, 1 << ((count + count // 3).bit_length() - 6))
 
     def keep(self, points: int) -> None:
         """Forgets all but the newest `points` (or a little more, where only means are left)."""
@@ -167,31 +168,16 @@ class ShiftTest:
         found.held, found.count = [held for test in tests for held in test.held], tests[0].count
         return found
 
-    def best(self, places: Sequence[int], limits: Sequence[Limits]) -> dict[int, Shift]:
-        """The shifts there are in the series at these places, by the limits of each; says what is held."""
+    def best(self, place: int, limits: Limits) -> Shift | None:
+        """The best split of the series at that place, if it is a shift."""
         lengths = tuple(map(len, self.means))
-        means = [some for some in reversed(self.means) if len(some)]
-        may: Iterable[int] = range(len(places))
-        if len(places) > _FEW:
-            grid = blocks_of(lengths, LEFT, RIGHT, _TREND_SIDE)
-            level, trend = _row([one.level for one in limits]), _row([one.trend for one in limits])
-            some = means if len(places) == len(self.held) else [part[:, places] for part in means]
-            may = np.flatnonzero(may_shift(some, grid, level, trend if self.trends else None)).tolist()
-        found: dict[int, Shift] = {}
-        for at in may:
-            shift = self._best(np.concatenate([part[:, places[at]] for part in means]), lengths, limits[at])
-            if shift:
-                found[places[at]] = shift
-        for place in places:
-            self.held[place] = self.held[place] + 1 if place in found else 0
-        return found
-
-    def _best(self, y: Floats, lengths: tuple[int, ...], limits: Limits) -> Shift | None:
         grid = _grid(lengths, limits.side)
         if not grid.splits:
             return None
+        y = np.concatenate([some[:, place] for some in reversed(self.means)])
         share, walking = RESOLUTION if self.trends else _LEAST_SPREAD, _WALKING if limits.side == 1 else 1.0
-        glance = _GLANCE + self._every(self.count) + 2 * self._soon(self.count)
+        every = self._every(self.count)
+        glance = _GLANCE + every + 2 * max(self._stride, every // 2)
         split = _Split(_without_outliers(y), grid, share, limits.rise, walking, glance)
         if split.flat:
             return None
@@ -199,6 +185,44 @@ class ShiftTest:
         if self.trends and (not found or split.prefers_lines()):
             found = split.trend(limits.trend) or found
         return found
+
+
+class Look(NamedTuple):
+    """A look at the series at these `places` of a test, by the limits of each."""
+
+    test: ShiftTest
+    places: Sequence[int]
+    limits: Sequence[Limits]
+
+    def segments(self) -> Segments:
+        means = [some for some in reversed(self.test.means) if len(some)]
+        if len(self.places) < len(self.test.held):
+            means = [some[:, self.places] for some in means]
+        return Segments(means, grid_of(tuple(map(len, self.test.means)), LEFT, RIGHT, _TREND_SIDE))
+
+
+def best(looks: Sequence[Look]) -> list[dict[int, Shift]]:
+    """The shifts there are, of every look by place: it is said of each series if it is held.
+
+    Tests are all for levels and trends, or all for variances.
+    """
+    limits = [one for look in looks for one in look.limits]
+    may = [True] * len(limits)
+    if len(limits) > _FEW:
+        level, trend = _row([one.level for one in limits]), _row([one.trend for one in limits])
+        trends = trend if looks[0].test.trends else None
+        may = may_shift([look.segments() for look in looks], level, trends).tolist()
+    flags = iter(may)
+    found = []
+    for test, places, own in looks:
+        shifts: dict[int, Shift] = {}
+        for place, limit in zip(places, own, strict=True):
+            shift = test.best(place, limit) if next(flags) else None
+            test.held[place] = test.held[place] + 1 if shift else 0
+            if shift:
+                shifts[place] = shift
+        found.append(shifts)
+    return found
 
 
 def _row(numbers: list[float]) -> float | Floats:

@@ -19,8 +19,8 @@ from observer_core.pattern_record.detectors.change_point import (
     Lane,
     March,
 )
-from observer_core.pattern_record.detectors.screen import blocks_of, may_shift
-from observer_core.pattern_record.detectors.shifts import LEFT, RIGHT, Limits, ShiftTest
+from observer_core.pattern_record.detectors.screen import may_shift
+from observer_core.pattern_record.detectors.shifts import Limits, Look, ShiftTest
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.shared.clock import SECOND
 from observer_core.shared.records import PatternRecord, Snapshot
@@ -116,60 +116,62 @@ def test_the_screen_lets_through_whatever_numbers_can_be(base: list[float], seed
 
 
 def _check(values: np.ndarray) -> None:
+    """Alone, and beside segments that have fewer means or more."""
     width = values.shape[1]
     for trends in (True, False):
-        test = ShiftTest(trends, width, 0)
-        test.observe(values)
-        lengths = tuple(map(len, test.means))
-        means = [some for some in reversed(test.means) if len(some)]
-        grid = blocks_of(lengths, LEFT, RIGHT, 8)
+        looks = []
+        for rows in {len(values), max(13, len(values) // 2), max(13, len(values) - 3)}:
+            test = ShiftTest(trends, width, 0)
+            test.observe(values[-rows:])
+            looks.append(Look(test, range(width), [LIMITS] * width))
         trend = LIMITS.trend if trends else None
         with np.errstate(all="ignore"):
-            may = may_shift(means, grid, LIMITS.level, trend)
-            for column in range(width):
-                if not may[column]:
-                    y = np.concatenate([some[:, column] for some in means])
-                    assert test._best(y, lengths, LIMITS) is None
-                one = [some[:, column : column + 1] for some in means]
-                assert may_shift(one, grid, LIMITS.level, trend)[0] == may[column]
+            together = may_shift([look.segments() for look in looks], LIMITS.level, trend)
+            each = [may_shift([look.segments()], LIMITS.level, trend) for look in looks]
+            for look, may, among in zip(looks, each, together.reshape(len(looks), width), strict=True):
+                for column in range(width):
+                    if not (may[column] and among[column]):
+                        assert look.test.best(column, LIMITS) is None
 
 
 def test_the_screen_is_one() -> None:
     values = np.random.default_rng(3).normal(size=(3000, 200))
-    test = ShiftTest(True, 200, 0)
+    test, later = ShiftTest(True, 200, 0), ShiftTest(True, 200, 0)
     test.observe(values)
-    means = [some for some in reversed(test.means) if len(some)]
-    grid = blocks_of(tuple(map(len, test.means)), LEFT, RIGHT, 8)
-    assert np.count_nonzero(may_shift(means, grid, 23.6, 33.6)) < 20
-    limits = np.full(200, 23.6)
-    limits[7] = 0.0
-    assert may_shift(means, grid, limits, limits + 10.0)[7]
+    later.observe(values[1200:])
+    segments = [Look(one, range(200), [LIMITS] * 200).segments() for one in (test, later)]
+    assert np.count_nonzero(may_shift(segments, 23.6, 33.6)) < 40
+    limits = np.full(400, 23.6)
+    limits[[7, 290]] = 0.0
+    may = may_shift(segments, limits, limits + 10.0)
+    assert may[[7, 290]].all()
     assert screen._AT_ONCE < 200
 
 
 @pytest.mark.parametrize("trends", [True, False])
 def test_the_next_look_is_the_next_point_that_is_due(trends: bool) -> None:
-    test = ShiftTest(trends, 1, 0)
+    test = ShiftTest(trends, 3, 0)
     for count in range(1, 1300):
-        test.count = count
-        wait = next(more for more in range(1, 40) if test.due(more))
-        assert test.wait(0) == wait
-        test.count = 0
-        assert test.wait(count) == wait
+        for points, held in ((count, [0, 0, 0]), (count + 7, [0, 2, 0])):
+            test.held, test.count = held, count
+            wait = next(more for more in range(1, 40) if test.due(points + more, more))
+            assert test.wait(points, 0) == wait
+            test.count = 0
+            assert test.wait(points, count) == wait
 
 
 @pytest.mark.parametrize("trends", [True, False])
 def test_a_series_with_a_shift_is_looked_at_again_sooner_and_by_itself(trends: bool) -> None:
     test = ShiftTest(trends, 3, 0)
-    for count in range(120, 1100):
-        test.count, test.held = count, [0, 0, 0]
-        rare = test.wait(0)
+    for test.count in (130, 300, 500, 1100, 5000):
+        test.held = [0, 0, 0]
+        rare = test.wait(0, 0)
         test.held = [0, 1, 0]
-        soon = next(more for more in range(1, 40) if test.due(more))
-        assert test.wait(0) == soon <= rare
-        assert list(test.due(rare)) == [0, 1, 2]
-        if soon < rare:
-            assert test.due(soon) == [1]
+        soon = test.wait(0, 0)
+        assert list(test.due(rare, rare)) == [0, 1, 2]
+        if trends or test.count > 130:
+            assert soon == rare // 2
+            assert list(test.due(soon, soon)) == [1]
 
 
 class Run:
