@@ -100,6 +100,23 @@ resource "azurerm_cdn_frontdoor_firewall_policy" "this" {
       type    = managed_rule.key
       version = managed_rule.value
       action  = "Block"
+
+      # Who calls is a program mostly, or asks whether all is well: no bot to be blocked, whatever the set's own action is.
+      dynamic "override" {
+        for_each = managed_rule.key == "Microsoft_BotManagerRuleSet" ? ["UnknownBots"] : []
+        content {
+          rule_group_name = override.value
+
+          dynamic "rule" {
+            for_each = ["Bot300300", "Bot300500"] # HTTP clients and SDKs; health monitoring
+            content {
+              rule_id = rule.value
+              action  = "Log"
+              enabled = true
+            }
+          }
+        }
+      }
     }
   }
 }

@@ -69,6 +69,12 @@ run "front_door" {
     error_message = "Premium must have Microsoft's rules"
   }
   assert {
+    condition = flatten([for set in azurerm_cdn_frontdoor_firewall_policy.this[0].managed_rule : [for override in set.override : [for rule in override.rule : "${set.type} ${rule.rule_id} ${rule.action} ${rule.enabled}"]]]) == [
+      "Microsoft_BotManagerRuleSet Bot300300 Log true", "Microsoft_BotManagerRuleSet Bot300500 Log true",
+    ]
+    error_message = "programs that ask the API, and who asks for its health, must not be blocked as bots"
+  }
+  assert {
     condition     = azurerm_cdn_frontdoor_security_policy.this[0].security_policies[0].firewall[0].association[0].patterns_to_match[0] == "/*"
     error_message = "the firewall must stand before everything"
   }
