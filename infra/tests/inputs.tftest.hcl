@@ -47,9 +47,8 @@ run "settings_are_merged" {
 run "refuses_a_registry_that_nobody_can_reach" {
   command = plan
   variables {
-    registry_sku                   = "Standard"
-    registry_public_access_enabled = true
-    internet_ports                 = []
+    registry_sku   = "Standard"
+    internet_ports = []
   }
   expect_failures = [var.internet_ports]
 }
