@@ -137,7 +137,7 @@ def test_a_step_that_could_not_become_durable_has_committed_nothing(
 ) -> None:
     storage = LocalStorage(tmp_path / "data")
     observer = Observer(load(root=tmp_path), storage, clock=ManualClock(NOW))
-    metrics, whole = Metrics(observer), storage.tables.group
+    metrics, whole = Metrics(observer), storage._database.transaction
     commit(observer, "snapshots.host", "live", snapshot(NOW))
 
     @contextmanager
@@ -151,7 +151,7 @@ def test_a_step_that_could_not_become_durable_has_committed_nothing(
             commit(observer, "snapshots.host", "live", snapshot(NOW))
 
     with monkeypatch.context() as patched:
-        patched.setattr(storage.tables, "group", failing)
+        patched.setattr(storage._database, "transaction", failing)
         with pytest.raises(StorageUnavailable):
             step()
     assert observer.journals.open("snapshots.host").head().position == 1
