@@ -237,7 +237,7 @@ class TestTheAudit:
 class TestTheImage:
     def smoke(self, world: World, status: str) -> Any:
         world.write(says={"docker run": [0, "c0ffee"], "docker inspect": [0, status]})
-        return world.run("image_smoke.sh", "qts-observer:1")
+        return world.run("image_smoke.sh", "qts-observer:1", "standalone")
 
     def test_is_healthy_on_a_root_that_cannot_be_written(self, world: World) -> None:
         assert self.smoke(world, "running, healthy").returncode == 0
@@ -252,6 +252,22 @@ class TestTheImage:
     def test_or_it_is_not_pushed(self, world: World, status: str, said: str) -> None:
         failed(self.smoke(world, status), 1, said)
         assert [call[1][0] for call in world.calls("docker")][-2:] == ["logs", "rm"]
+
+    def test_of_the_functions_app_is_healthy_over_azurite(self, world: World) -> None:
+        assert world.run("image_smoke.sh", "qts-observer:1-functions", "functions").returncode == 0
+        up, down = (call[1] for call in world.calls("docker"))
+        assert up[:5] == down[:5] == ["compose", "--project-name", "qts-smoke", "--profile", "functions"]
+        assert {"up", "--wait", "--no-build"} <= set(up)  # with Azurite, and the image that is pushed
+        assert down[5:] == ["down", "--volumes"]
+
+    def test_of_the_functions_app_or_it_is_not_pushed(self, world: World) -> None:
+        world.write(fail=["docker compose --project-name qts-smoke --profile functions up"])
+        failed(world.run("image_smoke.sh", "qts-observer:1-functions", "functions"), 1, "not healthy within")
+        assert [call[1][5] for call in world.calls("docker")] == ["up", "logs", "down"]
+
+    @pytest.mark.parametrize("arguments", [(), ("qts-observer:1",), ("qts-observer:1", "azurite")])
+    def test_is_called_with_what_it_is(self, world: World, arguments: tuple[str, ...]) -> None:
+        failed(world.run("image_smoke.sh", *arguments), 2, "usage: image_smoke.sh IMAGE standalone|functions")
 
 
 class TestWhatWasPushed:
