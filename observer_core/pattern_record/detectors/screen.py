@@ -37,7 +37,7 @@ _SIZES = np.array([float(1 << size) for size in reversed(range(8))])
 _ROUNDED = 2e-6
 _TINY = 1e-20
 _FOLD = 12
-_ASIDE, _CUTS = 80, 32
+_ASIDE, _KEPT = 80, 32
 _MARGIN, _CLEAR = 1.0002, 0.02
 
 Limit = float | Floats
@@ -52,29 +52,28 @@ class _Grid:
     """
 
     def __init__(self, lengths: tuple[int, ...], left: int, right: int, far: int) -> None:
-        n = np.repeat(_SIZES[-len(lengths) :], lengths[::-1])
-        self.m = m = len(n)
-        self.blocks = -(-m // _BLOCK)
-        pad = self.blocks * _BLOCK - m
-        ends = np.cumsum(n)
-        total = float(ends[-1])
-        t = (ends - n / 2.0) / total - 0.5
+        sizes = np.repeat(_SIZES[-len(lengths) :], lengths[::-1])
+        self.m = m = len(sizes)
+        self.blocks = blocks = -(-m // _BLOCK)
+        pad = blocks * _BLOCK - m
         own = np.zeros((3, pad + m))
-        own[0, pad:] = n
-        np.multiply(n, t, out=own[1, pad:])
-        np.multiply(own[1, pad:], t, out=own[2, pad:])
-        both = np.zeros((2, 3, self.blocks + 1))
-        np.cumsum(own, axis=1, out=own)
-        both[0, :, 1:] = own[:, _BLOCK - 1 :: _BLOCK]
-        np.subtract(both[0, :, -1:], both[0], out=both[1])
-        points, first, second = both[:, 0], both[:, 1], both[:, 2]
-        share = 1.0 / np.maximum(points, 1.0)
-        middle = first * share
-        lever = 1.0 / np.maximum(second - first * middle, 1e-15)
-        self.share, self.middle, self.lever = (
-            part.astype(np.float32)[:, :, np.newaxis] for part in (share, middle, lever)
-        )
-        self.n, self.t = (part.astype(np.float32)[:, np.newaxis] for part in (n, t))
+        n, first, second = own[:, pad:]
+        n[:] = sizes
+        ends = np.add.accumulate(n)
+        t = (ends - n / 2.0) / ends[-1] - 0.5
+        np.multiply(n, t, first)
+        np.multiply(first, t, second)
+        both = np.zeros((3, 2, blocks + 1))
+        halves = own[:, ::2] + own[:, 1::2]
+        np.add.accumulate(halves[:, ::2] + halves[:, 1::2], axis=1, out=both[:, 0, 1:])
+        np.subtract(both[:, 0, -1:], both[:, 0], both[:, 1])
+        points, firsts, seconds = both
+        share = np.divide(1.0, np.maximum(points, 1.0), points)
+        middle = np.multiply(firsts, share)
+        np.divide(1.0, np.maximum(seconds - firsts * middle, 1e-15), seconds)
+        both[1] = middle
+        self.share, self.middle, self.lever = both.astype(np.float32)[:, :, :, np.newaxis]
+        self.n, self.t = np.array((n, t), np.float32)[:, :, np.newaxis]
         self.near, self.near_end = (pad + left) // _BLOCK, (pad + m - right) // _BLOCK + 1
         self.far, self.far_end = (pad + far) // _BLOCK, (pad + m - far) // _BLOCK + 1
 
@@ -123,40 +122,62 @@ class _Side:
             self.middle[:, rows, columns], self.lever[:, rows, columns] = grid.middle, grid.lever
 
 
-class _Room(threading.local):
-    """A thread's memory to work in: what is fresh from the system costs more than all the arithmetic."""
+class _Room(NamedTuple):
+    """Arrays to work in, whatever is in them; few, so that they stay in the cache.
+
+    `z` has the means with two more rows on both sides; `parts` are three of nearly that size, which `ordered`
+    (the second) and `terms` show in other ways; the others have a row a boundary between blocks.
+    """
+
+    z: Singles
+    middle: Singles
+    parts: Singles
+    ordered: Singles
+    terms: Singles
+    sums: Singles
+    constant: Singles
+    line: Singles
+    rest: Singles
+
+
+class _Rooms(threading.local):
+    """A thread's, in one memory: what is fresh from the system costs more than all the arithmetic."""
 
     def __init__(self) -> None:
         self._floats = np.empty(0, np.float32)
-        self._cut: dict[tuple[int, int], list[Singles]] = {}
+        self._known: dict[tuple[int, int], _Room] = {}
 
-    def floats(self, m: int, width: int) -> list[Singles]:
-        """Arrays for so many means of so many segments, whatever is in them."""
-        known = self._cut.get((m, width))
-        if known is None:
-            if len(self._cut) == _CUTS:
-                self._cut.clear()
-            known = self._cut[m, width] = self._arrays(m, width)
-        return known
+    def of(self, m: int, width: int) -> _Room:
+        found = self._known.get((m, width))
+        if found is None:
+            if len(self._known) == _KEPT:
+                self._known.clear()
+            found = self._known[m, width] = self._cut(m, width)
+        return found
 
-    def _arrays(self, m: int, width: int) -> list[Singles]:
-        """Each at another place within its page and line."""
+    def _cut(self, m: int, width: int) -> _Room:
         blocks = -(-m // _BLOCK)
+        rows = max(m + 3, blocks * _BLOCK)
         shapes: tuple[tuple[int, ...], ...] = (
-            (m + 4, width), (m + 3, width), (m + 3, width), (m, width), (m, width), (m, width), (width, m),
-            (3, blocks, _BLOCK, width), (3, blocks, 2, width), (2, 3, blocks + 1, width),
-            (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
+            (m + 4, width), (m, width), (3, rows, width),
+            (2, 3, blocks + 1, width), (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
         )  # fmt: skip
         sizes = [math.prod(shape) for shape in shapes]
+        # Each begins at another place within its page and line.
         begins = list(itertools.accumulate((-(-size // 1024) * 1024 + _ASIDE for size in sizes), initial=0))
         if len(self._floats) < begins[-1]:
             self._floats = np.empty(begins[-1], np.float32)
-            self._cut.clear()
-        parts = zip(begins, sizes, shapes, strict=False)
-        return [self._floats[begin : begin + size].reshape(shape) for begin, size, shape in parts]
+            self._known.clear()
+        z, middle, parts, *others = (
+            self._floats[begin : begin + size].reshape(shape)
+            for begin, size, shape in zip(begins, sizes, shapes, strict=False)
+        )
+        ordered = parts[1].reshape(-1)[: m * width].reshape(width, m)
+        terms = parts[:, : blocks * _BLOCK].reshape(3, blocks, _BLOCK, width)
+        return _Room(z, middle, parts, ordered, terms, *others)
 
 
-_ROOM = _Room()
+_ROOMS = _Rooms()
 
 
 def may_shift(segments: Sequence[Segments], level: Limit, trend: Limit | None) -> Flags:
@@ -191,28 +212,27 @@ def _may_shift(
 ) -> Flags:
     side = _Side(parts, width)
     m, blocks = side.m, side.blocks
-    z, lower, upper, low, high, distance, ordered, terms, halves, sums, constant, line, rest = _ROOM.floats(
-        m, width
-    )
+    z, middle, three, ordered, terms, sums, constant, line, rest = _ROOMS.of(m, width)
     x = z[2 : m + 2]
     for columns, some in parts:
         below = m - some.grid.m
-        at, near_all = below, some.means[0][-1]
+        at, level_of_all = below, some.means[0][-1]
         for means in some.means:
-            np.subtract(means, near_all, out=x[at : at + len(means), columns], casting="same_kind")
+            np.subtract(means, level_of_all, out=x[at : at + len(means), columns], casting="same_kind")
             at += len(means)
         if below:
             x[:below, columns] = x[below, columns]
     z[:2] = x[0]
     z[m + 2 :] = x[m - 1]
+    lower, upper, high = three[:, : m + 3]
     np.minimum(z[:-1], z[1:], out=lower)
     np.maximum(z[:-1], z[1:], out=upper)
-    np.maximum(lower[:m], lower[3:], out=low)
-    np.minimum(upper[:m], upper[3:], out=high)
-    np.minimum(low, high, out=distance)
-    np.maximum(low, high, out=low)
-    np.minimum(low, x, out=low)
-    middle = np.maximum(distance, low, out=low)
+    np.maximum(lower[:m], lower[3:], out=middle)
+    high = np.minimum(upper[:m], upper[3:], out=high[:m])
+    distance = np.minimum(middle, high, out=lower[:m])
+    np.maximum(middle, high, out=middle)
+    np.minimum(middle, x, out=middle)
+    np.maximum(distance, middle, out=middle)
     np.subtract(x, middle, out=distance)
     np.abs(distance, out=distance)
     ordered[:] = distance.T
@@ -228,17 +248,16 @@ def _may_shift(
     if len(outliers):
         x.reshape(-1)[outliers] = middle.reshape(-1)[outliers]
 
-    own = terms.reshape(3, -1, width)
     pad = blocks * _BLOCK - m
-    own[:, :pad] = 0.0
-    own = own[:, pad:]
+    own = three[:, pad : pad + m]
+    three[:, :pad] = 0.0
     np.multiply(x, side.n, out=own[0])
     np.multiply(own[0], side.t, out=own[1])
     np.multiply(own[0], x, out=own[2])
-    np.add(terms[:, :, 0::2], terms[:, :, 1::2], out=halves)
+    np.add(terms[:, :, :2], terms[:, :, 2:], out=terms[:, :, :2])
     sums[0, :, 0] = 0.0
     before = sums[0, :, 1:]
-    np.add(halves[:, :, 0], halves[:, :, 1], out=before)
+    np.add(terms[:, :, 0], terms[:, :, 1], out=before)
     step = 1
     while step < blocks:
         np.add(before[:, step:], before[:, :-step], out=before[:, step:])  # NumPy reads before it writes

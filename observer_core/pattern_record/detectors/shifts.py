@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -254,29 +254,22 @@ def _without_outliers(y: Floats) -> Floats:
 class _Grid:
     """What does not depend on the values: for means of these sizes, every split p = 1 … m − 1.
 
-    `share` is 1/n left and 1/n right, added; `middle` the mean times of both sides, and `lever` 1/Σ(t − t̄)².
-    `splits` are those to choose from, as indices p − 1; `far` those with sides long enough for lines.
+    `share` is 1/n left and 1/n right, added. `splits` are those to choose from, as indices p − 1; `far` those
+    with sides long enough for lines.
     """
 
     def __init__(self, lengths: tuple[int, ...], side: int) -> None:
         self.n = n = np.repeat(_LARGEST_FIRST, lengths[::-1])
         self.m = m = len(n)
-        self.root = np.sqrt(n)
         ends = np.add.accumulate(n)
         self.total = total = float(ends[-1])
         self.weight = n / total
-        self.t = t = (ends - n / 2.0) / total - 0.5
+        self.t = (ends - n / 2.0) / total - 0.5
+        self.timed = n * self.t
         self.left, self.right = ends[:-1], total - ends[:-1]
         self.share = 1.0 / self.left + 1.0 / self.right
-        timed = n * t
-        first, second = np.add.accumulate(timed), np.add.accumulate(timed * t)
-        self.whole = 1.0 / max(float(second[-1] - first[-1] * first[-1] / total), 1e-15)
-        self.middle, squares = np.empty((2, m - 1)), np.empty((2, m - 1))
-        np.divide(first[:-1], self.left, out=self.middle[0])
-        np.divide(first[-1] - first[:-1], self.right, out=self.middle[1])
-        np.subtract(second[:-1], first[:-1] * self.middle[0], out=squares[0])
-        np.subtract(second[-1] - second[:-1], (first[-1] - first[:-1]) * self.middle[1], out=squares[1])
-        self.lever = 1.0 / np.maximum(squares, 1e-15)
+        first, second = float(np.add.reduce(self.timed)), float(np.add.reduce(self.timed * self.t))
+        self.whole = 1.0 / max(second - first * first / total, 1e-15)
         low, high = LEFT, m - RIGHT + 1
         if side > 1:
             low = max(low, int(np.searchsorted(ends, side)) + 1)
@@ -284,6 +277,22 @@ class _Grid:
         self.splits = range(low - 1, max(low, high) - 1)
         low, high = max(low, _TREND_SIDE), min(high, m - _TREND_SIDE + 1)
         self.far = range(low - 1, max(low, high) - 1)
+
+    @cached_property
+    def root(self) -> Floats:
+        found: Floats = np.sqrt(self.n)
+        return found
+
+    @cached_property
+    def sides(self) -> tuple[Floats, Floats]:
+        """Left and right of every split: the mean times, and 1/Σ(t − t̄)²."""
+        first, second = np.add.accumulate(self.timed), np.add.accumulate(self.timed * self.t)
+        middle, squares = np.empty((2, self.m - 1)), np.empty((2, self.m - 1))
+        np.divide(first[:-1], self.left, out=middle[0])
+        np.divide(first[-1] - first[:-1], self.right, out=middle[1])
+        np.subtract(second[:-1], first[:-1] * middle[0], out=squares[0])
+        np.subtract(second[-1] - second[:-1], (first[-1] - first[:-1]) * middle[1], out=squares[1])
+        return middle, 1.0 / np.maximum(squares, 1e-15)
 
 
 @lru_cache(maxsize=512)
@@ -314,9 +323,9 @@ class _Split:
         weighted = grid.n * y
         sums = np.add.accumulate(weighted)
         self._sums, self._rest = sums[:-1], float(sums[-1])
-        self._timed = np.add.accumulate(weighted * grid.t)
+        self._timed = weighted * grid.t
         self._constant = float(np.add.reduce(weighted * y))
-        slope = float(self._timed[-1])
+        slope = float(np.add.reduce(self._timed))
         self._line = max(self._constant - slope * slope * grid.whole, 0.0)
         self._least = max(_NOTHING * self._constant, grid.total * floor * floor)
         constants = self._sums * self._sums
@@ -374,15 +383,15 @@ class _Split:
     def _lines(self) -> tuple[Floats, Floats]:
         """Squares that two lines leave, and their slopes."""
         if self._bent is None:
-            grid = self._grid
+            (middle, lever), timed = self._grid.sides, np.add.accumulate(self._timed)
             off = np.empty((2, self._m - 1))
-            np.multiply(grid.middle[0], self._sums, out=off[0])
-            np.subtract(self._timed[:-1], off[0], out=off[0])
+            np.multiply(middle[0], self._sums, out=off[0])
+            np.subtract(timed[:-1], off[0], out=off[0])
             np.subtract(self._rest, self._sums, out=off[1])
-            off[1] *= grid.middle[1]
-            off[1] += self._timed[:-1]
-            np.subtract(self._timed[-1], off[1], out=off[1])
-            slopes = off * grid.lever
+            off[1] *= middle[1]
+            off[1] += timed[:-1]
+            np.subtract(timed[-1], off[1], out=off[1])
+            slopes = off * lever
             off *= slopes
             lines = self._constants - off[0]
             lines -= off[1]
@@ -408,7 +417,7 @@ class _Split:
         if slopes is None:
             left, right = y - before, y - after
         else:
-            middle = grid.middle[:, at].tolist()
+            middle = grid.sides[0][:, at].tolist()
             left = y - (grid.t - middle[0]) * slopes[0] - before
             right = y - (grid.t - middle[1]) * slopes[1] - after
         e = np.concatenate((left[:p], right[p:]))
