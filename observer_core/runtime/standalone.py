@@ -12,6 +12,7 @@ import fcntl
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -55,6 +56,8 @@ _RECORDING_STEP_SECONDS = 0.1
 _SYNC_SECONDS = 2.0
 _RETRY_SECONDS = 0.5
 _WAITING = 10_000
+_TURN_SECONDS = 0.0005
+"""How long a thread that computes may keep the loop waiting, each time that the loop has stored something."""
 _log = structlog.get_logger("observer.run")
 
 
@@ -172,6 +175,8 @@ class Standalone:
         gc.freeze()
         thresholds = gc.get_threshold()
         gc.set_threshold(100_000, 50, 100)
+        turn = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN_SECONDS)
         try:
             self.port = server.start()
             self._lifecycle.started()
@@ -204,6 +209,7 @@ class Standalone:
             if keeper.is_alive():
                 keeper.join()
             console.stop()
+            sys.setswitchinterval(turn)
             gc.set_threshold(*thresholds)
             gc.unfreeze()
             self.observer.close()

@@ -143,6 +143,14 @@ def looked(journals: Journals) -> list[Snapshot]:
     return [e.record for e in journals.open("snapshots.host").scan() if isinstance(e.record, Snapshot)]
 
 
+def test_a_thread_that_computes_gives_way_to_the_loop_soon(tmp_path: Path) -> None:
+    usual = sys.getswitchinterval()
+    with Running(settings_of(tmp_path)) as running:
+        eventually(lambda: running.port.started)
+        assert sys.getswitchinterval() < usual / 5
+    assert sys.getswitchinterval() == usual
+
+
 def test_it_observes_this_machine_and_a_recording_and_stops_gracefully(tmp_path: Path, logs: Logs) -> None:
     with Running(settings_of(tmp_path)) as running:
         eventually(running.done)
