@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import NamedTuple
 
 import pytest
 
@@ -22,11 +24,28 @@ NEW = (
 CHANGING = {"create", "update", "register", "delete"}
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Programs:
-    world = Programs(tmp_path, "az")
+class Done(NamedTuple):
+    world: Programs
+    process: CompletedProcess[str]
+
+
+def new(folder: Path) -> Programs:
+    """A subscription in which nothing is there yet, and nobody is logged in as a person."""
+    world = Programs(folder, "az")
     world.answer(NEW[2], *NEW[:2])
     return world
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Programs:
+    return new(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """It has run once in a new subscription. For looking at only."""
+    world = new(tmp_path_factory.mktemp("done"))
+    return Done(world, world.run(SCRIPT, *GIVEN))
 
 
 def changes(world: Programs) -> list[list[str]]:
@@ -37,26 +56,23 @@ def option(call: list[str], name: str) -> str:
     return call[call.index(name) + 1]
 
 
-def test_the_account_of_the_state_takes_no_key_and_forgets_nothing(world: Programs) -> None:
-    assert world.run(SCRIPT, *GIVEN).returncode == 0
-    [account] = [call for call in changes(world) if call[:3] == ["storage", "account", "create"]]
+def test_the_account_of_the_state_takes_no_key_and_forgets_nothing(done: Done) -> None:
+    assert done.process.returncode == 0
+    [account] = [call for call in changes(done.world) if call[:3] == ["storage", "account", "create"]]
     assert option(account, "--allow-shared-key-access") == "false"
     assert option(account, "--allow-blob-public-access") == "false"
     assert option(account, "--min-tls-version") == "TLS1_2"
-    [blobs] = [call for call in changes(world) if "blob-service-properties" in call]
+    [blobs] = [call for call in changes(done.world) if "blob-service-properties" in call]
     assert option(blobs, "--enable-versioning") == "true"
     assert option(blobs, "--enable-delete-retention") == "true"
     assert option(blobs, "--enable-container-delete-retention") == "true"
-    containers = [option(call, "--name") for call in changes(world) if "container-rm" in call]
+    containers = [option(call, "--name") for call in changes(done.world) if "container-rm" in call]
     assert containers == ["dev", "staging", "prod"]
 
 
-def test_it_is_the_account_that_the_deployment_looks_for(world: Programs, tmp_path: Path) -> None:
-    world.run(SCRIPT, *GIVEN)
-    [account] = [call for call in changes(world) if call[:3] == ["storage", "account", "create"]]
-    other = tmp_path / "deploy"
-    other.mkdir()
-    deploying = Programs(other, "terraform")
+def test_it_is_the_account_that_the_deployment_looks_for(done: Done, tmp_path: Path) -> None:
+    [account] = [call for call in changes(done.world) if call[:3] == ["storage", "account", "create"]]
+    deploying = Programs(tmp_path, "terraform")
     deploying.run(
         INFRA / "scripts" / "deploy_to_infrastructure.sh", "--environment", "dev", "--image-tag", "x",
         ARM_SUBSCRIPTION_ID=SUBSCRIPTION, ARM_TENANT_ID=SUBSCRIPTION,
@@ -66,11 +82,10 @@ def test_it_is_the_account_that_the_deployment_looks_for(world: Programs, tmp_pa
     assert re.fullmatch(r"[a-z0-9]{3,24}", name)
 
 
-def test_each_environment_of_github_is_an_identity_of_its_own(world: Programs) -> None:
-    world.run(SCRIPT, *GIVEN)
+def test_each_environment_of_github_is_an_identity_of_its_own(done: Done) -> None:
     made = {
         option(call, "--identity-name"): option(call, "--subject")
-        for call in changes(world)
+        for call in changes(done.world)
         if "federated-credential" in call
     }
     names = ["dev", "dev-plan", "staging", "staging-plan", "prod", "prod-plan"]
@@ -125,16 +140,15 @@ def test_who_runs_it_may_enter_the_state_as_a_person(world: Programs) -> None:
     assert {option(call, "--assignee-principal-type") for call in others} == {"ServicePrincipal"}
 
 
-def test_where_no_person_is_logged_in_it_says_what_is_missing(world: Programs) -> None:
-    done = world.run(SCRIPT, *GIVEN)
-    assert done.returncode == 0
-    assert "needs Storage Blob Data Contributor" in done.stderr
+def test_where_no_person_is_logged_in_it_says_what_is_missing(done: Done) -> None:
+    assert done.process.returncode == 0
+    assert "needs Storage Blob Data Contributor" in done.process.stderr
 
 
-def test_it_ends_when_everything_is_registered(world: Programs) -> None:
-    world.run(SCRIPT, *GIVEN)
-    asked = [option(call, "--namespace") for call in changes(world) if call[1] == "register"]
-    waited = [option(call, "--namespace") for call in changes(world)[-len(set(asked)) :] if "--wait" in call]
+def test_it_ends_when_everything_is_registered(done: Done) -> None:
+    made = changes(done.world)
+    asked = [option(call, "--namespace") for call in made if call[1] == "register"]
+    waited = [option(call, "--namespace") for call in made[-len(set(asked)) :] if "--wait" in call]
     assert set(waited) == set(asked)
 
 
@@ -150,8 +164,8 @@ def test_what_is_there_is_left_or_brought_up_to_date(world: Programs) -> None:
     }
 
 
-def test_it_says_what_github_must_know(world: Programs) -> None:
-    said = world.run(SCRIPT, *GIVEN).stdout
+def test_it_says_what_github_must_know(done: Done) -> None:
+    said = done.process.stdout
     assert "gh secret set ARM_CLIENT_ID --env prod-plan --body 11111111-0000-0000-0000-000000000000" in said
     assert f"gh secret set ARM_SUBSCRIPTION_ID --env dev --body {SUBSCRIPTION}" in said
     assert "gh secret set ARM_TENANT_ID --body 00000000-0000-0000-0000-000000000002" in said
