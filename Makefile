@@ -2,6 +2,8 @@
 # ARGS=… goes to the command that the target runs.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# Hundreds of processes are started that would each compile the same modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup chromium ops-tools vendor lint-page lint-ops package run func test test313 venv313 lint bench bench-detect peers soak pictures lock clean
 
 PYTHON ?=

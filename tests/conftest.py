@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -24,6 +25,12 @@ settings.register_profile("observer", deadline=None, derandomize=True)
 settings.load_profile("observer")
 
 _prefixes = (f"t{number}" for number in count(1))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: no collection of garbage looks through them again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
