@@ -164,6 +164,8 @@ class ChangePointFamily:
                 if absent:
                     own.enter(watch.leave(sorted(absent)))
             _observe(watch, seen, cells, found)
+        if not found and not len(others):
+            return []
         found.sort(key=itemgetter(0))
         findings = [finding for _, finding in found]
         if len(others):

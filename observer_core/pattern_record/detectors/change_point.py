@@ -43,11 +43,11 @@ learnt, looks like trends that change: 3–4; a step of its own height is then f
 that as ever.
 
 Cost: a look is some 45 NumPy calls on at most 512 means, at every point of a segment of less than 128 (of
-the variance: every fourth), then 32 times while its length doubles, at every 32nd point once it has 1,024;
-twice as often where the last look found something: 35–50 µs a point in segments of a hundred, 5 µs in those
-of thousands; a periodic series some 45 µs more. Series whose segments are equally long (`March`) are looked
-at together first (see `screen`), which most of them need no more than: below 0.5 µs a point for 64 of white
-noise. Those that wander are still looked at one by one, and so is each whose segment began by itself.
+the variance: every fourth), then some 32 times while its length doubles, at every 32nd point from 768 and
+every 64th from 3,072 on; at least twice as often where the last look found something: 20–50 µs a point in
+segments of a hundred, 3 µs in those of thousands; a periodic series some 45 µs more. Many series (`March`)
+look at the same points, and are looked at together first (see `screen`), which most of them need no more
+than: below 0.5 µs a point for 64 of white noise. Those that wander are still looked at one by one.
 State: 8.4 KB, and up to 104 KB for a period (see `segments`).
 
 Source: the likelihood ratio is Siegmund & Venkatraman, Annals of Statistics 23 (1995); the

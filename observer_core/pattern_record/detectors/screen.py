@@ -37,7 +37,10 @@ _SIZES = np.array([float(1 << size) for size in reversed(range(8))])
 _ROUNDED = 2e-6
 _TINY = 1e-20
 _FOLD = 12
-_ASIDE, _KEPT = 80, 32
+_ASIDE, _KEPT = 80, 4
+_MOST = 512
+"""Means of a segment."""
+_NARROW = 8
 _MARGIN, _CLEAR = 1.0002, 0.02
 
 Limit = float | Floats
@@ -47,8 +50,8 @@ Singles = NDArray[np.float32]
 class _Grid:
     """What does not depend on the values, for means of these sizes, in blocks from the newest on.
 
-    `share`, `middle` and `lever` have a row a boundary between blocks, left of it and right of it. Splits for
-    levels are in blocks from `near` to `near_end`, those for trends from `far` to `far_end`.
+    `sides` are 1/n, the mean time and 1/Σ(t − t̄)², left and right of every boundary between blocks. Splits
+    for levels are in blocks from `near` to `near_end`, those for trends from `far` to `far_end`.
     """
 
     def __init__(self, lengths: tuple[int, ...], left: int, right: int, far: int) -> None:
@@ -72,7 +75,7 @@ class _Grid:
         middle = np.multiply(firsts, share)
         np.divide(1.0, np.maximum(seconds - firsts * middle, 1e-15), seconds)
         both[1] = middle
-        self.share, self.middle, self.lever = both.astype(np.float32)[:, :, :, np.newaxis]
+        self.sides = both.astype(np.float32)[:, :, :, np.newaxis]
         self.n, self.t = np.array((n, t), np.float32)[:, :, np.newaxis]
         self.near, self.near_end = (pad + left) // _BLOCK, (pad + m - right) // _BLOCK + 1
         self.far, self.far_end = (pad + far) // _BLOCK, (pad + m - far) // _BLOCK + 1
@@ -90,6 +93,11 @@ class Segments(NamedTuple):
     means: Sequence[Floats]
     grid: _Grid
 
+    @staticmethod
+    def of(means: Sequence[Floats], grid: _Grid) -> Segments:
+        """In one array where they are few: every call costs more then than what it does."""
+        return Segments([np.concatenate(means)] if means[0].shape[1] < _NARROW else means, grid)
+
     @property
     def width(self) -> int:
         return int(self.means[0].shape[1])
@@ -98,86 +106,70 @@ class Segments(NamedTuple):
         return Segments([some[:, begin:end] for some in self.means], self.grid)
 
 
-class _Side:
-    """Grids side by side, a column a segment; older rows of those with fewer means count for nothing."""
+class _Room:
+    """Arrays to work in, whatever is in them, for at most so many means of so many segments.
 
-    def __init__(self, parts: Sequence[tuple[slice, Segments]], width: int) -> None:
-        grids = [(columns, part.grid) for columns, part in parts]
-        largest = max((grid for _, grid in grids), key=lambda grid: grid.m)
-        self.m, self.blocks = largest.m, largest.blocks
-        self.means: Limit = float(self.m)
-        if len(grids) == 1:
-            self.n, self.t = largest.n, largest.t
-            self.share, self.middle, self.lever = largest.share, largest.middle, largest.lever
-            return
-        m, blocks = self.m, self.blocks
-        self.means = np.empty(width)
-        self.n, self.t = np.zeros((2, m, width), np.float32)
-        self.share, self.middle, self.lever = np.zeros((3, 2, blocks + 1, width), np.float32)
-        for columns, grid in grids:
-            self.means[columns] = grid.m
-            self.n[m - grid.m :, columns], self.t[m - grid.m :, columns] = grid.n, grid.t
-            rows = slice(blocks - grid.blocks, None)
-            self.share[:, rows, columns] = grid.share
-            self.middle[:, rows, columns], self.lever[:, rows, columns] = grid.middle, grid.lever
-
-
-class _Room(NamedTuple):
-    """Arrays to work in, whatever is in them; few, so that they stay in the cache.
-
-    `z` has the means with two more rows on both sides; `parts` are three of nearly that size, which `ordered`
-    (the second) and `terms` show in other ways; the others have a row a boundary between blocks.
+    Few, so that they stay in the cache, and kept: what is fresh from the system costs more than all the
+    arithmetic. `z` has the means with two more rows on both sides; `three` are as large.
     """
 
-    z: Singles
-    middle: Singles
-    parts: Singles
-    ordered: Singles
-    terms: Singles
-    sums: Singles
-    constant: Singles
-    line: Singles
-    rest: Singles
+    def __init__(self, width: int) -> None:
+        rows, blocks = _MOST + _BLOCK, _MOST // _BLOCK + 1
+        # Each begins at another place within its page and line.
+        shapes = (
+            (rows, width), (rows, width), (3, rows, width), (2, rows, width), (2, 2, blocks, width),
+            (3, 2, blocks, width), (2, blocks, width), (blocks, width), (blocks, width),
+        )  # fmt: skip
+        lengths = [math.prod(shape) for shape in shapes]
+        begins = [0, *itertools.accumulate(-(-length // 1024) * 1024 + _ASIDE for length in lengths)]
+        floats = np.empty(begins[-1], np.float32)
+        arrays = [
+            floats[begin : begin + length].reshape(shape)
+            for begin, length, shape in zip(begins, lengths, shapes, strict=False)
+        ]
+        self.z, self.middle, self.three, self.rows, self.sums = arrays[:5]
+        self.sides, self.of_line, self.squares, self.rest = arrays[5:]
+        self.usual = np.empty(width, np.float32)
 
 
 class _Rooms(threading.local):
-    """A thread's, in one memory: what is fresh from the system costs more than all the arithmetic."""
+    """A thread's, by width."""
 
     def __init__(self) -> None:
-        self._floats = np.empty(0, np.float32)
-        self._known: dict[tuple[int, int], _Room] = {}
+        self._known: dict[int, _Room] = {}
 
-    def of(self, m: int, width: int) -> _Room:
-        found = self._known.get((m, width))
+    def of(self, width: int) -> _Room:
+        found = self._known.get(width)
         if found is None:
             if len(self._known) == _KEPT:
                 self._known.clear()
-            found = self._known[m, width] = self._cut(m, width)
+            found = self._known[width] = _Room(width)
         return found
-
-    def _cut(self, m: int, width: int) -> _Room:
-        blocks = -(-m // _BLOCK)
-        rows = max(m + 3, blocks * _BLOCK)
-        shapes: tuple[tuple[int, ...], ...] = (
-            (m + 4, width), (m, width), (3, rows, width),
-            (2, 3, blocks + 1, width), (2, blocks + 1, width), (2, blocks + 1, width), (blocks, width),
-        )  # fmt: skip
-        sizes = [math.prod(shape) for shape in shapes]
-        # Each begins at another place within its page and line.
-        begins = list(itertools.accumulate((-(-size // 1024) * 1024 + _ASIDE for size in sizes), initial=0))
-        if len(self._floats) < begins[-1]:
-            self._floats = np.empty(begins[-1], np.float32)
-            self._known.clear()
-        z, middle, parts, *others = (
-            self._floats[begin : begin + size].reshape(shape)
-            for begin, size, shape in zip(begins, sizes, shapes, strict=False)
-        )
-        ordered = parts[1].reshape(-1)[: m * width].reshape(width, m)
-        terms = parts[:, : blocks * _BLOCK].reshape(3, blocks, _BLOCK, width)
-        return _Room(z, middle, parts, ordered, terms, *others)
 
 
 _ROOMS = _Rooms()
+
+
+class _Side:
+    """Grids side by side, a column a segment; older rows of those with fewer means count for nothing."""
+
+    def __init__(self, parts: Sequence[tuple[slice, Segments]], width: int, room: _Room) -> None:
+        grids = [(columns, part.grid) for columns, part in parts]
+        largest = max((grid for _, grid in grids), key=lambda grid: grid.m)
+        self.m, self.blocks = m, blocks = largest.m, largest.blocks
+        self.means: Limit = float(m)
+        if len(grids) == 1:
+            self.n, self.t, self.sides = largest.n, largest.t, largest.sides
+            return
+        self.means = np.empty(width)
+        self.n, self.t = rows = room.rows[:, :m]
+        self.sides = sides = room.sides[:, :, : blocks + 1]
+        for columns, grid in grids:
+            self.means[columns] = grid.m
+            rows[:, : m - grid.m, columns] = 0.0
+            rows[0, m - grid.m :, columns], rows[1, m - grid.m :, columns] = grid.n, grid.t
+            sides[:, :, : blocks - grid.blocks, columns] = 0.0
+            sides[:, :, blocks - grid.blocks :, columns] = grid.sides
 
 
 def may_shift(segments: Sequence[Segments], level: Limit, trend: Limit | None) -> Flags:
@@ -210,15 +202,17 @@ def _part(limit: Limit, part: slice) -> Limit:
 def _may_shift(
     parts: Sequence[tuple[slice, Segments]], width: int, level: Limit, trend: Limit | None
 ) -> Flags:
-    side = _Side(parts, width)
+    room = _ROOMS.of(width)
+    side = _Side(parts, width, room)
     m, blocks = side.m, side.blocks
-    z, middle, three, ordered, terms, sums, constant, line, rest = _ROOMS.of(m, width)
+    share, middle_time, lever = side.sides
+    z, middle, three = room.z[: m + 4], room.middle[:m], room.three
     x = z[2 : m + 2]
     for columns, some in parts:
         below = m - some.grid.m
-        at, level_of_all = below, some.means[0][-1]
+        at, middle_level = below, some.means[0][len(some.means[0]) // 2]
         for means in some.means:
-            np.subtract(means, level_of_all, out=x[at : at + len(means), columns], casting="same_kind")
+            np.subtract(means, middle_level, out=x[at : at + len(means), columns], casting="same_kind")
             at += len(means)
         if below:
             x[:below, columns] = x[below, columns]
@@ -235,17 +229,19 @@ def _may_shift(
     np.maximum(distance, middle, out=middle)
     np.subtract(x, middle, out=distance)
     np.abs(distance, out=distance)
+    ordered = upper.reshape(-1)[: m * width].reshape(width, m)
     ordered[:] = distance.T
     ordered.sort(axis=1)
-    usual = np.empty(width, np.float32)
+    usual = room.usual
     for columns, some in parts:  # the distances of rows that count for nothing are 0, and stand first
         np.multiply(ordered[columns, m - some.grid.m + some.grid.m // 2], 8.0, out=usual[columns])
     rounded = _ROUNDED * _reduced(np.maximum, np.abs(x, out=high))
     np.subtract(distance, usual, out=distance)
     near = _reduced(np.minimum, np.abs(distance, out=high))
     unclear: Flags = ~((near > rounded) & (usual > rounded))
-    outliers = np.flatnonzero(distance > 0.0)
-    if len(outliers):
+    beyond = distance > 0.0
+    if np.count_nonzero(beyond):
+        outliers = np.flatnonzero(beyond)
         x.reshape(-1)[outliers] = middle.reshape(-1)[outliers]
 
     pad = blocks * _BLOCK - m
@@ -254,31 +250,39 @@ def _may_shift(
     np.multiply(x, side.n, out=own[0])
     np.multiply(own[0], side.t, out=own[1])
     np.multiply(own[0], x, out=own[2])
+    terms = three[:, : pad + m].reshape(3, blocks, _BLOCK, width)
     np.add(terms[:, :, :2], terms[:, :, 2:], out=terms[:, :, :2])
+    sums, of_line = room.sums[:, :, : blocks + 1], room.of_line[:, : blocks + 1]
+    before, squares, rest = sums[0, :, 1:], room.squares[:blocks], room.rest[:blocks]
+    np.add(terms[:2, :, 0], terms[:2, :, 1], out=before)
+    np.add(terms[2, :, 0], terms[2, :, 1], out=squares)
     sums[0, :, 0] = 0.0
-    before = sums[0, :, 1:]
-    np.add(terms[:, :, 0], terms[:, :, 1], out=before)
     step = 1
     while step < blocks:
         np.add(before[:, step:], before[:, :-step], out=before[:, step:])  # NumPy reads before it writes
         step *= 2
     np.subtract(before[:, -1:], sums[0], out=sums[1])
-    s, timed, squares = sums[:, 0], sums[:, 1], sums[:, 2]
-    np.multiply(s, s, out=constant)
-    np.multiply(constant, side.share, out=constant)
-    np.subtract(squares, constant, out=constant)
-    np.multiply(s, side.middle, out=line)
-    np.subtract(timed, line, out=line)
-    np.multiply(line, line, out=line)
-    np.multiply(line, side.lever, out=line)
-    np.subtract(constant, line, out=line)
-    everything, whole, straight = squares[0, -1], constant[0, -1], line[0, -1]
+    s, timed = sums[:, 0], sums[:, 1]
+    np.multiply(s, middle_time, out=of_line)
+    np.subtract(timed, of_line, out=of_line)
+    np.multiply(of_line, of_line, out=of_line)
+    np.multiply(of_line, lever, out=of_line)
+    of_mean = np.multiply(s, s, out=s)
+    np.multiply(of_mean, share, out=of_mean)
+
+    everything = _reduced(np.add, squares)
+    whole = everything - of_mean[0, -1]
+    straight = whole - of_line[0, -1]
     unclear |= ~((straight > _CLEAR * everything) & (everything > _TINY))
-    least = _least(np.add(constant[0, :-1], constant[1, 1:], out=rest), parts, far=False)
+    np.subtract(everything, squares, out=rest)
+    np.subtract(rest, of_mean[0, :-1], out=rest)
+    np.subtract(rest, of_mean[1, 1:], out=rest)
+    least = _least(rest, parts, far=False)
     found = (least <= whole * _fall(level, side.means)) & (least <= straight * _fall(level / 3.0, side.means))
     if trend is not None:
-        least = _least(np.add(line[0, :-1], line[1, 1:], out=rest), parts, far=True)
-        found |= least <= straight * _fall(trend, side.means)
+        np.subtract(rest, of_line[0, :-1], out=rest)
+        np.subtract(rest, of_line[1, 1:], out=rest)
+        found |= _least(rest, parts, far=True) <= straight * _fall(trend, side.means)
     unclear |= found
     return unclear
 

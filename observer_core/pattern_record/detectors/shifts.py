@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from observer_core.pattern_record.detectors.screen import Segments, grid_of, may_shift
-from observer_core.pattern_record.window import Floats
+from observer_core.pattern_record.window import Floats, constant
 
 Kind = Literal["level", "trend", "variance", "shape"]
 
@@ -27,12 +27,16 @@ _TREND_SIDE = 8
 _NOTHING = 1e-9
 _LEAST_SPREAD = 0.02
 _GLANCE = 16
-_SELDOM, _SHORT = 32, 128
-"""Points between two looks in long segments, and the part of shorter ones; in these every point is."""
+_INTERVALS, _SOON = ((3072, 64), (768, 32), (384, 16), (192, 8), (128, 4)), 16
+"""Points between two looks, for segments of so many or more, and at most where one is to confirm another.
+
+Powers of two, so that series look at the same points whose segments began at different ones.
+"""
 _FEW = 3
 """So few are looked at one by one sooner than all at once."""
 _WALK, _WALKING = 0.15, 2.0
 """Residuals worth less than this share of the points are a random walk's: limits are so much higher then."""
+_HALF = constant(0.5)
 _LN2 = 0.6931471805599453
 
 
@@ -109,13 +113,13 @@ class ShiftTest:
                 return
             merged = (len(means) - _WIDTH + 1) // 2 * 2
             self.means[size] = means[merged:]
-            halves = means[:merged] / 2.0
-            values = halves[0::2] + halves[1::2]
+            values = means[0:merged:2] + means[1:merged:2]
+            values *= _HALF
 
     def due(self, points: int, more: int) -> Sequence[int]:
         """Of which series the point that is so many further, the series' own so many-th, is one to look at.
 
-        All of them, ever more rarely; twice as often those in which the last look found a shift.
+        All of them, ever more rarely; sooner those in which the last look found a shift.
         """
         count = self.count + more
         if count < LEFT + RIGHT:
@@ -123,7 +127,7 @@ class ShiftTest:
         every = self._every(count)
         if points % every == 0:
             return range(len(self.held))
-        if points % max(self._stride, every // 2) == 0:
+        if points % self._sooner(every) == 0:
             return [place for place, held in enumerate(self.held) if held]
         return ()
 
@@ -134,15 +138,17 @@ class ShiftTest:
         while True:
             every = self._every(count + wait)
             if shifted:
-                every = max(self._stride, every // 2)
+                every = self._sooner(every)
             missing = -(points + wait) % every
             if not missing:
                 return wait
             wait += missing
 
+    def _sooner(self, every: int) -> int:
+        return max(self._stride, min(_SOON, every // 2))
+
     def _every(self, count: int) -> int:
-        """A power of two, so that series look at the same points whose segments began at different ones."""
-        return self._stride if count < _SHORT else min(_SELDOM, 1 << ((count + count // 3).bit_length() - 6))
+        return next((points for least, points in _INTERVALS if count >= least), self._stride)
 
     def keep(self, points: int) -> None:
         """Forgets all but the newest `points` (or a little more, where only means are left)."""
@@ -177,7 +183,7 @@ class ShiftTest:
         y = np.concatenate([some[:, place] for some in reversed(self.means)])
         share, walking = RESOLUTION if self.trends else _LEAST_SPREAD, _WALKING if limits.side == 1 else 1.0
         every = self._every(self.count)
-        glance = _GLANCE + every + 2 * max(self._stride, every // 2)
+        glance = _GLANCE + every + 2 * self._sooner(every)
         split = _Split(_without_outliers(y), grid, share, limits.rise, walking, glance)
         if split.flat:
             return None
@@ -198,7 +204,7 @@ class Look(NamedTuple):
         means = [some for some in reversed(self.test.means) if len(some)]
         if len(self.places) < len(self.test.held):
             means = [some[:, self.places] for some in means]
-        return Segments(means, grid_of(tuple(map(len, self.test.means)), LEFT, RIGHT, _TREND_SIDE))
+        return Segments.of(means, grid_of(tuple(map(len, self.test.means)), LEFT, RIGHT, _TREND_SIDE))
 
 
 def best(looks: Sequence[Look]) -> list[dict[int, Shift]]:
@@ -207,21 +213,23 @@ def best(looks: Sequence[Look]) -> list[dict[int, Shift]]:
     Tests are all for levels and trends, or all for variances.
     """
     limits = [one for look in looks for one in look.limits]
-    may = [True] * len(limits)
+    may = None
     if len(limits) > _FEW:
         level, trend = _row([one.level for one in limits]), _row([one.trend for one in limits])
         trends = trend if looks[0].test.trends else None
-        may = may_shift([look.segments() for look in looks], level, trends).tolist()
-    flags = iter(may)
-    found = []
+        may = may_shift([look.segments() for look in looks], level, trends)
+    found, begin = [], 0
     for test, places, own in looks:
-        shifts: dict[int, Shift] = {}
-        for place, limit in zip(places, own, strict=True):
-            shift = test.best(place, limit) if next(flags) else None
-            test.held[place] = test.held[place] + 1 if shift else 0
-            if shift:
-                shifts[place] = shift
+        end = begin + len(places)
+        at = range(len(places)) if may is None else np.flatnonzero(may[begin:end]).tolist()
+        shifts = {places[one]: shift for one in at if (shift := test.best(places[one], own[one]))}
+        held = test.held
+        if len(places) == len(held):
+            test.held = [0] * len(held)
+        for place in places if len(places) < len(held) else shifts:
+            test.held[place] = held[place] + 1 if place in shifts else 0
         found.append(shifts)
+        begin = end
     return found
 
 
