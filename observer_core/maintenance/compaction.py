@@ -189,7 +189,7 @@ class _Compactor:
                 together.append(found)
                 continue
             if len(together) > 1:
-                rows = [row for one in together for row in self._packs.unpacked(one).rows]
+                rows = [row for one in together for row in self._packs.rows_of(one)]
                 yield self._pack(rows, together, dry_run)
             together = [] if found is None else [found]
 

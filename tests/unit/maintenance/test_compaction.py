@@ -14,6 +14,7 @@ from observer_core.maintenance.compaction import CompactionConfig, Packing, _Com
 from observer_core.shared.clock import SECOND
 from observer_core.shared.errors import ChainBroken, Conflict
 from observer_core.shared.records import Snapshot
+from observer_core.storage.archive import packs
 from observer_core.storage.archive.packs import Packs
 from observer_core.storage.journal import Commit, Journal
 from observer_core.storage.journals import Journals
@@ -234,8 +235,6 @@ def test_a_packed_file_that_is_not_what_was_packed_is_a_broken_chain(fault: str)
         storage.archives.delete(name)
     else:
         storage.archives.put(name, storage.archives.get(name)[:-1] + b"!")
-    from observer_core.storage.archive import packs
-
     packs._cache.clear()
     found = verify(Journals(storage, worker="r").open(SNAPSHOTS)).fault
     assert found is not None
@@ -286,6 +285,21 @@ def test_stopped_at_any_step_nothing_is_lost_and_the_next_run_finishes_the_job()
 def test_two_at_once_pack_each_stretch_once() -> None:
     for everybody in (lambda s: pack_all(s), lambda s: sweep_all(s), run_once):
         interleaved(everybody)
+
+
+def test_what_another_has_merged_and_swept_meanwhile_is_no_broken_chain() -> None:
+    storage = MemoryStorage()
+    for first, hours in ((0, 3), (24, 27), (48, 49)):  # hours of two days, and what closes these
+        journals = write(storage, first, hours)
+        list(_Compactor(journals, SNAPSHOTS, CONFIG).packed(dry_run=False))
+    before = everything(storage, SNAPSHOTS)
+    merging = _Compactor(journals, SNAPSHOTS, CONFIG).merged(dry_run=False)
+    assert next(merging).merged > 1
+    run_once(storage)
+    packs._cache.clear()
+    with pytest.raises(Conflict):
+        next(merging)
+    assert everything(storage, SNAPSHOTS) == before
 
 
 def interleaved(other: Callable[[Storage], object]) -> None:
