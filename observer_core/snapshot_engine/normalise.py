@@ -121,7 +121,7 @@ class Normaliser:
         opened_ns = self._opened_ns(snapshot)
         index, layout = self._fold_in(state, snapshot)
         masks = self._masks(state, snapshot, values, index, layout, opened_ns)
-        _remember(state, snapshot, values, index, layout)
+        _remember(state, snapshot, values, index, layout, late="out_of_order" in masks)
         whole = self._of_the_whole(snapshot, opened_ns)
         if not masks and not whole:
             return snapshot
@@ -156,7 +156,8 @@ class Normaliser:
         snapshot, values = self._in_schema(snapshot)
         index, layout = self._fold_in(state, snapshot)
         self._outliers(state, snapshot, values, index, layout)
-        _remember(state, snapshot, values, index, layout)
+        late = bool(np.count_nonzero(snapshot.event_ns < state.newest_ns[index]))
+        _remember(state, snapshot, values, index, layout, late=late)
 
     def dump(self, state: State) -> bytes:
         """Equal states, equal bytes."""
@@ -368,13 +369,15 @@ def _refused(snapshot: Snapshot, why: str) -> RecordError:
     return RecordError(f"{_named(snapshot.source)}: {why}")
 
 
-def _remember(state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout) -> None:
+def _remember(
+    state: State, snapshot: Snapshot, values: Matrix, index: Index, layout: Layout, *, late: bool
+) -> None:
+    """`late`: of some subjects a row that happened after this one is known already, and stays."""
     state.ingest_ns = max(state.ingest_ns, snapshot.ingest_ns)
-    newest = state.newest_ns[index]
-    if not len(newest):
+    if not len(snapshot.subjects):
         return
-    if snapshot.event_ns < _max(newest):
-        current = np.flatnonzero(newest <= snapshot.event_ns)
+    if late:
+        current = np.flatnonzero(state.newest_ns[index] <= snapshot.event_ns)
         index, values = as_array(index)[current], values[:, current]
     state.newest_ns[index] = snapshot.event_ns
     state.values[cells(layout.rows, index)] = values
