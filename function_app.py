@@ -141,6 +141,15 @@ def health(request: func.HttpRequest) -> func.HttpResponse:
     return func.HttpResponse(body, status_code=status, mimetype=media_type)
 
 
+# For the platform, which replaces instances and holds back swaps: a source that is down is no reason to.
+@app.route("readyz", trigger_arg_name="request", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+def ready(request: func.HttpRequest) -> func.HttpResponse:
+    from observer_core.web.functions import ready_summary
+
+    status, body, media_type = ready_summary()
+    return func.HttpResponse(body, status_code=status, mimetype=media_type)
+
+
 # The page without data: a browser cannot send a key with its first request. The host knows no empty
 # route, and tries a route with a constraint, or with literal parts, before one without.
 

@@ -25,14 +25,15 @@ from observer_core.web.app import create_app
 Summary = tuple[int, bytes, str]
 _KEPT_SECONDS: Final = 5.0
 _PATIENCE_SECONDS: Final = 2.0
-_UNKNOWN: Final = {"status": "fail", "checks": {}}
+_UNKNOWN: Final[dict[str, Any]] = {"status": "fail", "checks": {}}
+_OF_THE_WORKER: Final = "storage:writable"
 _KEY_HEADER: Final = b"x-functions-key"
 _KEY_PARAMETER: Final = b"code"
 _log = structlog.get_logger("observer.web")
 _making = threading.Lock()
 _made: tuple[Handlers, Starlette] | None = None
 _summing = threading.Lock()
-_kept: tuple[float, Summary] | None = None
+_kept: tuple[float, dict[str, Any]] | None = None
 
 
 async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,18 +76,31 @@ def application() -> Starlette:
 
 
 def health_summary() -> Summary:
-    """Status code, body and media type: which checks pass, without what they saw; never raises.
+    """Status code, body and media type: which checks pass, without what they saw; never raises."""
+    found = _summary()
+    return (503 if found["status"] == "fail" else 200), orjson.dumps(found), MEDIA_TYPE
 
-    Kept for some seconds: anybody may ask, and each answer is read from the storage. Who asks
-    while a slow storage is being read hears soon that it is not known, which counts as failing.
+
+def ready_summary() -> Summary:
+    """The same of this worker alone: whether it can work, whatever its sources and the other workers do."""
+    checks = _summary()["checks"].get(_OF_THE_WORKER, [])
+    works = bool(checks) and all(finding["status"] == "pass" for finding in checks)
+    found = {"status": "pass" if works else "fail", "checks": {_OF_THE_WORKER: checks}}
+    return (200 if works else 503), orjson.dumps(found), MEDIA_TYPE
+
+
+def _summary() -> dict[str, Any]:
+    """Kept for some seconds: anybody may ask, and each answer is read from the storage.
+
+    Who asks while a slow storage is being read hears soon that it is not known, which counts as failing.
     """
     global _kept  # noqa: PLW0603
     if not _summing.acquire(timeout=_PATIENCE_SECONDS):
-        return _answer(_UNKNOWN)
+        return _UNKNOWN
     try:
         if _kept is None or time.monotonic() - _kept[0] > _KEPT_SECONDS:
-            summary = _answer(_report())
-            _kept = time.monotonic(), summary
+            found = summary(_report())
+            _kept = time.monotonic(), found
         return _kept[1]
     finally:
         _summing.release()
@@ -98,8 +112,3 @@ def _report() -> dict[str, Any]:
     except Exception:
         _log.exception("the app cannot start")
         return _UNKNOWN
-
-
-def _answer(report: dict[str, Any]) -> Summary:
-    body = orjson.dumps(summary(report))
-    return (503 if report["status"] == "fail" else 200), body, MEDIA_TYPE

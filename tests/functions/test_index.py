@@ -52,6 +52,7 @@ TABLE = {
     "route_poison": queued("route-poison"),
     "deliver_poison": queued("deliver-poison"),
     "health": http("health", "ANONYMOUS", ["GET"]),
+    "ready": http("readyz", "ANONYMOUS", ["GET"]),
     "page": http("{nothing:maxlength(0)?}", "ANONYMOUS", ["GET", "HEAD"]),
     "assets": http("assets/{*path}", "ANONYMOUS", ["GET", "HEAD"]),
     "api": http("{*path}", "FUNCTION", METHODS),

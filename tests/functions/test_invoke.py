@@ -128,6 +128,11 @@ class TestTheWholeWay:
         assert "loop:heartbeat" not in report["checks"]
         assert report["checks"]["storage:writable"] == [{"status": "pass"}]
 
+    def test_a_worker_is_ready_whose_storage_takes_what_it_writes(self, worker: Worker) -> None:
+        status, _, body = worker.http("ready", "GET", "/readyz")
+        found = {"status": "pass", "checks": {"storage:writable": [{"status": "pass"}]}}
+        assert (status, json.loads(body)) == (200, found)
+
 
 @pytest.mark.parametrize(
     "name", ["collect_source", "push", "recognise", "publish", "decide", "route", "deliver"]

@@ -9,7 +9,7 @@ locals {
     WEBSITES_PORT                         = "8080" # the image does not run as root (Dockerfile)
     WEBSITES_ENABLE_APP_SERVICE_STORAGE   = "false"
     WEBSITES_CONTAINER_START_TIME_LIMIT   = "600"
-    WEBSITE_SWAP_WARMUP_PING_PATH         = "/health" # a swap waits for it to answer so; Easy Auth sends it to HTTPS
+    WEBSITE_SWAP_WARMUP_PING_PATH         = "/readyz" # a swap waits for it to answer so; Easy Auth sends it to HTTPS
     WEBSITE_SWAP_WARMUP_PING_STATUSES     = var.easy_auth == null ? "200" : "200,301,302,307"
     AzureWebJobsStorage__credential       = "managedidentity"
     APPLICATIONINSIGHTS_CONNECTION_STRING = null # set by site_config; here so that it is sticky

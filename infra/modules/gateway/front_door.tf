@@ -37,9 +37,9 @@ resource "azurerm_cdn_frontdoor_origin_group" "this" {
   }
 
   health_probe {
-    path                = "/health"
+    path                = "/readyz"
     protocol            = "Https"
-    request_type        = "GET" # /health answers no HEAD
+    request_type        = "GET" # /readyz answers no HEAD
     interval_in_seconds = 60
   }
 }

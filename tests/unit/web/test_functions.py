@@ -126,6 +126,23 @@ def test_an_app_that_cannot_start_fails_without_saying_why(monkeypatch: pytest.M
     assert functions.health_summary() == (503, b'{"status":"fail","checks":{}}', "application/health+json")
 
 
+def test_a_worker_is_ready_whatever_its_sources_do_and_not_where_it_cannot_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checks: dict[str, list[dict[str, str]]] = {}
+    monkeypatch.setattr(functions, "_report", lambda: {"status": "fail", "checks": checks})
+    monkeypatch.setattr(functions, "_KEPT_SECONDS", -1.0)
+    assert functions.ready_summary()[0] == 503
+    for storage, source, status in (("pass", "fail", 200), ("fail", "pass", 503)):
+        checks |= {"storage:writable": [{"status": storage}], "source:age": [{"status": source}]}
+        assert functions.health_summary()[0] == 503
+        found, body, _ = functions.ready_summary()
+        assert found == status
+        assert json.loads(body) == {
+            "status": storage, "checks": {"storage:writable": [{"status": storage}]},
+        }  # fmt: skip
+
+
 def test_who_asks_while_the_storage_hangs_hears_soon_that_health_is_unknown(
     process: Handlers, monkeypatch: pytest.MonkeyPatch
 ) -> None:

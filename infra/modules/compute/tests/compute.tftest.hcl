@@ -68,8 +68,8 @@ run "nothing_is_open_and_no_key_is_used" {
   }
   assert {
     condition = alltrue([for site in [azurerm_linux_function_app.this, azurerm_linux_function_app_slot.this] :
-    site.site_config[0].health_check_path == "/health" && site.site_config[0].http2_enabled])
-    error_message = "health must be asked of /health"
+    site.site_config[0].health_check_path == "/readyz" && site.site_config[0].http2_enabled])
+    error_message = "instances must be replaced by what they can do themselves, not by their sources"
   }
   assert {
     condition     = { for name, endpoint in azurerm_private_endpoint.this : name => endpoint.private_service_connection[0].subresource_names[0] } == { app = "sites", slot = "sites-staging" }

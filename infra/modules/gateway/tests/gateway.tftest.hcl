@@ -49,8 +49,8 @@ run "front_door" {
     error_message = "the address and the id of Front Door must be told"
   }
   assert {
-    condition     = azurerm_cdn_frontdoor_origin_group.this[0].health_probe[0].path == "/health" && azurerm_cdn_frontdoor_origin_group.this[0].health_probe[0].request_type == "GET"
-    error_message = "health must be asked of /health, by GET"
+    condition     = azurerm_cdn_frontdoor_origin_group.this[0].health_probe[0].path == "/readyz" && azurerm_cdn_frontdoor_origin_group.this[0].health_probe[0].request_type == "GET"
+    error_message = "health must be asked of /readyz, by GET"
   }
   assert {
     condition     = azurerm_cdn_frontdoor_origin.this[0].host_name == var.backend_host && azurerm_cdn_frontdoor_origin.this[0].certificate_name_check_enabled
