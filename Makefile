@@ -65,6 +65,8 @@ run: .venv/.installed  ## start the Observer: this machine's metrics and the shi
 func:  ## the Functions app on this machine: Azurite and Azure Functions Core Tools
 	@sh scripts/func.sh $(ARGS)
 
+test test313: export PYTEST_DEBUG_TEMPROOT ?= $(shell sh scripts/find_memory_disk.sh)
+
 test: setup ops-tools test313  ## all tests
 	@.venv/bin/python -m pytest $(SPREAD) $(ARGS)
 
