@@ -35,7 +35,7 @@ resource "azurerm_linux_function_app" "this" {
     app_scale_limit                   = local.elastic ? var.instances.maximum : null
     elastic_instance_minimum          = local.elastic ? var.instances.always_ready : null
     runtime_scale_monitoring_enabled  = local.elastic # the scaler cannot look into private queues, the host can
-    health_check_path                 = "/readyz" # /health tells of sources, too
+    health_check_path                 = "/readyz"     # /health tells of sources, too
     health_check_eviction_time_in_min = 5
     http2_enabled                     = true
     minimum_tls_version               = "1.2"
