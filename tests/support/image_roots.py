@@ -298,9 +298,11 @@ def entered(
 def first_of(process: subprocess.Popen[str]) -> int | None:
     """The number, on this machine, of the process that is number 1 in there; None while there is none."""
     try:
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        # Until it has exec'd it is still `unshare`.
-        return int(children[0]) if os.readlink(f"/proc/{children[0]}/exe") != "/usr/bin/unshare" else None
+        child = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        # The mounts come before it, and are no number 1; until it has exec'd it is still `unshare`.
+        numbers = re.search(r"^NSpid:(.*)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)
+        is_first = numbers is not None and numbers[1].split()[1:] == ["1"]
+        return int(child) if is_first and os.readlink(f"/proc/{child}/exe") != "/usr/bin/unshare" else None
     except (OSError, IndexError):
         return None
 
