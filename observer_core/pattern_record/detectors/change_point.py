@@ -43,7 +43,7 @@ learnt, looks like trends that change: 3–4; a step of its own height is then f
 that as ever.
 
 Cost: a look is some 45 NumPy calls on at most 512 means, at every point of a segment of less than 128 (of
-the variance: every fourth), then some 32 times while its length doubles, at every 32nd point from 768 and
+the variance: every fourth), then some 32 times while its length doubles, at every 32nd point from 640 and
 every 64th from 3,072 on; at least twice as often where the last look found something: 20–50 µs a point in
 segments of a hundred, 3 µs in those of thousands; a periodic series some 45 µs more. Many series (`March`)
 look at the same points, and are looked at together first (see `screen`), which most of them need no more

@@ -27,7 +27,7 @@ _TREND_SIDE = 8
 _NOTHING = 1e-9
 _LEAST_SPREAD = 0.02
 _GLANCE = 16
-_INTERVALS, _SOON = ((3072, 64), (768, 32), (384, 16), (192, 8), (128, 4)), 16
+_INTERVALS, _SOON = ((3072, 64), (640, 32), (320, 16), (160, 8), (128, 4)), 16
 """Points between two looks, for segments of so many or more, and at most where one is to confirm another.
 
 Powers of two, so that series look at the same points whose segments began at different ones.
