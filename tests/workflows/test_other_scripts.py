@@ -344,7 +344,7 @@ class TestTheFunctionsHost:
     def test_has_every_function_and_takes_one_message_through(self, world: World, free_port: int) -> None:
         run = self.smoke(world, world.state["functions"], free_port)
         assert run.returncode == 0, run.stdout + run.stderr
-        assert "all 23 functions are there" in run.stdout
+        assert "all 24 functions are there" in run.stdout
         assert "follows from snapshots.synthetic@5" in run.stdout
         end = time.monotonic() + 20
         while listens(free_port):
