@@ -150,7 +150,7 @@ def run_observer(
             durability=durability,
             policies=Path("policies.toml"),
             config_dir=Path("none"),
-            **({} if detectors is None else {"recognise": detectors}),
+            recognise=detectors or RecogniserConfig(),
         )
     )
     names = _names(subjects)

@@ -20,7 +20,7 @@ from observer_core.event_bus.publisher import Publisher, PublisherConfig
 from observer_core.pattern_record.config import RecogniserConfig
 from observer_core.pattern_record.recogniser import Recogniser
 from observer_core.shared.clock import SECOND
-from observer_core.shared.records import Event, Snapshot
+from observer_core.shared.records import Event, Note, Snapshot
 from observer_core.shared.stage import Entry
 
 FILE = "system/machine-3-4_test_0-5999.csv.gz"
@@ -71,7 +71,7 @@ def incidents(names: list[str], rows: list[list[float]]) -> list[tuple[int, int,
     """Of each: the minutes of its first and last event, how many series, and where it began."""
     recogniser, publisher = Recogniser("server", RecogniserConfig()), Publisher("bench", PublisherConfig())
     learnt, state = recogniser.initial(), publisher.initial()
-    events: list[Event] = []
+    published: list[Event | Note] = []
     written = 0
     for at, row in enumerate(rows):
         moment = START + at * MINUTE
@@ -81,11 +81,11 @@ def incidents(names: list[str], rows: list[list[float]]) -> list[tuple[int, int,
         )  # fmt: skip
         for record in recogniser.transition(learnt, Entry("snapshots.server", at + 1, snapshot)):
             written += 1
-            events += publisher.transition(state, Entry("patterns.server", written, record))
-    events += publisher.advance(state, START + (len(rows) + DAY) * MINUTE)
+            published += publisher.transition(state, Entry("patterns.server", written, record))
+    published += publisher.advance(state, START + (len(rows) + DAY) * MINUTE)
     told: dict[str, list[Event]] = {}
-    for event in events:
-        if ".incident." in event.type:
+    for event in published:
+        if isinstance(event, Event) and ".incident." in event.type:
             told.setdefault(event.correlationid, []).append(event)
     return [
         (

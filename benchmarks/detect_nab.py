@@ -73,7 +73,16 @@ def scored(nab: Path, scorer: Path, folder: Path, files: list[str]) -> list[floa
     """The score of each profile over `files`."""
     chosen, found = folder / "files.txt", folder / "found.json"
     chosen.write_text("\n".join(files))
-    command = [sys.executable, scorer, "--nab", nab, "--scores", folder, "--threshold", "0.5"]
+    command: list[str | Path] = [
+        sys.executable,
+        scorer,
+        "--nab",
+        nab,
+        "--scores",
+        folder,
+        "--threshold",
+        "0.5",
+    ]
     subprocess.run([*command, "--files", chosen, "--json", found], check=True, stdout=subprocess.DEVNULL)
     return [profile["score"] for profile in json.loads(found.read_text()).values()]
 
@@ -85,13 +94,13 @@ def write_all(nab: Path, folder: Path, config: Anomaly) -> list[str]:
     return [f"{path.parent.name}/{path.name}" for path in paths]
 
 
-def write_scores(path: Path, to: Path, config: Anomaly) -> None:
+def write_scores(path: Path, to: Path, config: Anomaly | None = None) -> None:
     """Online scores of one file, each before the next value is looked at."""
     with path.open() as file:
         rows = list(csv.reader(file))[1:]
     times = [datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp() for row in rows]
     cadence = statistics.median(b - a for a, b in pairwise(times[: LEARNT_FROM + 1]))
-    detector = AnomalyScore.fresh(1, config, round(DAY / cadence))
+    detector = AnomalyScore.fresh(1, config or Anomaly(), round(DAY / cadence))
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("w") as file:
         file.write("timestamp,value,anomaly_score\n")

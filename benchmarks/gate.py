@@ -117,9 +117,8 @@ def wait_for(folder: Path, process: subprocess.Popen[str]) -> int:
         with urllib.request.urlopen(f"http://127.0.0.1:{ports[0]}/v1/gate/S0", timeout=5) as answer:
             if json.load(answer)["decision"] == "allow":
                 return int(ports[0])
-    raise SystemExit(
-        f"the Observer did not start: {process.stderr.read() if process.poll() is not None else ''}"
-    )
+    said = process.stderr.read() if process.stderr and process.poll() is not None else ""
+    raise SystemExit(f"the Observer did not start: {said}")
 
 
 def push(port: int) -> None:
@@ -225,10 +224,10 @@ def commit_line(folder: Path, durability: str) -> None:
 def recorded(folder: Path, found: Found) -> None:
     storage = LocalStorage(load(root=folder).paths.data)
     journal = Journals(storage, worker="bench").open("gate.live")
-    entries = [entry for entry in journal.scan() if isinstance(entry.record, Evaluation)]
-    asked = [entry for entry in entries if entry.record.caller == "bench"]
+    records = [entry.record for entry in journal.scan() if isinstance(entry.record, Evaluation)]
+    asked = [record for record in records if record.caller == "bench"]
     rows = sum(1 for row in journal.rows() if row.records)
-    print(f"    {len(asked)} evaluations recorded in all, {len(entries) / max(rows, 1):.2f} a commit")
+    print(f"    {len(asked)} evaluations recorded in all, {len(records) / max(rows, 1):.2f} a commit")
     storage.close()
 
 

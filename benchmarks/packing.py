@@ -122,9 +122,9 @@ def _parquet(series: Series, encoding: str) -> int:
     from pyarrow import parquet
 
     size = 0
-    for name, found in {**series.columns, "": [np.array(series.times, np.int64)]}.items():
+    columns = {name: np.concatenate(found) for name, found in series.columns.items()}
+    for name, column in [*columns.items(), ("", np.array(series.times, np.int64))]:
         out = io.BytesIO()
-        column = np.concatenate(found)
         how = encoding if name else "DELTA_BINARY_PACKED"
         parquet.write_table(
             pa.table({"value": column}), out, compression="zstd", compression_level=19, use_dictionary=False,

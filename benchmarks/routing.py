@@ -11,13 +11,12 @@ from observer_core.event_bus.router import Router
 from observer_core.event_bus.routing import RoutingConfig
 from observer_core.event_bus.subscriptions import Subscriber
 from observer_core.shared.clock import SECOND
-from observer_core.shared.records import Event, Note
+from observer_core.shared.records import SEVERITIES, Event, Note
 from observer_core.shared.stage import Entry
 
 EVENTS, SUBSCRIPTIONS, SUBJECTS = 10_000, 100, 500
 START = 1_700_000_000 * SECOND
 KINDS = ("pattern.price_shock", "pattern.volume_surge", "feed.stale", "feed.resumed", "incident.opened")
-SEVERITIES = ("info", "warning", "critical")
 
 
 def main() -> None:

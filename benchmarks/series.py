@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -161,7 +162,7 @@ def ahead(folder: Path, observer: Observer) -> None:
     print_late("loop beside that", late)
 
 
-def ask(port: int, subject: str, field: str) -> tuple[float, dict]:
+def ask(port: int, subject: str, field: str) -> tuple[float, dict[str, Any]]:
     query = urlencode({"source": "market", "subject": subject, "field": field, "points": 1000})
     started = time.perf_counter()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/series/points?{query}", timeout=60) as answer:

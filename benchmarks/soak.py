@@ -76,8 +76,8 @@ def _minute(host: FunctionsHost, storage: AzureStorage, until: float, minute: in
     snapshots = sum(journals.open(name).head().position for name in journals.names("snapshots"))
     memory = sum(psutil.Process(worker.process.pid).memory_info().rss for worker in host.running) / 2**20
     queued = sum(host.lengths().values())
-    lags = f"{worst['patterns']:17.1f} {worst['events']:8.1f} {worst['decisions']:7.1f}"
-    print(f"{minute:6} {snapshots:10} {lags} {queued:7} {host.counts.failed:7} {memory:8.0f}", flush=True)
+    told = f"{worst['patterns']:17.1f} {worst['events']:8.1f} {worst['decisions']:7.1f}"
+    print(f"{minute:6} {snapshots:10} {told} {queued:7} {host.counts.failed:7} {memory:8.0f}", flush=True)
     return worst["decisions"], memory
 
 
