@@ -42,7 +42,7 @@ def test_a_process_that_was_started_before_its_app_was_known(azurite: str, tmp_p
     empty.mkdir()
     worker = Worker(settings, placeholder=empty)
     try:
-        assert len(worker.functions) == 23
+        assert len(worker.functions) == 24
         worker.timer("collect")
         storage = opened(azurite, "placeholder")
         (message,) = storage.queues.receive("qplaceholder-collect-source")

@@ -112,7 +112,7 @@ def test_the_longest_prefix_still_gives_possible_queue_names() -> None:
 def test_no_two_functions_share_a_name_or_a_route() -> None:
     names = [name for name, _, _ in DECORATORS]
     routes = [given["0"] for _, kind, given in DECORATORS if kind == "route"]
-    assert len(set(names)) == len(names) == 23
+    assert len(set(names)) == len(names) == 24
     assert len(set(routes)) == len(routes)
 
 
