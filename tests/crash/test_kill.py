@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,14 @@ def started(script: Path, *arguments: str) -> subprocess.Popen[str]:
     return process
 
 
+def ended(process: subprocess.Popen[str]) -> Any:
+    """What it says at its end. `communicate` with a timeout passes over what was read together with "ready"."""
+    assert process.stdout is not None
+    said = process.stdout.read()
+    assert process.wait() == 0
+    return json.loads(said)
+
+
 @pytest.mark.parametrize(("durability", "total"), [("normal", 1500), ("full", 1500)])
 def test_killed_at_random_moments_it_ends_at_the_same_heads(
     tmp_path: Path, durability: str, total: int
@@ -48,9 +57,7 @@ def test_killed_at_random_moments_it_ends_at_the_same_heads(
         killed += process.wait() == -signal.SIGKILL
         process.communicate()
     assert killed >= 5, "the run must be longer than the kills"
-    process = begin(tmp_path, durability, total)
-    said = json.loads(process.communicate(timeout=60)[0])
-    assert process.returncode == 0
+    said = ended(begin(tmp_path, durability, total))
     assert said["cuts"] == 0, "a killed process loses nothing, in either mode"
     undisturbed = Chain(MemoryStorage(), total=total).run()
     assert {name: tuple(head) for name, head in said["heads"].items()} == undisturbed
@@ -74,7 +81,7 @@ def test_one_that_packs_beside_it_may_be_killed_too(tmp_path: Path, durability: 
             process.communicate()
         assert [process.returncode for process in packing] == [-signal.SIGKILL] * 2
     packing = [started(PACKING, str(tmp_path), durability)]
-    said = json.loads(begin(tmp_path, durability, total).communicate(timeout=120)[0])
+    said = ended(begin(tmp_path, durability, total))
     time.sleep(1.0)
     packing[0].send_signal(signal.SIGKILL)
     packing[0].communicate()
