@@ -37,7 +37,7 @@ def started(script: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> Any:
-    """What it says at its end. `communicate` with a timeout passes over what was read together with "ready"."""
+    """What it says at its end. `communicate` with a timeout passes over what came together with "ready"."""
     assert process.stdout is not None
     said = process.stdout.read()
     assert process.wait() == 0
