@@ -74,7 +74,7 @@ def main() -> None:
     parser.add_argument("--ticks", type=int, default=1500, help="hot ticks a line")
     parser.add_argument("--paced", type=float, default=12.0, help="seconds a paced line takes")
     parser.add_argument(
-        "--only", choices=("ticks", "replay", "four"), help="four: two lines with four detectors"
+        "--only", choices=("ticks", "replay", "four"), help="four: the lines with four detectors alone"
     )
     options = parser.parse_args()
     if options.only == "four":

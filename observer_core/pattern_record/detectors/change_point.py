@@ -289,13 +289,15 @@ class March:
         for step, look, shifts in zip(looking, looks, best(looks), strict=True):
             held = look.test.held
             begun = [place for place in shifts if held[place] >= self._config.confirmations]
-            parts = [step.part([place]) for place in begun]
-            for place, part in zip(begun, parts, strict=True):
+            if not begun:
+                moved.append(step)
+                continue
+            for place in begun:
+                part = step.part([place])
                 self._begin(part, levels, shifts[place], found)
-            rest = [place for place in range(len(held)) if place not in begun] if begun else []
-            moved += parts
-            if rest or not begun:
-                moved.append(step.part(rest) if begun else step)
+                moved.append(part)
+            if rest := [place for place in range(len(held)) if place not in begun]:
+                moved.append(step.part(rest))
         return moved
 
     def _begin(self, step: _Step, levels: bool, shift: Shift, found: list[tuple[int, Change]]) -> None:

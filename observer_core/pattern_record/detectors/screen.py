@@ -150,7 +150,7 @@ class _Rooms(threading.local):
 _ROOMS = _Rooms()
 
 
-class _Side:
+class _Beside:
     """Grids side by side, a column a segment; older rows of those with fewer means count for nothing."""
 
     def __init__(self, parts: Sequence[tuple[slice, Segments]], width: int, room: _Room) -> None:
@@ -203,9 +203,9 @@ def _may_shift(
     parts: Sequence[tuple[slice, Segments]], width: int, level: Limit, trend: Limit | None
 ) -> Flags:
     room = _ROOMS.of(width)
-    side = _Side(parts, width, room)
-    m, blocks = side.m, side.blocks
-    share, middle_time, lever = side.sides
+    beside = _Beside(parts, width, room)
+    m, blocks = beside.m, beside.blocks
+    share, middle_time, lever = beside.sides
     z, middle, three = room.z[: m + 4], room.middle[:m], room.three
     x = z[2 : m + 2]
     for columns, some in parts:
@@ -247,8 +247,8 @@ def _may_shift(
     pad = blocks * _BLOCK - m
     own = three[:, pad : pad + m]
     three[:, :pad] = 0.0
-    np.multiply(x, side.n, out=own[0])
-    np.multiply(own[0], side.t, out=own[1])
+    np.multiply(x, beside.n, out=own[0])
+    np.multiply(own[0], beside.t, out=own[1])
     np.multiply(own[0], x, out=own[2])
     terms = three[:, : pad + m].reshape(3, blocks, _BLOCK, width)
     np.add(terms[:, :, :2], terms[:, :, 2:], out=terms[:, :, :2])
@@ -278,11 +278,13 @@ def _may_shift(
     np.subtract(rest, of_mean[0, :-1], out=rest)
     np.subtract(rest, of_mean[1, 1:], out=rest)
     least = _least(rest, parts, far=False)
-    found = (least <= whole * _fall(level, side.means)) & (least <= straight * _fall(level / 3.0, side.means))
+    found = (least <= whole * _fall(level, beside.means)) & (
+        least <= straight * _fall(level / 3.0, beside.means)
+    )
     if trend is not None:
         np.subtract(rest, of_line[0, :-1], out=rest)
         np.subtract(rest, of_line[1, 1:], out=rest)
-        found |= _least(rest, parts, far=True) <= straight * _fall(trend, side.means)
+        found |= _least(rest, parts, far=True) <= straight * _fall(trend, beside.means)
     unclear |= found
     return unclear
 
